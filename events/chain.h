@@ -1,0 +1,98 @@
+// The acceptance rule: which records of a log are its history. Law: every reader of the same log, in
+// any language, accepts the same records, without decoding one of them. docs/subscribing.md has the
+// rule in words and the test vectors.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "events/link.h"
+#include "events/record.h"
+
+namespace concordat::events {
+
+enum class Outcome {
+  kAccepted,
+  kStale,     // at or below the head: a duplicate, a loser, a stale writer
+  kRepeated,  // this link was void before: only its first occurrence could have been accepted
+  kStranger,  // its parent is not the head
+  kCorrupt,   // its content does not match its id, or it is of another stream: alarm
+  kDamaged,   // names a corrupt record as its parent: the log is damaged from here on
+};
+std::string_view Name(Outcome outcome);
+
+enum class Condition {
+  kOk,
+  kSuspect,  // records arrived whose ancestors did not; at the end of a mirrored log this is a gap
+  kDamaged,  // nothing is accepted any more
+  kForked,   // the origin accepted a WriterStarted that is void here: its history split
+};
+std::string_view Name(Condition condition);
+
+// The last accepted event. `sequence` is -1 and `link` zeros before the first.
+struct Head {
+  Link link;
+  int64_t sequence = -1;
+  int64_t offset = -1;
+  absl::Time time = absl::UnixEpoch();
+};
+
+// A WriterStarted event.
+struct WriterMark {
+  Link link;
+  uint64_t sequence = 0;
+};
+
+// What one reader knows of one stream: its head and the void links that could still matter. Not
+// thread-safe. Memory: a link for each void record ahead of the head; kMaxAhead at the most.
+class Chain {
+ public:
+  // Beyond this many void records ahead of the head, the log is not merely disordered: damaged.
+  static constexpr size_t kMaxAhead = 1 << 16;
+
+  explicit Chain(std::string stream);
+
+  // Judges the next record of the log. Records must come in the order of their offsets; an offset
+  // below the last one is a programmer's error. On kAccepted and on voids that are well-formed
+  // `attributes` holds the record's.
+  Outcome Offer(const Record& record, int64_t offset, Attributes* attributes);
+
+  const Head& head() const { return head_; }
+  Condition condition() const { return condition_; }
+  const std::string& stream() const { return stream_; }
+  // Offset of the record to be offered next, if the log has no holes.
+  int64_t next_offset() const { return next_offset_; }
+  // What is wrong, in a sentence; empty where nothing is.
+  const std::string& alarm() const { return alarm_; }
+  const absl::flat_hash_map<Outcome, uint64_t>& voids() const { return voids_; }
+
+  // All of this as bytes, to be stored in one batch with whatever was folded from the events.
+  std::string Encode() const;
+  // DATA_LOSS where the bytes are not what Encode() gives.
+  static absl::StatusOr<Chain> Decode(std::string stream, std::string_view bytes);
+
+ private:
+  Outcome Judge(const Record& record, int64_t offset, Attributes* attributes);
+  void Accept(const Attributes& attributes, int64_t offset);
+  void NoteVoidWriter(const Attributes& attributes);
+
+  std::string stream_;
+  std::string source_;
+  Head head_;
+  int64_t next_offset_ = 0;
+  Condition condition_ = Condition::kOk;
+  std::string alarm_;
+  absl::flat_hash_map<Link, uint64_t> ahead_;      // void links by sequence, all above the head's
+  absl::flat_hash_set<Link> corrupt_;              // claimed ids of corrupt children of the head
+  std::vector<WriterMark> accepted_writers_;       // the latest WriterStarted events, oldest first
+  std::vector<WriterMark> void_writers_;
+  absl::flat_hash_map<Outcome, uint64_t> voids_;   // counted since the process started
+};
+
+}  // namespace concordat::events

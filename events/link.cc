@@ -1,0 +1,72 @@
+#include "events/link.h"
+
+#include <openssl/evp.h>
+
+#include <cstdlib>
+
+namespace concordat::events {
+namespace {
+
+constexpr char kDigits[] = "0123456789abcdef";
+
+int Digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return -1;
+}
+
+// Fetching the algorithm and making a context cost more than hashing an event does, so each thread
+// keeps its own.
+struct Hasher {
+  Hasher() : algorithm(EVP_MD_fetch(nullptr, "SHA256", nullptr)), context(EVP_MD_CTX_new()) {
+    if (algorithm == nullptr || context == nullptr) std::abort();
+  }
+  ~Hasher() {
+    EVP_MD_CTX_free(context);
+    EVP_MD_free(algorithm);
+  }
+  EVP_MD* algorithm;
+  EVP_MD_CTX* context;
+};
+
+}  // namespace
+
+std::string ToHex(std::string_view bytes) {
+  std::string hex(bytes.size() * 2, '0');
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(bytes[i]);
+    hex[2 * i] = kDigits[byte >> 4];
+    hex[2 * i + 1] = kDigits[byte & 15];
+  }
+  return hex;
+}
+
+std::string Link::ToHex() const {
+  return events::ToHex({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+std::optional<Link> Link::FromHex(std::string_view hex) {
+  if (hex.size() != 64) return std::nullopt;
+  Link link;
+  for (size_t i = 0; i < 32; ++i) {
+    const int high = Digit(hex[2 * i]);
+    const int low = Digit(hex[2 * i + 1]);
+    if (high < 0 || low < 0) return std::nullopt;
+    link.bytes[i] = static_cast<uint8_t>(high << 4 | low);
+  }
+  return link;
+}
+
+Link Sha256(std::string_view data) {
+  thread_local Hasher hasher;
+  Link link;
+  unsigned int length = 0;
+  if (EVP_DigestInit_ex2(hasher.context, hasher.algorithm, nullptr) != 1 ||
+      EVP_DigestUpdate(hasher.context, data.data(), data.size()) != 1 ||
+      EVP_DigestFinal_ex(hasher.context, link.bytes.data(), &length) != 1 || length != 32) {
+    std::abort();  // SHA-256 of memory cannot fail; going on without it would break every law.
+  }
+  return link;
+}
+
+}  // namespace concordat::events

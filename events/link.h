@@ -1,0 +1,40 @@
+// A link is the SHA-256 that names an event and everything before it: each event's link covers its
+// parent's link. Law: two histories with the same head link are the same history, byte for byte.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace concordat::events {
+
+// 32 bytes. Thread-compatible value.
+struct Link {
+  std::array<uint8_t, 32> bytes{};
+
+  friend bool operator==(const Link&, const Link&) = default;
+  friend auto operator<=>(const Link&, const Link&) = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const Link& link) {
+    return H::combine(std::move(h), link.bytes);
+  }
+
+  // 64 lower-case hexadecimal digits.
+  std::string ToHex() const;
+
+  // Nothing unless `hex` is exactly 64 lower-case hexadecimal digits.
+  static std::optional<Link> FromHex(std::string_view hex);
+};
+
+// The parent of a stream's first event.
+inline constexpr Link kNoLink{};
+
+// SHA-256 of `data`.
+Link Sha256(std::string_view data);
+
+// Lower-case hexadecimal of any bytes.
+std::string ToHex(std::string_view bytes);
+
+}  // namespace concordat::events

@@ -1,0 +1,86 @@
+// A record is an event as it stands in the log: CloudEvents 1.0, Kafka binding, binary mode.
+// Law: the bytes are never changed or serialised again; the link covers every attribute and the data.
+// docs/subscribing.md is the specification; this is its implementation.
+#pragma once
+
+#include <absl/status/statusor.h>
+#include <absl/time/time.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "events/link.h"
+
+namespace concordat::events {
+
+// What a record says beside its data. Thread-compatible value.
+struct Attributes {
+  Link id;                     // ce_id: the event's link
+  std::string source;          // ce_source: `/sites/paris/reservations`
+  std::string type;            // ce_type: Protobuf full name of the event inside
+  std::string subject;         // ce_subject: resource name
+  absl::Time time;             // ce_time: microseconds, UTC
+  std::string data_type;       // Protobuf full name of the value; ce_dataschema without its prefix
+  uint64_t sequence = 0;       // ce_sequence: position in the stream, from 0
+  Link parent;                 // ce_parent
+  std::string writer;          // ce_writer: `<32 hex>.<recovery>`
+  std::string command_id;      // ce_commandid
+  std::string command_digest;  // ce_commanddigest: SHA-256 of the command, 64 hex; may be empty
+  std::string causation_id;    // ce_causationid: `<stream>:<sequence>:<link>`; may be empty
+  std::string correlation_id;  // ce_correlationid
+  std::string actor;           // ce_actor
+  std::string trace_parent;    // ce_traceparent; may be empty
+};
+
+using Header = std::pair<std::string, std::string>;
+
+// The record, byte for byte. Thread-compatible value.
+struct Record {
+  std::string key;
+  std::vector<Header> headers;
+  std::string data;
+};
+
+// The record of an event: fills `attributes.id` with the link and lays out the headers.
+Record Seal(Attributes& attributes, std::string data);
+
+// The exact bytes whose SHA-256 is the link:
+//     for content-type and every ce_* header except ce_id, sorted by name:
+//         u32be(len(name)) name u32be(len(value)) value
+//     then u32be(len(data)) data
+std::string CanonicalBytes(const Record& record);
+
+// The attributes of a record whose content matches its id.
+// INVALID_ARGUMENT, saying what was found and what was expected: an attribute is missing, there twice
+// or ill-formed, or the link differs from ce_id. Does not judge whether the record is accepted: see
+// chain.h.
+absl::StatusOr<Attributes> Open(const Record& record);
+
+// The header's value, or empty. The first, where it is there twice.
+std::string_view HeaderValue(const Record& record, std::string_view name);
+
+// `paris.reservations.events` → `/sites/paris/reservations`. Empty for anything else.
+std::string SourceOf(std::string_view stream);
+
+// A stream's topic name: `<site>.<service>.events`.
+std::string StreamName(std::string_view site, std::string_view service);
+
+// `paris` of `paris.reservations.events`; empty for anything else.
+std::string SiteOf(std::string_view stream);
+
+// `reservations` of `paris.reservations.events`; empty for anything else.
+std::string ServiceOf(std::string_view stream);
+
+// RFC 3339, UTC, six fractional digits.
+std::string EventTime(absl::Time time);
+
+// One record as one byte string, for stores that have no headers of their own.
+std::string EncodeRecord(const Record& record);
+
+// DATA_LOSS where the bytes are not what EncodeRecord() gives.
+absl::StatusOr<Record> DecodeRecord(std::string_view bytes);
+
+}  // namespace concordat::events
