@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "concordat/system/v1/events.pb.h"
@@ -62,69 +64,73 @@ std::string_view Name(Condition condition) {
     case Condition::kOk: return "ok";
     case Condition::kSuspect: return "suspect";
     case Condition::kDamaged: return "damaged";
-    case Condition::kForked: return "forked";
   }
   return "";
 }
 
-Chain::Chain(std::string stream) : stream_(std::move(stream)), source_(SourceOf(stream_)) {}
+Chain::Chain(std::string stream, Origin origin, size_t limit)
+    : stream_(std::move(stream)), source_(SourceOf(stream_)), origin_(origin), limit_(limit) {}
+
+Condition Chain::condition() const {
+  if (damaged_) return Condition::kDamaged;
+  return suspect_ >= 0 ? Condition::kSuspect : Condition::kOk;
+}
 
 Outcome Chain::Offer(const Record& record, int64_t offset, Attributes* attributes) {
-  const Outcome outcome = Judge(record, offset, attributes);
+  Outcome outcome = damaged_ ? Outcome::kDamaged : Judge(record, offset, attributes);
+  if (!damaged_ && ahead_.size() + corrupt_.size() > limit_) {
+    damaged_ = true;
+    alarm_ = fmt::format("{}: more than {} void links are pending at offset {}: the log was flooded; rebuild this "
+                         "replica from another site", stream_, limit_, offset);
+    outcome = Outcome::kDamaged;
+  }
   next_offset_ = offset + 1;
   if (outcome != Outcome::kAccepted) ++voids_[outcome];
   return outcome;
 }
 
+// The steps and their numbers are those of docs/subscribing.md.
 Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attributes) {
-  if (condition_ == Condition::kDamaged) return Outcome::kDamaged;
-  absl::StatusOr<Attributes> opened = Open(record);
-  if (opened.ok() && opened->source != source_) {
-    opened = absl::InvalidArgumentError(
-        fmt::format("ce_source is {}, expected {}", opened->source, source_));
-  }
-  if (!opened.ok()) {
+  Reading reading = Read(record, source_);
+  if (!reading.status.ok()) {  // 1
     alarm_ = fmt::format("{}: the record at offset {} is void: {}", stream_, offset,
-                         std::string(opened.status().message()));
-    // Its own word for its parent: a child of the head that was damaged leaves no valid successor.
-    const auto id = Link::FromHex(HeaderValue(record, "ce_id"));
-    const auto parent = Link::FromHex(HeaderValue(record, "ce_parent"));
-    if (id && parent == head_.link) corrupt_.insert(*id);
+                         std::string(reading.status.message()));
+    if (reading.parent == head_.link) {
+      for (const Link& claim : reading.claims) {
+        // The head is never corrupt, or one forged ce_id would end the stream.
+        if (claim != head_.link) corrupt_.insert(claim);
+      }
+    }
     return Outcome::kCorrupt;
   }
-  *attributes = *std::move(opened);
-  if (corrupt_.contains(attributes->parent)) {
-    condition_ = Condition::kDamaged;
-    alarm_ = fmt::format("{}: the record at offset {} is the child of a corrupt record: the log is "
-                         "damaged; rebuild this replica from another site", stream_, offset);
-    return Outcome::kDamaged;
-  }
+  *attributes = std::move(reading.attributes);
   if (Contains(void_writers_, attributes->parent)) {
-    condition_ = Condition::kForked;
-    alarm_ = fmt::format("{}: the record at offset {} follows a WriterStarted that is void here: the "
-                         "history of its origin has split", stream_, offset);
+    forked_ = true;
+    alarm_ = fmt::format("{}: the record at offset {} follows a WriterStarted that is void here: the history of its "
+                         "origin has split", stream_, offset);
   }
   const auto sequence = static_cast<int64_t>(attributes->sequence);
-  if (sequence <= head_.sequence) {
+  if (sequence <= head_.sequence) {  // 2
+    // A rival of the head may have children, and knowing it tells them from a gap.
+    if (sequence == head_.sequence && attributes->id != head_.link) ahead_[attributes->id] = attributes->sequence;
     NoteVoidWriter(*attributes);
     return Outcome::kStale;
   }
-  if (ahead_.contains(attributes->id)) return Outcome::kRepeated;
-  if (attributes->parent == head_.link && sequence == head_.sequence + 1) {
+  if (corrupt_.contains(attributes->parent)) {  // 3
+    damaged_ = true;
+    alarm_ = fmt::format("{}: the record at offset {} is the child of a corrupt record: the log is damaged; rebuild "
+                         "this replica from another site", stream_, offset);
+    return Outcome::kDamaged;
+  }
+  if (ahead_.contains(attributes->id)) return Outcome::kRepeated;  // 4
+  if (attributes->parent == head_.link && sequence == head_.sequence + 1) {  // 5
     Accept(*attributes, offset);
     return Outcome::kAccepted;
   }
-  if (ahead_.size() >= kMaxAhead) {
-    condition_ = Condition::kDamaged;
-    alarm_ = fmt::format("{}: more than {} records ahead of the head at sequence {} have no accepted "
-                         "parent; rebuild this replica from another site", stream_, kMaxAhead,
-                         head_.sequence);
-    return Outcome::kDamaged;
+  if (origin_ == Origin::kMirrored && attributes->parent != head_.link && !ahead_.contains(attributes->parent)) {
+    suspect_ = std::max(suspect_, sequence);
   }
-  if (condition_ == Condition::kOk && !ahead_.contains(attributes->parent)) {
-    condition_ = Condition::kSuspect;
-  }
-  ahead_.emplace(attributes->id, attributes->sequence);
+  ahead_.emplace(attributes->id, attributes->sequence);  // 6
   NoteVoidWriter(*attributes);
   return Outcome::kStranger;
 }
@@ -138,16 +144,27 @@ void Chain::NoteVoidWriter(const Attributes& attributes) {
   Remember(void_writers_, {attributes.id, attributes.sequence});
 }
 
+void Chain::Advance(const Attributes& attributes, int64_t offset) {
+  if (offset != next_offset_ || attributes.parent != head_.link ||
+      static_cast<int64_t>(attributes.sequence) != head_.sequence + 1) {
+    std::fprintf(stderr, "Chain::Advance: %s at offset %lld is not the head's child\n", stream_.c_str(),
+                 static_cast<long long>(offset));
+    std::abort();
+  }
+  Accept(attributes, offset);
+  next_offset_ = offset + 1;
+}
+
 void Chain::Accept(const Attributes& attributes, int64_t offset) {
   head_ = {attributes.id, static_cast<int64_t>(attributes.sequence), offset, attributes.time};
   if (attributes.type == WriterStartedType()) {
     Remember(accepted_writers_, {attributes.id, attributes.sequence});
   }
   corrupt_.clear();
-  absl::erase_if(ahead_, [&](const auto& entry) {
-    return static_cast<int64_t>(entry.second) <= head_.sequence;
+  if (!ahead_.empty()) absl::erase_if(ahead_, [&](const auto& entry) {
+    return static_cast<int64_t>(entry.second) < head_.sequence;
   });
-  if (condition_ == Condition::kSuspect) condition_ = Condition::kOk;
+  if (head_.sequence >= suspect_) suspect_ = -1;
 }
 
 std::string Chain::Encode() const {
@@ -157,7 +174,9 @@ std::string Chain::Encode() const {
   state.set_offset(head_.offset);
   state.set_time_micros(absl::ToUnixMicros(head_.time));
   state.set_next_offset(next_offset_);
-  state.set_condition(static_cast<int32_t>(condition_));
+  state.set_damaged(damaged_);
+  state.set_forked(forked_);
+  state.set_suspect(suspect_);
   state.set_alarm(alarm_);
   for (const auto& [link, sequence] : ahead_) {
     Put({link, sequence}, state.add_ahead());
@@ -168,16 +187,18 @@ std::string Chain::Encode() const {
   return state.SerializeAsString();
 }
 
-absl::StatusOr<Chain> Chain::Decode(std::string stream, std::string_view bytes) {
+absl::StatusOr<Chain> Chain::Decode(std::string stream, std::string_view bytes, Origin origin) {
   ChainState state;
   if (!state.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || state.link().size() != 32) {
     return absl::DataLossError(fmt::format("the stored head of {} cannot be read", stream));
   }
-  Chain chain(std::move(stream));
+  Chain chain(std::move(stream), origin);
   chain.head_ = {LinkOfBytes(state.link()), state.sequence(), state.offset(),
                  absl::FromUnixMicros(state.time_micros())};
   chain.next_offset_ = state.next_offset();
-  chain.condition_ = static_cast<Condition>(state.condition());
+  chain.damaged_ = state.damaged();
+  chain.forked_ = state.forked();
+  chain.suspect_ = state.suspect();
   chain.alarm_ = state.alarm();
   for (const auto& ahead : state.ahead()) chain.ahead_[LinkOfBytes(ahead.link())] = ahead.sequence();
   for (const auto& link : state.corrupt()) chain.corrupt_.insert(LinkOfBytes(link));

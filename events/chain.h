@@ -23,7 +23,7 @@ enum class Outcome {
   kRepeated,  // this link was void before: only its first occurrence could have been accepted
   kStranger,  // its parent is not the head
   kCorrupt,   // its content does not match its id, or it is of another stream: alarm
-  kDamaged,   // names a corrupt record as its parent: the log is damaged from here on
+  kDamaged,   // names a corrupt record as its parent, or the log was flooded: nothing after is accepted
 };
 std::string_view Name(Outcome outcome);
 
@@ -31,7 +31,6 @@ enum class Condition {
   kOk,
   kSuspect,  // records arrived whose ancestors did not; at the end of a mirrored log this is a gap
   kDamaged,  // nothing is accepted any more
-  kForked,   // the origin accepted a WriterStarted that is void here: its history split
 };
 std::string_view Name(Condition condition);
 
@@ -50,21 +49,29 @@ struct WriterMark {
 };
 
 // What one reader knows of one stream: its head and the void links that could still matter. Not
-// thread-safe. Memory: a link for each void record ahead of the head; kMaxAhead at the most.
+// thread-safe. Memory: at most kMaxVoidLinks links.
 class Chain {
  public:
-  // Beyond this many void records ahead of the head, the log is not merely disordered: damaged.
-  static constexpr size_t kMaxAhead = 1 << 16;
+  // Part of the rule: readers with different limits could come to different ends.
+  static constexpr size_t kMaxVoidLinks = 1 << 16;
+  // Whether the log is the home's own, where contiguous offsets prove that nothing is missing, or was
+  // carried here by a mirror, which may have left records out.
+  enum class Origin { kHome, kMirrored };
 
-  explicit Chain(std::string stream);
+  explicit Chain(std::string stream, Origin origin = Origin::kHome, size_t limit = kMaxVoidLinks);
 
   // Judges the next record of the log. Records must come in the order of their offsets; an offset
-  // below the last one is a programmer's error. On kAccepted and on voids that are well-formed
-  // `attributes` holds the record's.
+  // below the last one is a programmer's error. `attributes` is filled unless the record is corrupt.
   Outcome Offer(const Record& record, int64_t offset, Attributes* attributes);
 
+  // Accepts an event that this process appended itself and that was reported at `offset`, without
+  // reading it back. REQUIRES: every offset below is judged already, and the event is the head's child.
+  void Advance(const Attributes& attributes, int64_t offset);
+
   const Head& head() const { return head_; }
-  Condition condition() const { return condition_; }
+  Condition condition() const;
+  // A record follows a WriterStarted that is void here: the origin accepted it, so its history split.
+  bool forked() const { return forked_; }
   const std::string& stream() const { return stream_; }
   // Offset of the record to be offered next, if the log has no holes.
   int64_t next_offset() const { return next_offset_; }
@@ -75,7 +82,7 @@ class Chain {
   // All of this as bytes, to be stored in one batch with whatever was folded from the events.
   std::string Encode() const;
   // DATA_LOSS where the bytes are not what Encode() gives.
-  static absl::StatusOr<Chain> Decode(std::string stream, std::string_view bytes);
+  static absl::StatusOr<Chain> Decode(std::string stream, std::string_view bytes, Origin origin = Origin::kHome);
 
  private:
   Outcome Judge(const Record& record, int64_t offset, Attributes* attributes);
@@ -86,10 +93,14 @@ class Chain {
   std::string source_;
   Head head_;
   int64_t next_offset_ = 0;
-  Condition condition_ = Condition::kOk;
+  Origin origin_;
+  size_t limit_;
+  bool damaged_ = false;
+  bool forked_ = false;
+  int64_t suspect_ = -1;  // the head has to reach this sequence before a mirror is trusted again
   std::string alarm_;
-  absl::flat_hash_map<Link, uint64_t> ahead_;      // void links by sequence, all above the head's
-  absl::flat_hash_set<Link> corrupt_;              // claimed ids of corrupt children of the head
+  absl::flat_hash_map<Link, uint64_t> ahead_;      // void links by sequence, none below the head's
+  absl::flat_hash_set<Link> corrupt_;              // what corrupt children of the head may have been called
   std::vector<WriterMark> accepted_writers_;       // the latest WriterStarted events, oldest first
   std::vector<WriterMark> void_writers_;
   absl::flat_hash_map<Outcome, uint64_t> voids_;   // counted since the process started

@@ -33,12 +33,45 @@ bool TakeSized(std::string_view& in, std::string& out) {
   return true;
 }
 
+// A name ends at its first zero byte, because clients built on librdkafka see no more of it.
+std::string_view Name(const Header& header) {
+  return std::string_view(header.first).substr(0, header.first.find('\0'));
+}
+
 bool Covered(std::string_view name) {
   return name == "content-type" || (name.substr(0, 3) == "ce_" && name != "ce_id");
 }
 
-absl::Status Bad(std::string_view what) {
-  return absl::InvalidArgumentError(absl::string_view(what.data(), what.size()));
+constexpr std::array<std::string_view, 10> kRequired{"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject",
+                                                     "ce_time", "ce_sequence", "ce_parent", "ce_writer", "content-type"};
+
+// Strict UTF-8 without U+FFFD, which some clients put in the place of what they could not read.
+bool IsReadable(std::string_view name) {
+  for (size_t i = 0; i < name.size();) {
+    const auto byte = static_cast<uint8_t>(name[i]);
+    if (byte < 0x80) {
+      ++i;
+      continue;
+    }
+    const size_t length = byte >= 0xC2 && byte <= 0xDF ? 2 : byte >= 0xE0 && byte <= 0xEF ? 3 : byte >= 0xF0 && byte <= 0xF4 ? 4 : 0;
+    if (length == 0 || i + length > name.size()) return false;
+    uint32_t code = byte & (0xFF >> (length + 1));
+    for (size_t j = 1; j < length; ++j) {
+      const auto next = static_cast<uint8_t>(name[i + j]);
+      if ((next & 0xC0) != 0x80) return false;
+      code = code << 6 | (next & 0x3F);
+    }
+    const bool shortest = length == 2 || (length == 3 && code >= 0x800) || (length == 4 && code >= 0x10000);
+    if (!shortest || (code >= 0xD800 && code <= 0xDFFF) || code > 0x10FFFF || code == 0xFFFD) return false;
+    i += length;
+  }
+  return true;
+}
+
+bool IsAttributeName(std::string_view name) {
+  return name.size() > 3 && std::all_of(name.begin() + 3, name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+  });
 }
 
 std::optional<uint64_t> ParseSequence(std::string_view text) {
@@ -131,18 +164,18 @@ std::string CanonicalBytes(const Record& record) {
   absl::InlinedVector<const Header*, 20> covered;
   size_t size = 4 + record.data.size();
   for (const Header& header : record.headers) {
-    if (!Covered(header.first)) continue;
+    if (!Covered(Name(header))) continue;
     covered.push_back(&header);
     size += 8 + header.first.size() + header.second.size();
   }
-  const auto by_name = [](const Header* a, const Header* b) { return a->first < b->first; };
+  const auto by_name = [](const Header* a, const Header* b) { return Name(*a) < Name(*b); };
   if (!std::is_sorted(covered.begin(), covered.end(), by_name)) {
     std::stable_sort(covered.begin(), covered.end(), by_name);
   }
   std::string bytes;
   bytes.reserve(size);
   for (const Header* header : covered) {
-    AppendSized(bytes, header->first);
+    AppendSized(bytes, Name(*header));
     AppendSized(bytes, header->second);
   }
   AppendSized(bytes, record.data);
@@ -156,75 +189,94 @@ std::string_view HeaderValue(const Record& record, std::string_view name) {
   return {};
 }
 
-absl::StatusOr<Attributes> Open(const Record& record) {
+Reading Read(const Record& record, std::string_view source) {
+  Reading reading;
+  const auto corrupt = [&](std::string what) {
+    if (reading.status.ok()) reading.status = absl::InvalidArgumentError(std::move(what));
+  };
+  // A header that is there twice has no value: readers that take the first one and readers that take
+  // the last one must not disagree.
   struct Field {
     std::string_view name;
-    bool required;
-    std::string_view value = {};
-    bool seen = false;
+    std::string_view value;
+    bool twice = false;
   };
-  enum { kActor, kCausation, kDigest, kCommand, kCorrelation, kSchema, kId, kParent, kSequence,
-         kSource, kVersion, kSubject, kTime, kTrace, kType, kWriter, kContent };
-  std::array<Field, 17> fields{{{"ce_actor", false}, {"ce_causationid", false},
-      {"ce_commanddigest", false}, {"ce_commandid", false}, {"ce_correlationid", false},
-      {"ce_dataschema", false}, {"ce_id", true}, {"ce_parent", true}, {"ce_sequence", true},
-      {"ce_source", true}, {"ce_specversion", true}, {"ce_subject", true}, {"ce_time", true},
-      {"ce_traceparent", false}, {"ce_type", true}, {"ce_writer", true}, {"content-type", true}}};
-  for (size_t i = 0; i < record.headers.size(); ++i) {
-    const auto& [name, value] = record.headers[i];
-    if (!Covered(name) && name != "ce_id") continue;
-    Field* known = nullptr;
-    for (Field& field : fields) {
-      if (field.name == name) known = &field;
+  absl::InlinedVector<Field, 20> fields;
+  bool has_link = true;
+  for (const Header& header : record.headers) {
+    const std::string_view name = Name(header);
+    if (!IsReadable(name)) {
+      // Clients disagree about such a record's headers, so nothing in it is looked at.
+      corrupt("a header's name is not UTF-8");
+      return reading;
     }
-    bool twice = known != nullptr && known->seen;
-    for (size_t j = 0; known == nullptr && j < i; ++j) twice = twice || record.headers[j].first == name;
-    if (twice) return Bad(fmt::format("header {} is there twice, expected once", name));
-    if (known == nullptr) continue;  // an extension that this release does not know; covered all the same
-    known->seen = true;
-    known->value = value;
+    if (name.substr(0, 3) == "ce_" && !IsAttributeName(name)) {
+      corrupt(fmt::format("the header name {} is not ce_ and lower-case letters and digits", name));
+      has_link = false;
+    }
+    const auto known = std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == name; });
+    if (known == fields.end()) {
+      fields.push_back({name, header.second});
+      continue;
+    }
+    known->twice = true;
+    if (Covered(name) || name == "ce_id") corrupt(fmt::format("header {} is there twice, expected once", name));
+    if (Covered(name)) has_link = false;
   }
-  for (const Field& field : fields) {
-    if (field.required && !field.seen) return Bad(fmt::format("header {} is missing", field.name));
+  const auto value = [&](std::string_view name) -> std::optional<std::string_view> {
+    for (const Field& field : fields) {
+      if (field.name == name && !field.twice) return field.value;
+    }
+    return std::nullopt;
+  };
+  const auto text = [&](std::string_view name) { return std::string(value(name).value_or("")); };
+  for (const std::string_view name : kRequired) {
+    if (!value(name)) corrupt(fmt::format("header {} is missing", name));
   }
-  const auto text = [&](int field) { return std::string(fields[field].value); };
-
-  Attributes attributes;
-  const auto id = Link::FromHex(fields[kId].value);
-  if (!id) return Bad("ce_id is not 64 lower-case hexadecimal digits");
-  const auto parent = Link::FromHex(fields[kParent].value);
-  if (!parent) return Bad("ce_parent is not 64 lower-case hexadecimal digits");
-  const auto sequence = ParseSequence(fields[kSequence].value);
+  const auto id = Link::FromHex(value("ce_id").value_or(""));
+  reading.parent = Link::FromHex(value("ce_parent").value_or(""));
+  const auto sequence = ParseSequence(value("ce_sequence").value_or(""));
+  if (!id) corrupt("ce_id is not 64 lower-case hexadecimal digits");
+  if (!reading.parent) corrupt("ce_parent is not 64 lower-case hexadecimal digits");
   if (!sequence) {
-    return Bad(fmt::format("ce_sequence is \"{}\", expected a decimal number below 2^63 without "
-                           "leading zeros", fields[kSequence].value));
+    corrupt(fmt::format("ce_sequence is \"{}\", expected a decimal number below 2^63 without leading zeros",
+                        text("ce_sequence")));
   }
-  const Link link = Sha256(CanonicalBytes(record));
-  if (link != *id) {
-    return Bad(fmt::format("ce_id is {}, but the content has the link {}", id->ToHex(), link.ToHex()));
+  if (text("ce_source") != source) corrupt(fmt::format("ce_source is {}, expected {}", text("ce_source"), source));
+  std::optional<Link> link;
+  if (has_link) link = Sha256(CanonicalBytes(record));
+  if (id && link && *id != *link) {
+    corrupt(fmt::format("ce_id is {}, but the content has the link {}", id->ToHex(), link->ToHex()));
   }
-  std::string error;
-  if (!absl::ParseTime(absl::RFC3339_full, absl::string_view(fields[kTime].value.data(),
-                       fields[kTime].value.size()), &attributes.time, &error)) {
-    return Bad(fmt::format("ce_time is \"{}\", expected RFC 3339: {}", fields[kTime].value, error));
+  if (!reading.status.ok()) {
+    if (id) reading.claims.push_back(*id);
+    if (link) reading.claims.push_back(*link);
+    return reading;
   }
+  Attributes& attributes = reading.attributes;
   attributes.id = *id;
-  attributes.parent = *parent;
+  attributes.parent = *reading.parent;
   attributes.sequence = *sequence;
-  attributes.source = text(kSource);
-  attributes.type = text(kType);
-  attributes.subject = text(kSubject);
-  attributes.writer = text(kWriter);
-  attributes.command_id = text(kCommand);
-  attributes.command_digest = text(kDigest);
-  attributes.causation_id = text(kCausation);
-  attributes.correlation_id = text(kCorrelation);
-  attributes.actor = text(kActor);
-  attributes.trace_parent = text(kTrace);
-  std::string_view schema = fields[kSchema].value;
+  const std::string time = text("ce_time");
+  if (!absl::ParseTime(absl::RFC3339_full, time, &attributes.time, nullptr)) attributes.time = absl::UnixEpoch();
+  attributes.source = text("ce_source");
+  attributes.type = text("ce_type");
+  attributes.subject = text("ce_subject");
+  attributes.writer = text("ce_writer");
+  attributes.command_id = text("ce_commandid");
+  attributes.command_digest = text("ce_commanddigest");
+  attributes.causation_id = text("ce_causationid");
+  attributes.correlation_id = text("ce_correlationid");
+  attributes.actor = text("ce_actor");
+  attributes.trace_parent = text("ce_traceparent");
+  attributes.data_type = DataType(record);
+  return reading;
+}
+
+std::string DataType(const Record& record) {
+  std::string_view schema = HeaderValue(record, "ce_dataschema");
   if (schema.substr(0, kSchemaPrefix.size()) == kSchemaPrefix) schema.remove_prefix(kSchemaPrefix.size());
-  attributes.data_type = std::string(schema);
-  return attributes;
+  return std::string(schema);
 }
 
 std::string EncodeRecord(const Record& record) {

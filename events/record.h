@@ -7,6 +7,7 @@
 #include <absl/time/time.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,11 +54,19 @@ Record Seal(Attributes& attributes, std::string data);
 //     then u32be(len(data)) data
 std::string CanonicalBytes(const Record& record);
 
-// The attributes of a record whose content matches its id.
-// INVALID_ARGUMENT, saying what was found and what was expected: an attribute is missing, there twice
-// or ill-formed, or the link differs from ce_id. Does not judge whether the record is accepted: see
-// chain.h.
-absl::StatusOr<Attributes> Open(const Record& record);
+// What the acceptance rule needs of a record, whether or not it is well-formed.
+struct Reading {
+  // OK where the record is well-formed, of this source, and its content matches its id. Otherwise
+  // INVALID_ARGUMENT, saying what was found and what was expected: the record is corrupt.
+  absl::Status status;
+  Attributes attributes;       // filled where status is OK; a time that is none is the Unix epoch
+  std::optional<Link> parent;  // ce_parent, where it can be read
+  std::vector<Link> claims;    // the ids that a corrupt record may have had: ce_id, the link computed anew
+};
+Reading Read(const Record& record, std::string_view source);
+
+// Protobuf full name of the record's data, as ce_dataschema says; empty where it does not.
+std::string DataType(const Record& record);
 
 // The header's value, or empty. The first, where it is there twice.
 std::string_view HeaderValue(const Record& record, std::string_view name);

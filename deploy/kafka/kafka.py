@@ -192,14 +192,18 @@ def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def java_command(main, heap, log_level="warn", java_options=()):
+# One small process on a shared machine starts quickly and stays small.
+QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+# A measured broker gets what Kafka's own start script gives it.
+BENCHMARK = ("-Xms1g", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+             "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent")
+
+
+def java_command(main, heap, log_level="warn", java_options=(), kind=QUICK_START):
     home = cache_dir()
     archive = home / "kafka.jsa"
     return [
-        "java", f"-Xmx{heap}",
-        # One small process on a shared machine: start quickly and stay small. C1 alone is enough,
-        # for the broker's work is copying bytes.
-        "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+        "java", f"-Xmx{heap}", *kind, "-XX:-UsePerfData",
         *([f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []),
         # The JVM would warn on standard output, where answers belong.
         "-Xshare:auto", "-Xlog:disable",
@@ -386,8 +390,10 @@ class Broker(Jvm):
     name = "broker"
 
     def __init__(self, folder, topics=None, port=None, controller_port=None, advertised=None,
-                 heap="384m", log_level="warn", java_options=()):
+                 heap="384m", session_ms=2000, log_level="warn", java_options=(),
+                 benchmark=False):
         super().__init__(folder)
+        self.session_ms, self.benchmark = session_ms, benchmark
         self.topics = topics or {}
         self.wanted = {"port": port, "controller_port": controller_port, "advertised": advertised}
         self.heap, self.log_level, self.java_options = heap, log_level, java_options
@@ -398,7 +404,8 @@ class Broker(Jvm):
         properties = self.folder / "server.properties"
         properties.write_text(self.properties())
         self.spawn([
-            *java_command("Broker", self.heap, self.log_level, self.java_options),
+            *java_command("Broker", "1g" if self.benchmark else self.heap, self.log_level,
+                          self.java_options, BENCHMARK if self.benchmark else QUICK_START),
             str(properties), self.ports["cluster_id"], self.internal,
             *(topic_words(name, settings) for name, settings in self.topics.items())])
 
@@ -449,8 +456,11 @@ class Broker(Jvm):
             "share.coordinator.state.topic.replication.factor=1",
             "share.coordinator.state.topic.min.isr=1",
             "group.initial.rebalance.delay.ms=0",
-            "num.network.threads=2",
-            "num.io.threads=4",
+            # A killed broker may register again only when its old session has ended, by default
+            # after 9 s. Stopped for longer than this, it is fenced and back with its next heartbeat.
+            f"broker.session.timeout.ms={self.session_ms}",
+            f"broker.heartbeat.interval.ms={min(500, self.session_ms // 4)}",
+            *(() if self.benchmark else ("num.network.threads=2", "num.io.threads=4")),
             # The default is a third of the heap, for topics of which only small ones are compacted.
             "log.cleaner.dedupe.buffer.size=4194304",
         )
@@ -626,6 +636,13 @@ def is_cut(process):
     return is_alive(process) and process_state(process["pid"]) == "T"
 
 
+def await_end(process, deadline):
+    while is_alive(process):
+        if time.monotonic() > deadline:
+            os.kill(process["pid"], signal.SIGKILL)
+        time.sleep(0.02)
+
+
 class Pair:
     """The state of `pair`: which processes it started, in DIR/state.json."""
 
@@ -740,19 +757,17 @@ class Pair:
         if not self.state:
             say(f"nothing to stop: {self.file} does not exist")
             return
-        # The mirror first: without its brokers it would only complain.
-        for name in ["mirror", *self.state["sites"]]:
-            part = self.parts().get(name)
-            if part and is_alive(part["supervisor"]):
-                os.kill(part["supervisor"]["pid"], signal.SIGTERM)
-        deadline = time.monotonic() + 30
-        for name, part in self.parts().items():
-            for process in (part["supervisor"], part["jvm"]):
-                while is_alive(process):
-                    if time.monotonic() > deadline:
-                        os.kill(process["pid"], signal.SIGKILL)
-                    time.sleep(0.02)
-            say(f"{name} ended")
+        # The mirror first: without its brokers it would wait for them in vain.
+        for group in (["mirror"], self.state["sites"]):
+            parts = {name: self.parts()[name] for name in group if name in self.parts()}
+            for part in parts.values():
+                if is_alive(part["supervisor"]):
+                    os.kill(part["supervisor"]["pid"], signal.SIGTERM)
+            deadline = time.monotonic() + 30
+            for name, part in parts.items():
+                for process in (part["supervisor"], part["jvm"]):
+                    await_end(process, deadline)
+                say(f"{name} ended")
         if keep_data:
             self.state["parts"] = {}
             self.save()
@@ -854,7 +869,8 @@ def command_broker(options):
     topics = {name: HOME_LOG for name in options.topics}
     topics.update({name: EVENT_LOG for name in options.mirrored_topics})
     run_in_foreground(Broker(options.dir, topics, options.port, options.controller_port,
-                             options.advertised, options.heap, options.log_level),
+                             options.advertised, options.heap, options.session_ms, options.log_level,
+                             benchmark=options.benchmark),
                       options.until_stdin_closes)
 
 
@@ -962,6 +978,14 @@ def parse(arguments):
     broker.add_argument("--advertised", type=address, metavar="HOST:PORT",
                         help="the address told to clients, for a TCP proxy in front; it is also "
                              "the `bootstrap` of READY, where `direct` goes past the proxy")
+
+    broker.add_argument("--session-ms", type=int, default=2000, metavar="MS",
+                        help="how long the controller waits for a silent broker; a start after "
+                             "kill -9 takes this much longer (default %(default)s)")
+
+    broker.add_argument("--benchmark", action="store_true",
+                        help="run as Kafka's own start script does: both compilers, G1, a heap of "
+                             "1 GB, default threads; starts more slowly")
 
     topic = add(
         commands, "topic", command_topic,

@@ -3,6 +3,7 @@
 
     python3 events/followers/followers_test.py
 """
+import base64
 import collections
 import json
 import pathlib
@@ -45,7 +46,7 @@ def random_log(seed):
     def grow(writer):
         parent = writers[writer]
         step = 1 if rng.random() < 0.95 else rng.choice([0, 2, 3])
-        more = rng.choice([[], [], [("ce_actor", None)], [("ce_foo", "é")], [("foo", "x"), ("foo", "y")]])
+        more = rng.choice([[], [], [("ce_actor", None)], [("ce_foo", "é")], [("foo", "x"), ("foo", "y")], [("x\ufffd", "")]])
         record = Record(parent, max(0, (parent.sequence if parent else -1) + step), writer,
                         rng.choice([b"", None, bytes([rng.randrange(256)])]), more=more)
         writers[writer] = record
@@ -131,6 +132,18 @@ class VectorsTest(unittest.TestCase):
                     self.assertNotIn("Exception in", run.stderr)
 
 
+    def test_the_example_in_the_documentation_is_a_vector(self):
+        page = (HERE.parent.parent / "docs" / "subscribing.md").read_text()
+        vector = json.loads(VECTORS.read_text())["links"][0]
+        hashed = b""
+        for line in page.split("```link-example\n")[1].split("```")[0].splitlines():
+            for number, word in enumerate(line.split(" ")):
+                hashed += word.encode() if number % 2 else bytes.fromhex(word)
+        self.assertEqual(base64.b64encode(hashed).decode(), vector["canonical_base64"])
+        self.assertIn("`%s`" % vector["link"], page)
+        self.assertIn("These %d bytes" % len(hashed), page)
+
+
 class AgreementTest(unittest.TestCase):
     def test_the_followers_agree_on_random_logs(self):
         logs = [random_log(seed) for seed in range(500)]
@@ -197,6 +210,8 @@ class MutationTest(unittest.TestCase):
         "matching up to a line end": ('HEX64.fullmatch(fields["ce_parent"])', 're.match(rb"[0-9a-f]{64}$", fields["ce_parent"])'),
         "doubled header allowed": ('not any(covered(name) for name in twice)', 'True'),
         "doubled other header refused": ('not any(covered(name) for name in twice)', 'not twice'),
+        "unreadable names allowed": ('if any(UNREADABLE in name for name, _ in headers):\n            return "void',
+                                     'if False:\n            return "void'),
         "odd names allowed": ('COVERED_NAME.fullmatch(name) for name in names', 'True for name in names'),
         "missing header allowed": ('all(name in fields for name in REQUIRED)', 'True'),
         "ce_id covered": (' and name != "ce_id")', ')'),

@@ -18,6 +18,7 @@ FILE = pathlib.Path(__file__).resolve().parent / "vectors.json"
 STREAM, SOURCE = "paris.reservations.events", "/sites/paris/reservations"
 ZEROS = "0" * 64
 HOLD = "concordat.reservations.v1.ReservationHeld"
+OPENED = "concordat.system.v1.StreamOpened"
 STARTED = "concordat.system.v1.WriterStarted"
 OK = "accepted"
 STALE, REPEATED, STRANGER, CORRUPT = (
@@ -46,15 +47,15 @@ class Record:
     so that the record is wrong in that one respect only."""
 
     def __init__(self, parent, sequence, writer="a", data=b"", change=None, more=()):
-        system = parent is None or data == STARTED
+        system = OPENED if parent is None else STARTED if data == STARTED else None
         fields = {
             "ce_specversion": "1.0",
             "ce_source": SOURCE,
-            "ce_type": STARTED if system else HOLD,
+            "ce_type": system or HOLD,
             "ce_subject": "reservations/r%s" % sequence,
             "ce_time": "2026-11-23T18:59:23.%06dZ" % (int(sequence) % 1000000),
             "ce_dataschema": "urn:concordat:schema:"
-                             + (STARTED if system else "concordat.reservations.v1.Event"),
+                             + (system or "concordat.reservations.v1.Event"),
             "content-type": "application/protobuf",
             "ce_sequence": str(sequence),
             "ce_parent": parent.link if parent else ZEROS,
@@ -106,7 +107,7 @@ def each(records, outcome):
 
 
 def links():
-    minimal = Record(None, 0).headers
+    minimal = Record(None, 0, change={"ce_dataschema": None}).headers
     full = Record(None, 0, data=b"\x0a\x02r1").headers + [
         ["ce_commandid", "6f0c2a52-7c0d-4d4e-9d7e-0a1b2c3d4e5f"],
         ["ce_commanddigest", hashlib.sha256(b"command").hexdigest()],
@@ -326,6 +327,9 @@ def settled():
         [(a[0], OK)] + [(odd_name(name), CORRUPT) for name in
                         ("ce_", "ce_Foo", "ce_foo_bar", "ce_foo-bar", "ce_f\u00fc", "ce_\ufffd", "ce_ foo",
                          "ce_foo\n", "ce_\u0661")] + [(a[1], OK)])
+    unreadable = Record(a[0], 1, more=[("x\ufffd", "x")])
+    add("a name that may not be UTF-8 makes the record unreadable: nothing of it is remembered",
+        [(a[0], OK), (unreadable, CORRUPT), (Record(unreadable, 2), STRANGER), (a[1], OK)])
     add("names in other cases are other headers",
         [(a[0], OK), (Record(a[0], 1, more=[("CE_foo", "x"), ("Ce_id", "x"), ("Content-Type", "x")]), OK)])
     cut = Record(a[0], 1, more=[("ce_foo", "x")])

@@ -8,6 +8,8 @@
 //     absl::Status Validate(const Command&);                         what the bytes alone can tell
 //     std::string Subject(const Command&, const Facts&);             the resource the command is about
 //
+// They are free functions of the service's namespace; its Service struct names them as static members,
+// for the runtime cannot find an overload over another service's event by argument-dependent lookup.
 // Law: none of them reads a clock, a file, the network or another thread's memory.
 #pragma once
 
@@ -98,19 +100,19 @@ concept Service = requires(const typename S::State& state, typename S::Rows& row
   { S::kName } -> std::convertible_to<std::string_view>;
   // Whether it follows its own streams of other sites through React(Accepted<Event>).
   { S::kFollowsPeers } -> std::convertible_to<bool>;
-  { Decide(state, command, facts) } -> std::same_as<typename S::Event>;
-  { Evolve(rows, accepted) } -> std::same_as<void>;
-  { React(const_rows, accepted) } -> std::same_as<std::vector<Intent<typename S::Command>>>;
-  { Due(const_rows, absl::Time(), size_t()) } -> std::same_as<std::vector<Intent<typename S::Command>>>;
-  { Validate(command) } -> std::same_as<absl::Status>;
-  { Subject(command, facts) } -> std::same_as<std::string>;
+  { S::Decide(state, command, facts) } -> std::same_as<typename S::Event>;
+  { S::Evolve(rows, accepted) } -> std::same_as<void>;
+  { S::React(const_rows, accepted) } -> std::same_as<std::vector<Intent<typename S::Command>>>;
+  { S::Due(const_rows, absl::Time(), size_t()) } -> std::same_as<std::vector<Intent<typename S::Command>>>;
+  { S::Validate(command) } -> std::same_as<absl::Status>;
+  { S::Subject(command, facts) } -> std::same_as<std::string>;
   { index.Apply(change) } -> std::same_as<void>;
   { S::Tables() } -> std::same_as<std::vector<TableInfo>>;
 };
 
 template <typename S, typename Other>
 concept ReactsTo = requires(const Accepted<Other>& accepted) {
-  { React(accepted) } -> std::same_as<std::vector<Intent<typename S::Command>>>;
+  { S::React(accepted) } -> std::same_as<std::vector<Intent<typename S::Command>>>;
 };
 
 template <typename S, typename... Events>

@@ -87,16 +87,16 @@ class Scenario {
              const std::string& actor = "alice") {
     runtime::Facts facts{.now = now_, .site = site_, .command_id = command_id, .subject = {},
                          .actor = actor, .correlation_id = command_id, .cause = std::nullopt};
-    facts.subject = Subject(command, facts);
-    const Event event = Decide(state_, command, facts);
+    facts.subject = S::Subject(command, facts);
+    const Event event = S::Decide(state_, command, facts);
     Fold(event, facts);
     return event;
   }
 
   // What follows from the event folded last.
-  Intents Reactions() const { return React(state_.rows, Last()); }
+  Intents Reactions() const { return S::React(state_.rows, Last()); }
   // What is due at a time.
-  Intents DueAt(const std::string& rfc3339) const { return Due(state_.rows, Time(rfc3339), 100); }
+  Intents DueAt(const std::string& rfc3339) const { return S::Due(state_.rows, Time(rfc3339), 100); }
 
   typename S::State& state() { return state_; }
   storage::Journal& journal() { return journal_; }
@@ -106,7 +106,7 @@ class Scenario {
   Intents ReactionsTo(const Other& event, const std::string& from_site = "paris") const {
     const events::Link link{};
     const events::Attributes attributes{};
-    return React(runtime::Accepted<Other>{event, "", from_site, site_, 0, now_, link, attributes});
+    return S::React(runtime::Accepted<Other>{event, "", from_site, site_, 0, now_, link, attributes});
   }
 
  private:
@@ -120,7 +120,7 @@ class Scenario {
     attributes_.command_id = facts.command_id;
     attributes_.correlation_id = facts.correlation_id;
     journal_.Begin(++sequence_);
-    Evolve(state_.rows, Last());
+    S::Evolve(state_.rows, Last());
   }
 
   std::string site_;

@@ -1,10 +1,14 @@
 import java.io.FileInputStream;
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.CountDownLatch;
+import javax.management.MalformedObjectNameException;
+import javax.management.ObjectName;
+import org.apache.kafka.connect.errors.NotFoundException;
 import org.apache.kafka.connect.mirror.MirrorMaker;
 import org.apache.kafka.connect.mirror.SourceAndTarget;
 import org.apache.kafka.connect.runtime.rest.entities.ConnectorStateInfo;
@@ -74,15 +78,24 @@ public final class Mirror {
     }
   }
 
+  /**
+   * Connect keeps the status of tasks in a topic, so after a kill it still says "running" for the
+   * dead ones. The consumer that reads the origin shows that a task of this process has started.
+   */
   private static boolean running(MirrorMaker mirror, SourceAndTarget pair) {
     try {
       ConnectorStateInfo state = mirror.connectorStatus(pair, "MirrorSourceConnector");
       return state.connector().state().equals("RUNNING")
           && !state.tasks().isEmpty()
-          && state.tasks().stream().allMatch(task -> task.state().equals("RUNNING"));
-    } catch (RuntimeException notYetThere) {
-      // Until the connector is configured its status is unknown, which Connect throws.
+          && state.tasks().stream().allMatch(task -> task.state().equals("RUNNING"))
+          && ManagementFactory.getPlatformMBeanServer()
+              .queryNames(new ObjectName("kafka.consumer:type=consumer-metrics,*"), null).stream()
+              .map(name -> ObjectName.unquote(name.getKeyProperty("client-id")))
+              .anyMatch(id -> id.startsWith(pair + "|") && id.endsWith("|replication-consumer"));
+    } catch (NotFoundException notYetConfigured) {
       return false;
+    } catch (MalformedObjectNameException e) {
+      throw new IllegalStateException(e);
     }
   }
 }

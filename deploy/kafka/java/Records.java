@@ -47,7 +47,7 @@ public final class Records {
     ProducerRecord<byte[], byte[]> record =
         new ProducerRecord<>(words[2], 0, decode(words[3]), decode(words[4]));
     for (int i = 5; i < words.length; i++) {
-      String[] pair = words[i].split(":");
+      String[] pair = words[i].split(":", -1);  // An empty value counts.
       record.headers().add(new String(decode(pair[0]), StandardCharsets.UTF_8), decode(pair[1]));
     }
     Map<String, Object> config = Map.of("bootstrap.servers", words[1], "linger.ms", 0,
@@ -63,7 +63,7 @@ public final class Records {
     int missing = Integer.parseInt(words[4]);
     long deadline = System.currentTimeMillis() + Long.parseLong(words[5]);
     try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(
-        Map.of("bootstrap.servers", words[1], "auto.offset.reset", "none"),
+        Map.of("bootstrap.servers", words[1], "auto.offset.reset", "none", "fetch.max.wait.ms", 50),
         new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
       consumer.assign(List.of(partition));
       consumer.seek(partition, Long.parseLong(words[3]));

@@ -24,6 +24,8 @@ COVERED_NAME = re.compile(r"ce_[a-z0-9]+")
 # How many void links a reader remembers. It is part of the rule: readers with different
 # limits could disagree about a log that somebody floods with strangers.
 LIMIT = 65536
+# What a decoder puts in place of bytes that are no text.
+UNREADABLE = "\ufffd"
 
 
 class FollowError(Exception):
@@ -76,6 +78,10 @@ class Chain:
         return outcome
 
     def _decide(self, headers, data, offset):
+        # Some clients cannot deliver any header of a record once one name is not UTF-8, and others
+        # deliver this character in it, so no reader may look at such a record.
+        if any(UNREADABLE in name for name, _ in headers):
+            return "void:corrupt"
         # A header that appears twice has no value: readers that take the first one and readers
         # that take the last one must not disagree.
         fields, twice = {}, set()
@@ -287,7 +293,7 @@ def follow(options):
                     raise FollowError("Found the Kafka error %s while reading %s; expected records. Check "
                                       "the brokers and run again." % (message.error(), options.topic))
             elif message is not None:
-                headers, data = message.headers() or [], message.value()
+                headers, data = headers_of(message), message.value()
                 outcome = chain.add(headers, data, message.offset())
                 output.record(outcome, headers, data, message.offset())
                 offset = message.offset() + 1
@@ -308,6 +314,17 @@ def follow(options):
     finally:
         consumer.close()
     return chain
+
+
+def headers_of(message):
+    """The headers; when the client cannot decode a name, one header that says so."""
+    try:
+        headers = message.headers() or []
+    except (SystemError, UnicodeError):
+        headers = [(UNREADABLE, b"")]
+    if any(UNREADABLE in name for name, _ in headers):
+        return [(UNREADABLE, b"")]
+    return headers
 
 
 def edges(kafka, consumer, topic):
@@ -341,7 +358,7 @@ def check_start(kafka, consumer, options, chain, start, first, end):
             message = consumer.poll(0.2)
             if message is not None and not message.error():
                 held = (message.offset() == head["offset"]
-                        and link_of(message.headers() or [], message.value()) == head["link"])
+                        and link_of(headers_of(message), message.value()) == head["link"])
                 break
             if message is not None and message.error().code() == kafka.KafkaError._PARTITION_EOF:
                 break

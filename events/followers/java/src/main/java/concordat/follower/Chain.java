@@ -28,6 +28,9 @@ final class Chain {
      */
     static final int LIMIT = 65536;
 
+    /** What a decoder puts in place of bytes that are no text. */
+    static final String UNREADABLE = "\ufffd";
+
     static final String ACCEPTED = "accepted";
     static final String DAMAGED = "damaged";
 
@@ -91,6 +94,12 @@ final class Chain {
     }
 
     private String decide(List<Header> headers, byte[] data, long offset) {
+        // Some clients cannot deliver any header of a record once one name is not UTF-8, and others
+        // deliver this character in it, so no reader may look at such a record.
+        if (headers.stream().anyMatch(header -> header.name().contains(UNREADABLE))) {
+            return "void:corrupt";
+        }
+
         // A header that appears twice has no value: readers that take the first one and readers
         // that take the last one must not disagree.
         Map<String, byte[]> fields = new TreeMap<>();

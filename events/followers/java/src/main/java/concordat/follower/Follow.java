@@ -208,9 +208,13 @@ public final class Follow {
             + head.offset() + " (30 s passed); expected a record. Check the brokers and run again.");
     }
 
+    /** The headers; when the client cannot decode a name, one header that says so. */
     private static List<Chain.Header> headers(ConsumerRecord<byte[], byte[]> record) {
         List<Chain.Header> headers = new ArrayList<>();
         record.headers().forEach(header -> headers.add(new Chain.Header(header.key(), header.value())));
+        if (headers.stream().anyMatch(header -> header.name().contains(Chain.UNREADABLE))) {
+            return List.of(new Chain.Header(Chain.UNREADABLE, null));
+        }
         return headers;
     }
 

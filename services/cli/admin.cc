@@ -1,0 +1,208 @@
+#include "services/cli/admin.h"
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/strip.h>
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+
+#include "services/cli/errors.h"
+#include "services/cli/output.h"
+#include "services/cli/release.h"
+#include "services/cli/yaml.h"
+
+namespace concordat::cli {
+namespace {
+
+struct SiteAnswer {
+  const Site* site;
+  std::string address;
+  absl::Status asked;
+  node::v1::GetStatusResponse status;
+};
+
+absl::StatusOr<std::vector<SiteAnswer>> AskAll(Session& session) {
+  const auto context = session.context();
+  if (!context.ok()) return context.status();
+  std::vector<SiteAnswer> answers;
+  for (const Site& site : (*context)->sites) {
+    for (const std::string& address : site.Addresses()) {
+      SiteAnswer answer{.site = &site, .address = address, .asked = {}, .status = {}};
+      answer.asked = session.Node(address, "GetStatus", node::v1::GetStatusRequest(), answer.status);
+      answers.push_back(std::move(answer));
+    }
+  }
+  return answers;
+}
+
+void PrintSites(Session& session, const std::vector<SiteAnswer>& answers) {
+  Table table({"SITE", "ADDRESS", "RELEASE", "PROFILE", "LOG", "CLOCK", "SERVICES", "LINKS"});
+  for (const SiteAnswer& answer : answers) {
+    if (!answer.asked.ok()) {
+      table.Add({answer.site->name, answer.address, "-", "-", "-", "-", "-", "no answer"});
+      continue;
+    }
+    std::vector<std::string> links;
+    for (const auto& link : answer.status.links()) {
+      links.push_back(fmt::format("{} {}{}", link.origin(), link.cut() ? "cut" : "open",
+                                  link.pending_records() > 0 ? fmt::format(" ({} pending)", link.pending_records()) : ""));
+    }
+    table.Add({answer.site->name, answer.address, answer.status.release(), answer.status.profile(),
+               answer.status.log(), FormatTime(answer.status.now()), absl::StrJoin(answer.status.services(), ","),
+               links.empty() ? "-" : absl::StrJoin(links, ", ")});
+  }
+  table.Print(session.console().out, !session.globals.no_headers);
+}
+
+void PrintStreams(Session& session, const std::vector<SiteAnswer>& answers) {
+  Table table({"AT", "STREAM", "HEAD", "LINK", "LAG", "CONDITION", "WRITER", "VOID", "ALARM"});
+  for (const SiteAnswer& answer : answers) {
+    for (const auto& stream : answer.status.streams()) {
+      uint64_t voids = 0;
+      for (const auto& [reason, count] : stream.void_records()) voids += count;
+      table.Add({answer.site->name, stream.stream(), absl::StrCat(stream.sequence()), stream.link().substr(0, 12),
+                 absl::StrCat(stream.lag_records()), stream.condition(),
+                 stream.home() ? stream.writer_state() : "-", absl::StrCat(voids),
+                 stream.alarm().empty() ? "-" : stream.alarm()});
+    }
+  }
+  if (table.empty()) return;
+  session.console().out << "\n";
+  table.Print(session.console().out, !session.globals.no_headers);
+}
+
+absl::Status SetClocks(Session& session, absl::Time time) {
+  const auto context = session.context();
+  if (!context.ok()) return context.status();
+  node::v1::SetClockRequest request;
+  *request.mutable_time() = ToTimestamp(time);
+  for (const Site& site : (*context)->sites) {
+    for (const std::string& address : site.Addresses()) {
+      node::v1::SetClockResponse response;
+      const absl::Status set = session.Node(address, "SetClock", request, response);
+      if (!set.ok()) {
+        return WithNext(absl::Status(set.code(), fmt::format("{}: {}", site.name, set.message())), "clock show");
+      }
+      fmt::print(session.console().out, "{}  {}\n", site.name, FormatTime(response.now()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunStatus(Session& session) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
+  const auto answers = AskAll(session);
+  if (!answers.ok()) return answers.status();
+  if (*format == Format::kJson || *format == Format::kYaml) {
+    std::vector<std::string> sites;
+    for (const SiteAnswer& answer : *answers) {
+      if (answer.asked.ok()) sites.push_back(ToJsonText(answer.status));
+    }
+    PrintDocument(session.console().out, *format, fmt::format("{{\"sites\": [{}]}}\n", absl::StrJoin(sites, ",")));
+  } else {
+    PrintSites(session, *answers);
+    PrintStreams(session, *answers);
+  }
+  for (const SiteAnswer& answer : *answers) {
+    if (!answer.asked.ok()) {
+      return WithNext(absl::Status(answer.asked.code(), fmt::format("site {} did not answer, expected it at {}: {}",
+                                                                    answer.site->name, answer.address,
+                                                                    answer.asked.message())),
+                      "config contexts");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunLink(Session& session, bool cut, const std::string& origin) {
+  const auto context = session.context();
+  if (!context.ok()) return context.status();
+  const auto far = session.site(origin);
+  if (!far.ok()) return far.status();
+  std::vector<std::pair<const Site*, std::string>> links;  // where, and whose streams it carries
+  if (!session.globals.site.empty()) {
+    const auto at = session.site();
+    if (!at.ok()) return at.status();
+    links.emplace_back(*at, (*far)->name);
+  } else {
+    for (const Site& site : (*context)->sites) {
+      if (site.name == (*far)->name) continue;
+      links.emplace_back(&site, (*far)->name);
+      links.emplace_back(*far, site.name);
+    }
+  }
+  for (const auto& [at, from] : links) {
+    node::v1::SetLinkRequest request;
+    request.set_origin(from);
+    request.set_cut(cut);
+    node::v1::SetLinkResponse response;
+    const absl::Status set = session.Node(at->address, "SetLink", request, response);
+    if (!set.ok()) {
+      return WithNext(absl::Status(set.code(), fmt::format("link {} to {}: {}", from, at->name, set.message())),
+                      "status");
+    }
+    fmt::print(session.console().out, "link {} to {}  {}\n", from, at->name, response.link().cut() ? "cut" : "open");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunClockShow(Session& session) {
+  const auto answers = AskAll(session);
+  if (!answers.ok()) return answers.status();
+  for (const SiteAnswer& answer : *answers) {
+    if (!answer.asked.ok()) return answer.asked;
+    fmt::print(session.console().out, "{}  {}  {}\n", answer.site->name, FormatTime(answer.status.now()),
+               answer.status.profile());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunClockSet(Session& session, const std::string& text) {
+  const auto time = session.TimeOf(text);
+  return time.ok() ? SetClocks(session, *time) : time.status();
+}
+
+absl::Status RunClockAdvance(Session& session, const std::string& text) {
+  const auto span = ParseDuration(text);
+  if (!span.ok()) return span.status();
+  const auto answers = AskAll(session);
+  if (!answers.ok()) return answers.status();
+  // From the latest, so that no clock would have to go back.
+  absl::Time latest = absl::InfinitePast();
+  for (const SiteAnswer& answer : *answers) {
+    if (!answer.asked.ok()) return answer.asked;
+    latest = std::max(latest, FromTimestamp(answer.status.now()));
+  }
+  return SetClocks(session, latest + *span);
+}
+
+absl::Status RunConfigContexts(Session& session) {
+  const auto config = session.LoadConfig();
+  if (!config.ok()) return config.status();
+  Table table({"CURRENT", "CONTEXT", "SITE", "SITES"});
+  for (const Context& context : config->contexts) {
+    std::vector<std::string> sites;
+    for (const Site& site : context.sites) sites.push_back(fmt::format("{}={}", site.name, site.address));
+    table.Add({context.name == config->current ? "*" : "", context.name, context.site, absl::StrJoin(sites, ",")});
+  }
+  table.Print(session.console().out, !session.globals.no_headers);
+  return absl::OkStatus();
+}
+
+absl::Status RunConfigUse(Session& session, const std::string& name) {
+  const auto config = session.LoadConfig();
+  if (!config.ok()) return config.status();
+  const absl::Status used = UseContext(*config, name);
+  if (used.ok()) session.Say(fmt::format("context {} from now on", name));
+  return used;
+}
+
+absl::Status RunVersion(Session& session) {
+  fmt::print(session.console().out, "concordat {}\n", kRelease);
+  return absl::OkStatus();
+}
+
+}  // namespace concordat::cli

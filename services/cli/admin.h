@@ -1,0 +1,28 @@
+// Commands about sites rather than resources: `status`, `link`, `clock`, `config`, `version`.
+#pragma once
+
+#include <absl/status/status.h>
+
+#include <string>
+
+#include "services/cli/session.h"
+
+namespace concordat::cli {
+
+// How every site of the context is. UNAVAILABLE where one does not answer, after the others were shown.
+absl::Status RunStatus(Session& session);
+
+// Cuts or heals the link that carries `origin`'s streams: to --site, or at every site in both directions.
+absl::Status RunLink(Session& session, bool cut, const std::string& origin);
+
+absl::Status RunClockShow(Session& session);
+// Sets the manual clock of every site of the context.
+absl::Status RunClockSet(Session& session, const std::string& time);
+absl::Status RunClockAdvance(Session& session, const std::string& duration);
+
+absl::Status RunConfigContexts(Session& session);
+absl::Status RunConfigUse(Session& session, const std::string& name);
+
+absl::Status RunVersion(Session& session);
+
+}  // namespace concordat::cli

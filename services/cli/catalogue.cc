@@ -1,0 +1,151 @@
+#include "services/cli/catalogue.h"
+
+#include <absl/strings/ascii.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_replace.h>
+#include <fmt/format.h>
+#include <google/protobuf/descriptor.pb.h>
+
+#include <memory>
+
+#include "concordat/compliance/v1/api.pb.h"
+#include "concordat/deployment/v1/api.pb.h"
+#include "concordat/inventory/v1/api.pb.h"
+#include "concordat/reservations/v1/api.pb.h"
+#include "concordat/system/v1/events.pb.h"
+#include "services/cli/values.h"
+
+namespace concordat::cli {
+
+// Every proto with its comments, as protoc describes it; made by the build.
+extern const unsigned char kDescriptorSet[];
+extern const size_t kDescriptorSetSize;
+
+namespace {
+
+// A static library's object that nobody names is left out, and its messages with it.
+void LinkProtos() {
+  inventory::v1::Command::descriptor();
+  reservations::v1::Command::descriptor();
+  compliance::v1::Command::descriptor();
+  deployment::v1::Command::descriptor();
+  system::v1::StreamOpened::descriptor();
+}
+
+const google::protobuf::DescriptorPool& CommentedPool() {
+  static const auto& pool = *[] {
+    auto* result = new google::protobuf::DescriptorPool();
+    google::protobuf::FileDescriptorSet set;
+    set.ParseFromArray(kDescriptorSet, static_cast<int>(kDescriptorSetSize));
+    for (const auto& file : set.file()) result->BuildFile(file);
+    return result;
+  }();
+  return pool;
+}
+
+}  // namespace
+
+std::span<const Verb> Verbs() {
+  static const auto& verbs = *new std::vector<Verb>{
+      {"open", "site", "inventory", "OpenSite", {"name"}, "sites", "Open a site, so that its inventory may begin.",
+       {"open site paris --country FR --time-zone Europe/Paris --certifications HDS,ISO27001"}},
+      {"set", "envelope", "inventory", "SetEnvelope", {"site?"}, "sites",
+       "Set what a site may draw and cool from a time on.",
+       {"set envelope paris --effective-from now --it-power-watts 40MW --cooling-watts 40MW"}},
+      {"register", "model", "inventory", "RegisterModel", {"name"}, "models",
+       "Add a hardware model to the catalogue, with what its burn-in must reach.",
+       {"register model vera-rubin-nvl144 --vendor nvidia --accelerators 144 --it-power-watts 190kW "
+        "--cooling-watts 190kW --criteria gpu_gemm_tflops=2400..:tflops --criteria ecc_errors=0..0:count"}},
+      {"order", "server", "inventory", "OrderServer", {"name"}, "servers", "Order a server from its supplier.",
+       {"order server a01-01 --model vera-rubin-nvl144 --supplier nvidia --promised-time +30d"}},
+      {"deliver", "server", "inventory", "DeliverServer", {"name"}, "servers", "Record that an ordered server arrived.",
+       {"deliver server a01-01 --serial SN-0001"}},
+      {"install", "server", "inventory", "InstallServer", {"name"}, "servers",
+       "Record where a delivered server was installed.",
+       {"install server a01-01 --room a --rack 01 --position 1"}},
+      {"test", "server", "inventory", "TestServer", {"name"}, "servers",
+       "Record a burn-in; the model's criteria decide whether it passed.",
+       {"test server a01-01 --figures gpu_gemm_tflops=2510:tflops,ecc_errors=0:count"}},
+      {"commission", "server", "inventory", "EnterService", {"name"}, "servers",
+       "Put a server that passed its burn-in into service.", {"commission server a01-01"}},
+      {"cordon", "server", "inventory", "CordonServer", {"name"}, "servers",
+       "Stop new reservations of a server; what runs on it goes on.",
+       {"cordon server a01-01 --reason 'fan tray replacement'"}},
+      {"uncordon", "server", "inventory", "UncordonServer", {"name"}, "servers",
+       "Allow new reservations of a server again.", {"uncordon server a01-01"}},
+      {"withdraw", "server", "inventory", "LeaveService", {"name"}, "servers",
+       "Take a server out of service; it must pass its burn-in again.",
+       {"withdraw server a01-01 --reason 'NVLink fault'"}},
+      {"register", "customer", "reservations", "RegisterCustomer", {"name"}, "customers", "Register a customer.",
+       {"register customer hsbc --display-name HSBC --country GB --sector FINANCE"}},
+      {"sign", "contract", "reservations", "SignContract", {"name"}, "contracts",
+       "Sign a contract; it may be reserved under at every site that it names.",
+       {"sign contract hsbc/2027-frame --sites paris,borlange --max-servers-per-site 8 "
+        "--start-time 2027-01-01 --end-time 2028-01-01 --data-classes FINANCIAL,PUBLIC"}},
+      {"reserve", "", "reservations", "Reserve", {}, "reservations",
+       "Ask for servers, here or at another site. The answer is a hold, or an order where --at is another site.",
+       {"reserve --contract hsbc/2027-frame --model vera-rubin-nvl144 --count 2 --start-time +1d --end-time +31d "
+        "--purpose inference --data-classes PUBLIC --project risk --wait",
+        "reserve --at borlange -f request.yaml --wait --timeout 5m"},
+       true},
+      {"cancel", "reservation", "reservations", "CancelReservation", {"name"}, "reservations",
+       "Give a reservation back that has not started.",
+       {"cancel reservation r-7k2m9x4q1b --reason 'project postponed'"}},
+      {"adopt", "rule", "compliance", "AdoptRule", {}, "rules", "Adopt a rule, or a new version of it, from a file.",
+       {"adopt rule -f hds-hosting.yaml", "adopt rule -f rules/"}},
+      {"repeal", "rule", "compliance", "RepealRule", {"name"}, "rules", "Repeal a rule.",
+       {"repeal rule hds-hosting --reason 'superseded'"}},
+      {"register", "artefact", "deployment", "RegisterArtefact", {"name"}, "artefacts", "Register a model artefact.",
+       {"register artefact open-70b --digest 9f86…0a08 --licence Apache-2.0 --trained-in FR "
+        "--provenance 'published by the lab, signature checked'"}},
+      {"deploy", "", "deployment", "Deploy", {"artefact", "reservation"}, "deployments",
+       "Put an artefact on an active reservation's servers, once compliance has cleared it.",
+       {"deploy open-70b r-7k2m9x4q1b --wait"},
+       true},
+  };
+  return verbs;
+}
+
+const Verb* CreateVerb(std::string_view collection) {
+  // What a thing's life begins with; every other verb of its kind needs it to exist.
+  constexpr std::pair<std::string_view, std::string_view> kFirst[] = {
+      {"sites", "OpenSite"}, {"models", "RegisterModel"}, {"servers", "OrderServer"},
+      {"customers", "RegisterCustomer"}, {"contracts", "SignContract"}, {"reservations", "Reserve"},
+      {"rules", "AdoptRule"}, {"artefacts", "RegisterArtefact"}, {"deployments", "Deploy"}};
+  for (const auto& [first, method] : kFirst) {
+    if (first != collection) continue;
+    for (const Verb& verb : Verbs()) {
+      if (verb.method == method) return &verb;
+    }
+  }
+  return nullptr;
+}
+
+std::string MethodPath(const Verb& verb) {
+  std::string service(verb.service);
+  service[0] = absl::ascii_toupper(service[0]);
+  return fmt::format("/concordat.{}.v1.{}Service/{}", verb.service, service, verb.method);
+}
+
+const google::protobuf::Descriptor* RequestOf(const Verb& verb) {
+  LinkProtos();
+  std::string name = MethodPath(verb).substr(1);
+  name[name.find('/')] = '.';
+  const auto* method = google::protobuf::DescriptorPool::generated_pool()->FindMethodByName(name);
+  return method == nullptr ? nullptr : method->input_type();
+}
+
+std::string FlagOf(const google::protobuf::FieldDescriptor& field) {
+  return field.name() == "site" ? "at" : FlagName(field.name());
+}
+
+std::string CommentOf(const google::protobuf::FieldDescriptor& field) {
+  const auto* commented = CommentedPool().FindFieldByName(field.full_name());
+  google::protobuf::SourceLocation location;
+  if (commented == nullptr || !commented->GetSourceLocation(&location)) return "";
+  std::string line(absl::StripAsciiWhitespace(absl::StrReplaceAll(location.leading_comments, {{"\n", " "}})));
+  absl::RemoveExtraAsciiWhitespace(&line);
+  return line;
+}
+
+}  // namespace concordat::cli

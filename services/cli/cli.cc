@@ -1,0 +1,285 @@
+#include "services/cli/cli.h"
+
+#include <absl/algorithm/container.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/strip.h>
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+#include "services/cli/admin.h"
+#include "services/cli/catalogue.h"
+#include "services/cli/completion.h"
+#include "services/cli/events.h"
+#include "services/cli/explain.h"
+#include "services/cli/help.h"
+#include "services/cli/kinds.h"
+#include "services/cli/request.h"
+#include "services/cli/resources.h"
+#include "services/cli/submit.h"
+#include "services/cli/verify.h"
+
+namespace concordat::cli {
+namespace {
+
+using Action = std::function<absl::Status()>;
+
+// The commands, what they were told, and which one it is.
+struct CommandLine {
+  explicit CommandLine(Session& s) : session(s) {}
+
+  Session& session;
+  CLI::App app{"Concordat: every server, who may use it, when, for what, under which law.", "concordat"};
+  std::map<const CLI::App*, Action> actions;
+  // What the flags write to; deques, because CLI11 keeps pointers to the elements.
+  std::deque<std::vector<std::string>> lists;
+  std::deque<std::string> words;
+  std::deque<bool> switches;
+  WatchOptions watch;
+  ExplainOptions explain;
+  VerifyOptions verify;
+  GetOptions get;
+};
+
+void AddGlobals(CLI::App& app, Globals& globals) {
+  const char* user = std::getenv("USER");
+  globals.actor = user == nullptr ? "" : user;
+  const auto add = [&](const std::string& name, std::string& target, const std::string& type, const std::string& text) {
+    app.add_option(name, target, text)->type_name(type)->group("Global flags");
+  };
+  add("--config", globals.config_path, "FILE", "The configuration file.");
+  add("--context", globals.context, "NAME", "The context; see config contexts.");
+  add("--site", globals.site, "SITE", "The site that is asked.");
+  add("--server", globals.server, "HOST:PORT", "The server that is asked, instead of a context's.");
+  add("--as", globals.actor, "ACTOR", "Who asks; $USER unless given.");
+  add("--request-id", globals.request_id, "ID", "The command's id; sent again it is not carried out twice.");
+  add("--timeout", globals.timeout, "DURATION", "How long to wait for answers, such as 30s.");
+  add("-o,--output", globals.output, "FORMAT", "table, json, yaml or name; text for events.");
+  const auto flag = [&](const std::string& name, bool& target, const std::string& text) {
+    app.add_flag(name, target, text)->group("Global flags");
+  };
+  flag("--validate-only", globals.validate_only, "Decide and answer, but append nothing.");
+  flag("--no-headers", globals.no_headers, "Tables without titles.");
+  flag("--no-color,--no-colour", globals.no_color, "No colours.");
+  flag("-q,--quiet", globals.quiet, "No messages but errors.");
+}
+
+CLI::App* AddCommand(CLI::App& parent, const std::string& name, const std::string& sentence,
+                     const std::vector<std::string_view>& examples) {
+  CLI::App* sub = parent.add_subcommand(name, sentence);
+  sub->fallthrough();
+  sub->footer(ExamplesText(examples));
+  return sub;
+}
+
+// A noun below a verb, which is made when its first noun is.
+CLI::App* AddVerb(CLI::App& app, const std::string& verb) {
+  for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) {
+    if (sub->get_name() == verb) return sub;
+  }
+  CLI::App* sub = app.add_subcommand(verb, "");
+  sub->fallthrough();
+  return sub;
+}
+
+// The flags and positionals of a request's fields. Singular names of plural flags are understood too.
+void AddFields(CommandLine& line, CLI::App* sub, const Verb& verb,
+               std::vector<std::pair<std::string, std::vector<std::string>*>>& fields) {
+  const auto* type = RequestOf(verb);
+  for (std::string_view positional : verb.positionals) {
+    const bool optional = absl::ConsumeSuffix(&positional, "?");
+    const auto* field = type->FindFieldByName(std::string(positional));
+    fields.emplace_back(field->name(), &line.lists.emplace_back());
+    auto* option = sub->add_option(field->name(), *fields.back().second, CommentOf(*field));
+    // Not `required`: a file may say it, and the server refuses what lacks it.
+    option->expected(0, 1)->type_name(optional ? "" : "TEXT");
+  }
+  for (int i = 0; i < type->field_count(); ++i) {
+    const auto* field = type->field(i);
+    const bool positional = absl::c_any_of(
+        verb.positionals, [&](std::string_view p) { return absl::StripSuffix(p, "?") == field->name(); });
+    if (positional || field->name() == "submit" || !IsFlag(*field)) continue;
+    fields.emplace_back(field->name(), &line.lists.emplace_back());
+    std::string names = "--" + FlagOf(*field);
+    if (field->is_repeated() && field->name() == "criteria") names += ",--criterion";
+    if (field->name() == "figures" || field->name() == "certifications") names += ",--" + FlagOf(*field).substr(0, FlagOf(*field).size() - 1);
+    if (field->name() == "data_classes") names += ",--data-class";
+    auto* option = sub->add_option(names, *fields.back().second, CommentOf(*field));
+    option->type_name(Placeholder(*field))->allow_extra_args(false);
+    if (field->is_repeated()) {
+      option->delimiter(',');
+    } else {
+      option->expected(1);
+    }
+  }
+}
+
+void AddVerbCommand(CommandLine& line, CLI::App& parent, const std::string& name, const Verb& verb) {
+  CLI::App* sub = AddCommand(parent, name, std::string(verb.sentence), verb.examples);
+  std::vector<std::pair<std::string, std::vector<std::string>*>> fields;
+  AddFields(line, sub, verb, fields);
+  std::string& file = line.words.emplace_back();
+  sub->add_option("-f,--file", file, "The request as YAML or JSON: a file, a folder, or - for the input.")->type_name("FILE");
+  bool& wait = line.switches.emplace_back(false);
+  if (verb.waits) sub->add_flag("--wait", wait, "Go on until it is decided, at most --timeout (60s).");
+  line.actions[sub] = [&line, &verb, fields, &file, &wait] {
+    Typed typed{.fields = {}, .file = file};
+    for (const auto& [field, values] : fields) typed.fields[field] = *values;
+    return RunVerb(line.session, verb, typed, wait);
+  };
+}
+
+void AddVerbs(CommandLine& line) {
+  for (const Verb& verb : Verbs()) {
+    if (verb.noun.empty()) {
+      AddVerbCommand(line, line.app, std::string(verb.verb), verb);
+    } else {
+      AddVerbCommand(line, *AddVerb(line.app, std::string(verb.verb)), std::string(verb.noun), verb);
+    }
+  }
+  for (const Kind& kind : Kinds()) {
+    const Verb* first = CreateVerb(kind.collection);
+    if (first != nullptr) AddVerbCommand(line, *AddVerb(line.app, "create"), std::string(kind.singular), *first);
+  }
+}
+
+void AddReading(CommandLine& line) {
+  Session& session = line.session;
+  CLI::App* get = AddCommand(line.app, "get", "Show resources of a type, one resource, or those whose names begin alike.",
+                             {"get servers", "get server a01-01 -o json", "get orders -A", "get contracts/hsbc/"});
+  get->add_option("what", line.get.words, "TYPE, TYPE NAME or TYPE/NAME.")->type_name("");
+  get->add_flag("-A,--all-sites", line.get.all_sites, "Every site's, as the site asked has them.");
+  line.actions[get] = [&] { return RunGet(session, line.get); };
+
+  const auto by_name = [&](const std::string& name, const std::string& sentence, const std::vector<std::string_view>& examples,
+                           absl::Status (*run)(Session&, const std::vector<std::string>&)) {
+    CLI::App* sub = AddCommand(line.app, name, sentence, examples);
+    std::vector<std::string>& words = line.lists.emplace_back();
+    sub->add_option("what", words, "TYPE NAME, TYPE/NAME or a full name.")->type_name("");
+    line.actions[sub] = [&session, &words, run] { return run(session, words); };
+  };
+  by_name("describe", "Show everything of a resource, and its recent events.", {"describe server a01-01"}, RunDescribe);
+  by_name("history", "Show the events of a resource.",
+          {"history server a01-01", "history reservation r-7k2m9x4q1b -o text"}, RunHistory);
+
+  CLI::App* explain = AddCommand(line.app, "explain", "Show why a resource is as it is: the chain of causes, with findings and citations.",
+                                 {"explain reservation r-7k2m9x4q1b", "explain --request 5f0c…"});
+  explain->add_option("what", line.explain.words, "TYPE NAME, TYPE/NAME or a full name.")->type_name("");
+  explain->add_option("--request", line.explain.request, "Explain the command with this id, such as a refused one.")->type_name("ID");
+  explain->add_option("--correlation", line.explain.correlation, "Explain this story.")->type_name("ID");
+  line.actions[explain] = [&] { return RunExplain(session, line.explain); };
+
+  CLI::App* watch = AddCommand(line.app, "watch", "Follow events as they are accepted.",
+                               {"watch reservations", "watch paris.compliance.events --from 0 --until-head -o text"});
+  watch->add_option("stream", line.watch.stream, "A stream or a service; all of the site's own unless given.")->type_name("");
+  CLI::Option* from = watch->add_option("--from", line.watch.from, "The first sequence wanted; the next event unless given.")->type_name("N");
+  watch->add_flag("--until-head", line.watch.until_head, "End at the head, from the start unless --from is given.");
+  line.actions[watch] = [&, from] {
+    line.watch.has_from = from->count() > 0;
+    return RunWatch(session, line.watch);
+  };
+}
+
+void AddOperating(CommandLine& line) {
+  Session& session = line.session;
+  CLI::App* status = AddCommand(line.app, "status", "Show how every site is: streams, heads, links, clocks.", {"status", "status -o json"});
+  line.actions[status] = [&] { return RunStatus(session); };
+
+  CLI::App* verify = AddCommand(line.app, "verify", "Compare every site's history and state.", {"verify", "verify --wait 30s"});
+  verify->add_option("--stream", line.verify.stream, "Only this stream.")->type_name("STREAM");
+  verify->add_option("--wait", line.verify.wait, "Wait this long until nobody is behind.")->type_name("DURATION");
+  line.actions[verify] = [&] { return RunVerify(session, line.verify); };
+
+  const auto with_word = [&](const std::string& verb, const std::string& noun, const std::string& word,
+                             const std::string& sentence, const std::string& example,
+                             std::function<absl::Status(const std::string&)> run) {
+    CLI::App* sub = AddCommand(*AddVerb(line.app, verb), noun, sentence, {example});
+    std::string& target = line.words.emplace_back();
+    if (!word.empty()) sub->add_option(word, target, "")->required()->type_name("");
+    line.actions[sub] = [&target, run] { return run(target); };
+  };
+  with_word("link", "cut", "origin", "Cut the link from a site; with --site, only as that site receives it.",
+            "link cut borlange --site paris", [&](const std::string& word) { return RunLink(session, true, word); });
+  with_word("link", "heal", "origin", "Heal the link from a site.", "link heal borlange",
+            [&](const std::string& word) { return RunLink(session, false, word); });
+  with_word("clock", "show", "", "Show every site's clock.", "clock show", [&](const std::string&) { return RunClockShow(session); });
+  with_word("clock", "set", "time", "Set the manual clock of every site; demo profile only.", "clock set 2027-02-01T08:00:00Z",
+            [&](const std::string& word) { return RunClockSet(session, word); });
+  with_word("clock", "advance", "duration", "Advance the manual clock of every site; demo profile only.", "clock advance 30d",
+            [&](const std::string& word) { return RunClockAdvance(session, word); });
+  with_word("config", "contexts", "", "Show the contexts.", "config contexts",
+            [&](const std::string&) { return RunConfigContexts(session); });
+  with_word("config", "use", "context", "Make a context the current one.", "config use local",
+            [&](const std::string& word) { return RunConfigUse(session, word); });
+  with_word("completion", "bash", "", "Print the script for bash.", "completion bash", [&](const std::string&) {
+    session.console().out << *CompletionScript("bash");
+    return absl::OkStatus();
+  });
+  with_word("completion", "zsh", "", "Print the script for zsh.", "completion zsh", [&](const std::string&) {
+    session.console().out << *CompletionScript("zsh");
+    return absl::OkStatus();
+  });
+  with_word("completion", "fish", "", "Print the script for fish.", "completion fish", [&](const std::string&) {
+    session.console().out << *CompletionScript("fish");
+    return absl::OkStatus();
+  });
+  CLI::App* version = AddCommand(line.app, "version", "Print the release.", {"version"});
+  line.actions[version] = [&] { return RunVersion(session); };
+}
+
+// The deepest command that was named.
+CLI::App* Chosen(CLI::App& app) {
+  CLI::App* chosen = &app;
+  while (!chosen->get_subcommands().empty()) chosen = chosen->get_subcommands().front();
+  return chosen;
+}
+
+Exit Report(Session& session, const absl::Status& status) {
+  if (status.ok()) return Exit::kOk;
+  fmt::print(session.console().err, "{} {}\ntry: concordat {}\n", Paint(session.console(), Hue::kBad, "error:"),
+             status.message(), NextOf(status));
+  return ExitOf(status);
+}
+
+}  // namespace
+
+Exit Run(const std::vector<std::string>& arguments, Console console) {
+  Session session(arguments, console);
+  CommandLine line(session);
+  line.app.set_help_flag("-h,--help", "Show help.");
+  AddGlobals(line.app, session.globals);
+  AddVerbs(line);
+  AddReading(line);
+  AddOperating(line);
+  if (!arguments.empty() && arguments[0] == "__complete") {
+    std::vector<std::string> words(arguments.begin() + 1, arguments.end());
+    if (!words.empty() && words[0] == "--") words.erase(words.begin());
+    for (const std::string& word : Complete(session, CommandTree(line.app), words)) console.out << word << "\n";
+    return Exit::kOk;
+  }
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    line.app.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    console.out << HelpText(*Chosen(line.app), line.app);
+    return Exit::kOk;
+  } catch (const CLI::ParseError& e) {
+    return Report(session, UsageError(*Chosen(line.app), e.what()));
+  }
+  if (session.globals.no_color) session.console().colour = false;
+  CLI::App* chosen = Chosen(line.app);
+  const auto action = line.actions.find(chosen);
+  if (action == line.actions.end()) {
+    if (chosen == &line.app && arguments.empty()) {
+      console.out << HelpText(line.app, line.app);
+      return Exit::kUsage;
+    }
+    return Report(session, UsageError(*chosen, "found no command"));
+  }
+  return Report(session, action->second());
+}
+
+}  // namespace concordat::cli

@@ -1,0 +1,155 @@
+#include "services/cli/help.h"
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/str_split.h>
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "services/cli/errors.h"
+#include "services/cli/kinds.h"
+
+namespace concordat::cli {
+namespace {
+
+constexpr size_t kWidth = 100;
+
+std::vector<const CLI::App*> Children(const CLI::App& command) {
+  return command.get_subcommands([](const CLI::App*) { return true; });
+}
+
+// `order server`, without the program's name.
+std::string Path(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  if (parent == nullptr) return "";
+  const std::string above = Path(*parent);
+  return above.empty() ? command.get_name() : above + " " + command.get_name();
+}
+
+std::string Wrapped(const std::string& text, size_t indent) {
+  std::string result;
+  size_t column = indent;
+  for (const std::string_view word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
+    if (column > indent && column + 1 + word.size() > kWidth) {
+      absl::StrAppend(&result, "\n", std::string(indent, ' '));
+      column = indent;
+    } else if (column > indent) {
+      result += ' ';
+      ++column;
+    }
+    absl::StrAppend(&result, word);
+    column += word.size();
+  }
+  return result;
+}
+
+std::string OptionsText(const CLI::App& command, bool positionals) {
+  std::string text;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_positional() != positionals) continue;
+    std::string title = positionals ? absl::AsciiStrToUpper(option->get_name()) : option->get_name(false, true);
+    if (!positionals && option->get_type_size() != 0 && !option->get_type_name().empty()) {
+      absl::StrAppend(&title, " ", option->get_type_name());
+    }
+    const bool long_title = title.size() > 30;
+    absl::StrAppend(&text, "  ", fmt::format("{:<32}", title), long_title ? "\n" + std::string(34, ' ') : "",
+                    Wrapped(option->get_description(), 34), "\n");
+  }
+  return text;
+}
+
+std::string CommandsText(const CLI::App& command) {
+  std::string text;
+  for (const CLI::App* child : Children(command)) {
+    std::string sentence = child->get_description();
+    if (sentence.empty()) {
+      std::vector<std::string> nouns;
+      for (const CLI::App* noun : Children(*child)) nouns.push_back(noun->get_name());
+      sentence = absl::StrJoin(nouns, ", ");
+    }
+    absl::StrAppend(&text, "  ", fmt::format("{:<14}", child->get_name()), Wrapped(sentence, 16), "\n");
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string ExamplesText(const std::vector<std::string_view>& examples) {
+  std::string text;
+  for (const std::string_view example : examples) absl::StrAppend(&text, "  concordat ", example, "\n");
+  return text;
+}
+
+std::string HelpText(const CLI::App& command, const CLI::App& root) {
+  std::string text;
+  if (!command.get_description().empty()) absl::StrAppend(&text, Wrapped(command.get_description(), 0), "\n\n");
+  if (!command.get_footer().empty()) absl::StrAppend(&text, "Examples:\n", command.get_footer(), "\n");
+  std::string usage = "concordat";
+  if (!Path(command).empty()) absl::StrAppend(&usage, " ", Path(command));
+  if (!Children(command).empty()) usage += " COMMAND";
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_positional()) absl::StrAppend(&usage, " ", absl::AsciiStrToUpper(option->get_name()));
+  }
+  absl::StrAppend(&text, "Usage:\n  ", usage, " [FLAGS]\n");
+  const auto section = [&](std::string_view title, const std::string& body) {
+    if (!body.empty()) absl::StrAppend(&text, "\n", title, ":\n", body);
+  };
+  section("Commands", CommandsText(command));
+  section("Arguments", OptionsText(command, true));
+  section(&command == &root ? "Global flags" : "Flags", OptionsText(command, false));
+  if (&command != &root) absl::StrAppend(&text, "\nGlobal flags: concordat --help\n");
+  return text;
+}
+
+absl::Status UsageError(const CLI::App& command, const std::string& found) {
+  const std::string path = Path(command);
+  const std::string prefix = path.empty() ? "" : path + " ";
+  std::vector<std::string> names;
+  for (const CLI::App* child : Children(command)) names.push_back(child->get_name());
+  const std::vector<std::string> extras = command.remaining();
+  if (!names.empty() && !extras.empty()) {
+    const std::string nearest = Nearest(extras.front(), names);
+    return WithNext(absl::InvalidArgumentError(fmt::format("found '{}{}', expected {}one of {}", prefix, extras.front(),
+                                                           prefix, absl::StrJoin(names, ", "))),
+                    nearest.empty() ? prefix + "--help" : fmt::format("{}{} --help", prefix, nearest));
+  }
+  if (!names.empty()) {
+    return WithNext(absl::InvalidArgumentError(fmt::format("{}, expected concordat {}and one of {}", found, prefix,
+                                                           absl::StrJoin(names, ", "))),
+                    prefix + "--help");
+  }
+  return WithNext(absl::InvalidArgumentError(fmt::format("{}; expected what the help says", found)), prefix + "--help");
+}
+
+std::map<std::string, std::vector<std::string>> CommandTree(const CLI::App& root) {
+  std::map<std::string, std::vector<std::string>> tree;
+  std::vector<std::string> global;
+  const auto flags = [](const CLI::App& command) {
+    std::vector<std::string> names;
+    for (const CLI::Option* option : command.get_options()) {
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+    return names;
+  };
+  global = flags(root);
+  std::vector<const CLI::App*> open = {&root};
+  while (!open.empty()) {
+    const CLI::App* command = open.back();
+    open.pop_back();
+    auto& words = tree[Path(*command)];
+    words = global;
+    for (const std::string& flag : flags(*command)) words.push_back(flag);
+    for (const CLI::App* child : Children(*command)) {
+      words.push_back(child->get_name());
+      open.push_back(child);
+    }
+    const std::string path = Path(*command);
+    if (path == "get" || path == "describe" || path == "history" || path == "explain") {
+      for (const Kind& kind : Kinds()) words.emplace_back(kind.collection);
+    }
+  }
+  return tree;
+}
+
+}  // namespace concordat::cli

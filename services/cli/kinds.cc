@@ -1,0 +1,147 @@
+#include "services/cli/kinds.h"
+
+#include <absl/algorithm/container.h>
+#include <absl/strings/match.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/str_replace.h>
+#include <absl/strings/str_split.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "services/cli/errors.h"
+
+namespace concordat::cli {
+
+std::span<const Kind> Kinds() {
+  static const auto& kinds = *new std::vector<Kind>{
+      {"sites", "site", {}, "inventory", "sites/{}",
+       {{"NAME", "name"}, {"COUNTRY", "country"}, {"TIME ZONE", "time_zone"},
+        {"CERTIFICATIONS", "certifications"}, {"ENVELOPE", "envelope.it_power_watts"}}},
+      {"models", "model", {}, "inventory", "models/{}",
+       {{"NAME", "name"}, {"VENDOR", "vendor"}, {"ACCELERATORS", "accelerators"},
+        {"POWER", "it_power_watts"}, {"COOLING", "cooling_watts"}, {"CRITERIA", "criteria.figure"}}},
+      {"servers", "server", {"srv"}, "inventory", "sites/{site}/servers/{}",
+       {{"NAME", "name"}, {"STATE", "state"}, {"CORDONED", "cordoned"}, {"MODEL", "model"},
+        {"SERIAL", "serial"}, {"RACK", "rack"}, {"REASON", "reason"}}},
+      {"customers", "customer", {"cust"}, "reservations", "customers/{}",
+       {{"NAME", "name"}, {"DISPLAY NAME", "display_name"}, {"COUNTRY", "country"}, {"SECTOR", "sector"}}},
+      {"contracts", "contract", {}, "reservations", "customers/{}/contracts/{}",
+       {{"NAME", "name"}, {"SITES", "terms.sites"}, {"MAX SERVERS", "terms.max_servers_per_site"},
+        {"START", "terms.start_time"}, {"END", "terms.end_time"}, {"DATA", "terms.data_classes"},
+        {"SIGNED AT", "home_site"}}},
+      {"reservations", "reservation", {"res"}, "reservations", "sites/{site}/reservations/{}",
+       {{"NAME", "name"}, {"STATE", "state"}, {"CUSTOMER", "terms.customer"}, {"MODEL", "terms.model"},
+        {"COUNT", "terms.count"}, {"START", "terms.start_time"}, {"END", "terms.end_time"},
+        {"PURPOSE", "terms.purpose"}, {"LOST", "lost_servers"}}},
+      {"orders", "order", {}, "reservations", "sites/{site}/orders/{}",
+       {{"NAME", "name"}, {"STATE", "state"}, {"SITE", "site"}, {"CUSTOMER", "terms.customer"},
+        {"MODEL", "terms.model"}, {"COUNT", "terms.count"}, {"REASON", "reason"}}},
+      {"rules", "rule", {}, "compliance", "rules/{}",
+       {{"NAME", "name"}, {"VERSION", "versions.version"}, {"TITLE", "versions.title"},
+        {"COUNTRIES", "versions.countries"}, {"EFFECT", "versions.effect"}, {"REPEALED", "repealed_time"}}},
+      {"judgements", "judgement", {}, "compliance", "sites/{site}/reservations/{}",
+       {{"SUBJECT", "name"}, {"VERDICT", "verdict"}, {"RULES", "findings.rule"}}},
+      {"artefacts", "artefact", {"art"}, "deployment", "artefacts/{}",
+       {{"NAME", "name"}, {"LICENCE", "artefact.licence"}, {"TRAINED IN", "artefact.trained_in"},
+        {"DIGEST", "artefact.digest"}}},
+      {"deployments", "deployment", {"dep"}, "deployment", "sites/{site}/deployments/{}",
+       {{"NAME", "name"}, {"STATE", "state"}, {"ARTEFACT", "artefact"}, {"RESERVATION", "reservation"},
+        {"SERVERS", "servers"}, {"DETAIL", "detail"}}},
+      // What a service has noted of another's resources; for those who look into the machine.
+      {"site_records", "site_record", {}, "reservations", "sites/{}",
+       {{"NAME", "name"}, {"COUNTRY", "country"}, {"CERTIFICATIONS", "certifications"}}},
+      {"server_records", "server_record", {}, "reservations", "sites/{site}/servers/{}",
+       {{"NAME", "name"}, {"MODEL", "server.model"}, {"BOOKABLE", "server.bookable"}, {"LOST", "server.lost"}}},
+      {"deployment_reservations", "deployment_reservation", {}, "deployment", "sites/{site}/reservations/{}",
+       {{"NAME", "name"}, {"CUSTOMER", "customer"}, {"SERVERS", "servers"}, {"VACATING", "vacating"},
+        {"VACATED", "vacated"}}},
+  };
+  return kinds;
+}
+
+absl::StatusOr<const Kind*> FindKind(std::string_view word) {
+  std::vector<std::string> words;
+  const std::string wanted = absl::StrReplaceAll(word, {{"-", "_"}});
+  for (const Kind& kind : Kinds()) {
+    if (wanted == kind.collection || wanted == kind.singular || absl::c_linear_search(kind.shorts, wanted)) {
+      return &kind;
+    }
+    words.emplace_back(kind.collection);
+    words.emplace_back(kind.singular);
+  }
+  const std::string nearest = Nearest(wanted, words);
+  std::vector<std::string_view> names;
+  for (const Kind& kind : Kinds()) names.push_back(kind.collection);
+  return WithNext(absl::InvalidArgumentError(fmt::format("found the type '{}', expected one of {}", word,
+                                                         absl::StrJoin(names, ", "))),
+                  fmt::format("get {}", nearest.empty() ? "servers" : nearest));
+}
+
+const Kind* KindOfCollection(std::string_view collection) {
+  for (const Kind& kind : Kinds()) {
+    if (kind.collection == collection) return &kind;
+  }
+  return nullptr;
+}
+
+const Kind* KindOfName(std::string_view name) {
+  const std::vector<std::string_view> parts = absl::StrSplit(name, '/');
+  if (parts.size() % 2 != 0) return nullptr;
+  return KindOfCollection(parts[parts.size() - 2]);
+}
+
+std::string FullName(const Kind& kind, std::string_view name, std::string_view site) {
+  const std::string_view root = kind.pattern.substr(0, kind.pattern.find('/') + 1);
+  if (name.empty() || absl::StartsWith(name, root)) return std::string(name);
+  const std::string pattern = absl::StrReplaceAll(kind.pattern, {{"{site}", site}});
+  const std::vector<std::string> fixed = absl::StrSplit(pattern, "{}");
+  if (fixed.size() == 2) {
+    // `servers/a01-01` is as good as `a01-01`.
+    if (absl::StartsWith(name, fmt::format("{}/", kind.collection))) name.remove_prefix(kind.collection.size() + 1);
+    return fixed[0] + std::string(name);
+  }
+  const std::vector<std::string_view> parts = absl::StrSplit(name, '/');
+  if (parts.size() != fixed.size() - 1) return std::string(name);
+  std::string full = fixed[0];
+  for (size_t i = 0; i < parts.size(); ++i) full += std::string(parts[i]) + fixed[i + 1];
+  return full;
+}
+
+std::string_view ShortName(std::string_view name) {
+  const size_t slash = name.rfind('/');
+  return slash == std::string_view::npos ? name : name.substr(slash + 1);
+}
+
+std::string_view SiteOfName(std::string_view name) {
+  if (!absl::StartsWith(name, "sites/")) return {};
+  name.remove_prefix(6);
+  return name.substr(0, name.find('/'));
+}
+
+std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  std::string nearest;
+  size_t best = std::max<size_t>(2, word.size() / 3) + 1;
+  for (const std::string& candidate : candidates) {
+    // Levenshtein's distance, one row at a time.
+    std::vector<size_t> row(candidate.size() + 1);
+    std::iota(row.begin(), row.end(), 0);
+    for (size_t i = 1; i <= word.size(); ++i) {
+      size_t diagonal = row[0];
+      row[0] = i;
+      for (size_t j = 1; j <= candidate.size(); ++j) {
+        const size_t above = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (word[i - 1] != candidate[j - 1])});
+        diagonal = above;
+      }
+    }
+    if (row.back() < best) {
+      best = row.back();
+      nearest = candidate;
+    }
+  }
+  return nearest;
+}
+
+}  // namespace concordat::cli

@@ -1,0 +1,190 @@
+#include "services/cli/output.h"
+
+#include <absl/strings/ascii.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/str_replace.h>
+#include <absl/strings/str_split.h>
+#include <fmt/format.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+
+#include "services/cli/values.h"
+#include "services/cli/yaml.h"
+
+namespace concordat::cli {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+size_t Width(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+// One value of a field; `index` is -1 where the field is not repeated.
+std::string ValueText(const Message& message, const FieldDescriptor& field, int index, bool shorten) {
+  const auto* reflection = message.GetReflection();
+  const bool many = index >= 0;
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_STRING: {
+      const std::string text = many ? reflection->GetRepeatedString(message, &field, index)
+                                    : reflection->GetString(message, &field);
+      // Deep names become short; names that need their parent, such as contracts, keep it.
+      const Kind* kind = shorten ? KindOfName(text) : nullptr;
+      if (kind == nullptr) return text;
+      if (kind->collection == "contracts") return absl::StrReplaceAll(text, {{"customers/", ""}, {"contracts/", ""}});
+      return std::string(ShortName(text));
+    }
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      const auto* value = many ? reflection->GetRepeatedEnum(message, &field, index) : reflection->GetEnum(message, &field);
+      return value->number() == 0 ? "" : ShortEnum(*value);
+    }
+    case FieldDescriptor::CPPTYPE_BOOL: return reflection->GetBool(message, &field) ? "yes" : "no";
+    case FieldDescriptor::CPPTYPE_INT32: return absl::StrCat(reflection->GetInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_INT64: {
+      const int64_t number = reflection->GetInt64(message, &field);
+      return field.name().ends_with("_watts") ? FormatWatts(number) : absl::StrCat(number);
+    }
+    case FieldDescriptor::CPPTYPE_UINT32: return absl::StrCat(reflection->GetUInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT64: return absl::StrCat(reflection->GetUInt64(message, &field));
+    case FieldDescriptor::CPPTYPE_MESSAGE: {
+      const Message& part = many ? reflection->GetRepeatedMessage(message, &field, index)
+                                 : reflection->GetMessage(message, &field);
+      if (const auto* time = dynamic_cast<const google::protobuf::Timestamp*>(&part)) return FormatTime(*time);
+      if (const auto* figure = dynamic_cast<const inventory::v1::Figure*>(&part)) {
+        return fmt::format("{}={}:{}", figure->name(), figure->value(), figure->unit());
+      }
+      return part.ShortDebugString();
+    }
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+    case FieldDescriptor::CPPTYPE_FLOAT: break;  // No message of ours has fractions.
+  }
+  return "";
+}
+
+bool IsScalar(const FieldDescriptor& field) {
+  return field.message_type() == nullptr || field.message_type()->full_name() == "google.protobuf.Timestamp" ||
+         field.message_type()->full_name() == "concordat.inventory.v1.Figure";
+}
+
+}  // namespace
+
+void Table::Print(std::ostream& out, bool headers) const {
+  std::vector<std::vector<std::string>> lines = rows_;
+  if (headers) lines.insert(lines.begin(), titles_);
+  std::vector<size_t> widths(titles_.size(), 0);
+  for (const auto& line : lines) {
+    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], Width(line[i]));
+  }
+  for (const auto& line : lines) {
+    std::string text;
+    for (size_t i = 0; i < line.size(); ++i) {
+      text += line[i] + std::string(i + 1 == line.size() ? 0 : widths[i] - Width(line[i]) + 2, ' ');
+    }
+    out << absl::StripTrailingAsciiWhitespace(text) << "\n";
+  }
+}
+
+std::unique_ptr<Message> Unpack(const google::protobuf::Any& any) {
+  const std::string type = any.type_url().substr(any.type_url().rfind('/') + 1);
+  const auto* descriptor = google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(type);
+  if (descriptor == nullptr) return nullptr;
+  std::unique_ptr<Message> message(
+      google::protobuf::MessageFactory::generated_factory()->GetPrototype(descriptor)->New());
+  return message->ParseFromString(any.value()) ? std::move(message) : nullptr;
+}
+
+std::string FieldText(const Message& message, std::string_view path) {
+  const std::vector<std::string> parts = absl::StrSplit(path, absl::MaxSplits('.', 1));
+  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(parts[0]);
+  if (field == nullptr) return "";
+  const auto* reflection = message.GetReflection();
+  const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 0;
+  if (parts.size() > 1) {
+    if (!field->is_repeated()) return FieldText(reflection->GetMessage(message, field), parts[1]);
+    return count == 0 ? "" : FieldText(reflection->GetRepeatedMessage(message, field, count - 1), parts[1]);
+  }
+  if (!field->is_repeated()) {
+    if (field->has_presence() && !reflection->HasField(message, field)) return "";
+    return ValueText(message, *field, -1, true);
+  }
+  std::vector<std::string> values;
+  for (int i = 0; i < count; ++i) values.push_back(ValueText(message, *field, i, true));
+  return absl::StrJoin(values, ",");
+}
+
+std::string NameOf(const Message& resource) {
+  const FieldDescriptor* field = resource.GetDescriptor()->FindFieldByName("name");
+  return field == nullptr ? "" : resource.GetReflection()->GetString(resource, field);
+}
+
+std::string ToJsonText(const Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  std::string json;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
+  // Only an Any of a type that this release does not know cannot be printed.
+  return status.ok() ? json : fmt::format("{{\"error\": \"{}\"}}\n", std::string(status.message()));
+}
+
+void PrintDocument(std::ostream& out, Format format, const std::string& json) {
+  out << (format == Format::kYaml ? YamlOfJson(json) : json);
+}
+
+void PrintMessage(std::ostream& out, Format format, const Message& message) {
+  PrintDocument(out, format, ToJsonText(message));
+}
+
+std::string DescribeText(const Message& message, int indent) {
+  std::string text;
+  std::vector<const FieldDescriptor*> fields;
+  const auto* reflection = message.GetReflection();
+  reflection->ListFields(message, &fields);
+  const std::string margin(static_cast<size_t>(indent), ' ');
+  for (const FieldDescriptor* field : fields) {
+    const std::string title = absl::StrReplaceAll(field->name(), {{"_", " "}});
+    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 0;
+    if (IsScalar(*field)) {
+      std::vector<std::string> values;
+      if (!field->is_repeated()) values.push_back(ValueText(message, *field, -1, false));
+      for (int i = 0; i < count; ++i) values.push_back(ValueText(message, *field, i, false));
+      absl::StrAppend(&text, margin, fmt::format("{:<{}}  {}\n", title + ":", std::max(0, 22 - indent),
+                                                 absl::StrJoin(values, ", ")));
+    } else if (!field->is_repeated()) {
+      absl::StrAppend(&text, margin, title, ":\n", DescribeText(reflection->GetMessage(message, field), indent + 2));
+    } else {
+      for (int i = 0; i < count; ++i) {
+        absl::StrAppend(&text, margin, title, fmt::format(" {}:\n", i + 1),
+                        DescribeText(reflection->GetRepeatedMessage(message, field, i), indent + 2));
+      }
+    }
+  }
+  return text;
+}
+
+void PrintTable(std::ostream& out, const Kind& kind, const std::vector<std::unique_ptr<Message>>& resources,
+                bool headers) {
+  std::vector<std::string> titles;
+  for (const Column& column : kind.columns) titles.emplace_back(column.title);
+  Table table(titles);
+  for (const auto& resource : resources) {
+    std::vector<std::string> row;
+    for (const Column& column : kind.columns) {
+      // The first column is the resource's own name, in full: it can be pasted into the next command.
+      row.push_back(row.empty() ? NameOf(*resource) : FieldText(*resource, column.path));
+      if (row.back().empty()) row.back() = "-";
+    }
+    table.Add(std::move(row));
+  }
+  table.Print(out, headers);
+}
+
+std::string Paint(const Console& console, Hue hue, std::string_view text) {
+  if (!console.colour) return std::string(text);
+  constexpr std::string_view kCodes[] = {"32", "31", "2", "1"};
+  return fmt::format("\x1b[{}m{}\x1b[0m", kCodes[static_cast<size_t>(hue)], text);
+}
+
+}  // namespace concordat::cli

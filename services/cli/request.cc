@@ -1,0 +1,284 @@
+#include "services/cli/request.h"
+
+#include <absl/algorithm/container.h>
+#include <absl/strings/ascii.h>
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <absl/strings/str_split.h>
+#include <absl/strings/strip.h>
+#include <fmt/format.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "services/cli/kinds.h"
+#include "services/runtime/yaml.h"
+
+namespace concordat::cli {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+std::string MessageName(const FieldDescriptor& field) {
+  return field.message_type() == nullptr ? "" : field.message_type()->full_name();
+}
+
+bool IsWatts(const FieldDescriptor& field) { return field.name().ends_with("_watts"); }
+
+// The kind that a string field refers to; nullptr where it is plain text.
+const Kind* KindOfField(const Verb& verb, const FieldDescriptor& field) {
+  if (field.cpp_type() != FieldDescriptor::CPPTYPE_STRING) return nullptr;
+  if (field.name() == "name") return KindOfCollection(verb.collection);
+  for (const Kind& kind : Kinds()) {
+    if (field.name() == kind.singular || field.name() == kind.collection) return &kind;
+  }
+  return nullptr;
+}
+
+template <typename T>
+absl::Status SetMessage(const FieldDescriptor& field, absl::StatusOr<T> value, Message& request) {
+  if (!value.ok()) return value.status();
+  const auto* reflection = request.GetReflection();
+  Message* target =
+      field.is_repeated() ? reflection->AddMessage(&request, &field) : reflection->MutableMessage(&request, &field);
+  target->CopyFrom(*value);
+  return absl::OkStatus();
+}
+
+absl::Status SetNumber(const FieldDescriptor& field, const std::string& text, Message& request) {
+  int64_t number = 0;
+  if (IsWatts(field)) {
+    const auto watts = ParseWatts(text);
+    if (!watts.ok()) return watts.status();
+    number = *watts;
+  } else if (!absl::SimpleAtoi(text, &number)) {
+    return absl::InvalidArgumentError(fmt::format("found '{}', expected a whole number", text));
+  }
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_INT32) {
+    if (number != static_cast<int32_t>(number)) {
+      return absl::InvalidArgumentError(fmt::format("found {}, expected at most 2147483647", number));
+    }
+    request.GetReflection()->SetInt32(&request, &field, static_cast<int32_t>(number));
+  } else {
+    request.GetReflection()->SetInt64(&request, &field, number);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetValue(Session& session, const Verb& verb, const FieldDescriptor& field, const std::string& text,
+                      Message& request) {
+  const auto* reflection = request.GetReflection();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_STRING: {
+      std::string value = text;
+      if (const Kind* kind = KindOfField(verb, field); kind != nullptr) {
+        const auto site = session.site();
+        if (!site.ok()) return site.status();
+        value = FullName(*kind, text, (*site)->name);
+      }
+      field.is_repeated() ? reflection->AddString(&request, &field, value)
+                          : reflection->SetString(&request, &field, value);
+      return absl::OkStatus();
+    }
+    case FieldDescriptor::CPPTYPE_INT32:
+    case FieldDescriptor::CPPTYPE_INT64: return SetNumber(field, text, request);
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      const auto value = ParseEnum(*field.enum_type(), text);
+      if (!value.ok()) return value.status();
+      reflection->SetEnum(&request, &field, *value);
+      return absl::OkStatus();
+    }
+    case FieldDescriptor::CPPTYPE_MESSAGE: {
+      const std::string type = MessageName(field);
+      if (type == "google.protobuf.Timestamp") {
+        const auto time = session.TimeOf(text);
+        if (!time.ok()) return time.status();
+        return SetMessage<google::protobuf::Timestamp>(field, ToTimestamp(*time), request);
+      }
+      if (type == "concordat.inventory.v1.Figure") return SetMessage(field, ParseFigure(text), request);
+      if (type == "concordat.inventory.v1.Criterion") return SetMessage(field, ParseCriterion(text), request);
+      break;
+    }
+    case FieldDescriptor::CPPTYPE_UINT32:
+    case FieldDescriptor::CPPTYPE_UINT64:
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+    case FieldDescriptor::CPPTYPE_FLOAT:
+    case FieldDescriptor::CPPTYPE_BOOL: break;
+  }
+  return absl::InvalidArgumentError("found a flag that only a file can set, expected -f FILE");
+}
+
+absl::StatusOr<std::string> ReadAll(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  if (!file || !(text << file.rdbuf())) {
+    return absl::InvalidArgumentError(fmt::format("cannot read {}, expected a YAML or JSON file", path.string()));
+  }
+  return text.str();
+}
+
+// Every document of a file, of each YAML or JSON file of a folder, or of the input.
+absl::StatusOr<std::vector<std::string>> ReadDocuments(Session& session, const std::string& file) {
+  if (file == "-") {
+    std::stringstream text;
+    text << session.console().in.rdbuf();
+    return Documents(text.str());
+  }
+  std::vector<std::filesystem::path> paths;
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) {
+    for (const auto& entry : std::filesystem::directory_iterator(file, error)) {
+      const std::string extension = entry.path().extension();
+      if (extension == ".yaml" || extension == ".yml" || extension == ".json") paths.push_back(entry.path());
+    }
+    absl::c_sort(paths);
+  } else {
+    paths.emplace_back(file);
+  }
+  std::vector<std::string> documents;
+  for (const auto& path : paths) {
+    const auto text = ReadAll(path);
+    if (!text.ok()) return text.status();
+    for (std::string& document : Documents(*text)) documents.push_back(std::move(document));
+  }
+  if (documents.empty()) {
+    return absl::InvalidArgumentError(fmt::format("found no document in {}, expected YAML or JSON", file));
+  }
+  return documents;
+}
+
+std::unique_ptr<Message> NewRequest(const Verb& verb) {
+  const auto* prototype = google::protobuf::MessageFactory::generated_factory()->GetPrototype(RequestOf(verb));
+  return std::unique_ptr<Message>(prototype->New());
+}
+
+// Short names in files mean what they mean as flags; `at` defaults to the asked site.
+absl::Status CompleteNames(Session& session, const Verb& verb, Message& request) {
+  const auto site = session.site();
+  if (!site.ok()) return site.status();
+  const auto* reflection = request.GetReflection();
+  const auto* type = request.GetDescriptor();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const FieldDescriptor& field = *type->field(i);
+    const Kind* kind = KindOfField(verb, field);
+    if (kind == nullptr) continue;
+    if (!field.is_repeated()) {
+      const std::string name = reflection->GetString(request, &field);
+      const bool fill = name.empty() && field.name() == "site";
+      reflection->SetString(&request, &field, FullName(*kind, fill ? (*site)->name : name, (*site)->name));
+      continue;
+    }
+    for (int j = 0; j < reflection->FieldSize(request, &field); ++j) {
+      const std::string name = reflection->GetRepeatedString(request, &field, j);
+      reflection->SetRepeatedString(&request, &field, j, FullName(*kind, name, (*site)->name));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool IsFlag(const FieldDescriptor& field) {
+  const std::string type = MessageName(field);
+  return type.empty() || type == "google.protobuf.Timestamp" || type == "concordat.inventory.v1.Figure" ||
+         type == "concordat.inventory.v1.Criterion";
+}
+
+std::string Placeholder(const FieldDescriptor& field) {
+  if (IsWatts(field)) return "WATTS";
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      std::vector<std::string> names;
+      for (int i = 1; i < field.enum_type()->value_count(); ++i) names.push_back(ShortEnum(*field.enum_type()->value(i)));
+      return absl::StrJoin(names, "|");
+    }
+    case FieldDescriptor::CPPTYPE_MESSAGE: {
+      const std::string type = MessageName(field);
+      if (type == "concordat.inventory.v1.Figure") return "NAME=VALUE:UNIT";
+      if (type == "concordat.inventory.v1.Criterion") return "FIGURE=MIN..MAX:UNIT";
+      return "TIME";
+    }
+    case FieldDescriptor::CPPTYPE_STRING: return field.is_repeated() ? "A,B" : "TEXT";
+    default: return "N";
+  }
+}
+
+absl::Status SetField(Session& session, const Verb& verb, const FieldDescriptor& field, const std::string& text,
+                      Message& request) {
+  const absl::Status set = SetValue(session, verb, field, text, request);
+  if (set.ok() || !absl::IsInvalidArgument(set)) return set;
+  return absl::InvalidArgumentError(fmt::format("--{}: {}", FlagOf(field), set.message()));
+}
+
+std::vector<std::string> Documents(const std::string& text) {
+  std::vector<std::string> documents(1);
+  for (const std::string_view line : absl::StrSplit(text, '\n')) {
+    if (absl::StripTrailingAsciiWhitespace(line) == "---") {
+      documents.emplace_back();
+    } else {
+      absl::StrAppend(&documents.back(), line, "\n");
+    }
+  }
+  std::erase_if(documents, [](const std::string& document) {
+    return absl::c_all_of(absl::StrSplit(document, '\n'), [](std::string_view line) {
+      line = absl::StripLeadingAsciiWhitespace(line);
+      return line.empty() || line[0] == '#';
+    });
+  });
+  return documents;
+}
+
+absl::Status MergeDocument(const std::string& document, Message& request) {
+  const auto json = runtime::JsonOfYaml(document);
+  if (!json.ok()) return json.status();
+  const auto whole = google::protobuf::util::JsonStringToMessage(*json, &request);
+  if (whole.ok()) return absl::OkStatus();
+  request.Clear();
+  const auto* type = request.GetDescriptor();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const FieldDescriptor& field = *type->field(i);
+    if (field.is_repeated() || field.message_type() == nullptr || field.name() == "submit" || IsFlag(field)) continue;
+    Message* part = request.GetReflection()->MutableMessage(&request, &field);
+    const auto parsed = google::protobuf::util::JsonStringToMessage(*json, part);
+    if (parsed.ok()) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        fmt::format("the document is no {}: {}", field.message_type()->name(), std::string(parsed.message())));
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("the document is no {}: {}", type->name(), std::string(whole.message())));
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<Message>>> BuildRequests(Session& session, const Verb& verb,
+                                                                    const Typed& typed) {
+  std::vector<std::unique_ptr<Message>> requests;
+  if (typed.file.empty()) {
+    requests.push_back(NewRequest(verb));
+  } else {
+    const auto documents = ReadDocuments(session, typed.file);
+    if (!documents.ok()) return documents.status();
+    for (const std::string& document : *documents) {
+      requests.push_back(NewRequest(verb));
+      const absl::Status merged = MergeDocument(document, *requests.back());
+      if (!merged.ok()) return absl::InvalidArgumentError(fmt::format("{}: {}", typed.file, merged.message()));
+    }
+  }
+  for (const auto& request : requests) {
+    for (const auto& [name, values] : typed.fields) {
+      const FieldDescriptor& field = *request->GetDescriptor()->FindFieldByName(name);
+      if (!values.empty()) request->GetReflection()->ClearField(request.get(), &field);
+      for (const std::string& value : values) {
+        const absl::Status set = SetField(session, verb, field, value, *request);
+        if (!set.ok()) return set;
+      }
+    }
+    const absl::Status completed = CompleteNames(session, verb, *request);
+    if (!completed.ok()) return completed;
+  }
+  return requests;
+}
+
+}  // namespace concordat::cli

@@ -1,0 +1,223 @@
+#include "services/cli/resources.h"
+
+#include <absl/strings/match.h>
+#include <absl/strings/strip.h>
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+
+#include "services/cli/errors.h"
+#include "services/cli/events.h"
+#include "services/cli/output.h"
+
+namespace concordat::cli {
+namespace {
+
+constexpr int kPageSize = 1000;
+constexpr int kRecentEvents = 10;
+
+absl::StatusOr<Resource> Known(const google::protobuf::Any& any) {
+  Resource resource = Unpack(any);
+  if (resource != nullptr) return resource;
+  return absl::InternalError(
+      fmt::format("found a resource of type {}, which this release of concordat does not know", any.type_url()));
+}
+
+// A replica's answer may be old; its home's is the truth.
+void SayFreshness(Session& session, const node::v1::Freshness& freshness) {
+  if (freshness.home() || freshness.stream().empty()) return;
+  session.Say(fmt::format("as of {}:{}, {}", freshness.stream(), freshness.sequence(),
+                          FormatTime(freshness.event_time())));
+}
+
+absl::Status PrintList(Session& session, const Kind& kind, const node::v1::ListResourcesResponse& response) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
+  std::ostream& out = session.console().out;
+  if (*format == Format::kJson || *format == Format::kYaml) {
+    PrintMessage(out, *format, response);
+    return absl::OkStatus();
+  }
+  std::vector<Resource> resources;
+  for (const auto& any : response.resources()) {
+    auto resource = Known(any);
+    if (!resource.ok()) return resource.status();
+    resources.push_back(*std::move(resource));
+  }
+  if (*format == Format::kName) {
+    for (const Resource& resource : resources) fmt::print(out, "{}\n", NameOf(*resource));
+  } else if (resources.empty()) {
+    session.Say(fmt::format("no {}", kind.collection));
+  } else {
+    PrintTable(out, kind, resources, !session.globals.no_headers);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PrintOne(Session& session, const Kind& kind, Resource resource) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
+  std::ostream& out = session.console().out;
+  if (*format == Format::kJson || *format == Format::kYaml) {
+    PrintMessage(out, *format, *resource);
+  } else if (*format == Format::kName) {
+    fmt::print(out, "{}\n", NameOf(*resource));
+  } else {
+    std::vector<Resource> resources;
+    resources.push_back(std::move(resource));
+    PrintTable(out, kind, resources, !session.globals.no_headers);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Resource> FetchResource(Session& session, const Site& site, const Kind& kind, const std::string& name,
+                                       node::v1::Freshness* freshness, const std::string& min_stream,
+                                       uint64_t min_sequence) {
+  node::v1::GetResourceRequest request;
+  request.set_collection(std::string(kind.collection));
+  request.set_name(name);
+  request.set_min_stream(min_stream);
+  request.set_min_sequence(min_sequence);
+  node::v1::GetResourceResponse response;
+  const absl::Status status = session.Node(site.AddressOf(kind.service), "GetResource", request, response);
+  if (absl::IsNotFound(status)) {
+    return WithNext(absl::NotFoundError(fmt::format("found no {} '{}' at {}, expected the name of one",
+                                                    kind.singular, name, site.name)),
+                    fmt::format("get {}", kind.collection));
+  }
+  if (!status.ok()) return status;
+  if (freshness != nullptr) *freshness = response.freshness();
+  return Known(response.resource());
+}
+
+absl::StatusOr<node::v1::ListResourcesResponse> FetchResources(Session& session, const Site& site, const Kind& kind,
+                                                               const std::string& home, const std::string& prefix) {
+  node::v1::ListResourcesRequest request;
+  request.set_collection(std::string(kind.collection));
+  request.set_site(home);
+  request.set_prefix(prefix);
+  request.set_page_size(kPageSize);
+  node::v1::ListResourcesResponse all;
+  do {
+    node::v1::ListResourcesResponse page;
+    const absl::Status status = session.Node(site.AddressOf(kind.service), "ListResources", request, page);
+    if (!status.ok()) return status;
+    if (!page.next_page_token().empty() && page.next_page_token() == request.page_token()) {
+      return absl::InternalError(fmt::format("{} gave the same page twice", site.name));
+    }
+    request.set_page_token(page.next_page_token());
+    all.mutable_resources()->MergeFrom(page.resources());
+    *all.mutable_freshness() = page.freshness();
+  } while (!request.page_token().empty());
+  return all;
+}
+
+absl::StatusOr<Target> ParseTarget(const std::vector<std::string>& words) {
+  if (words.empty()) {
+    return WithNext(absl::InvalidArgumentError("found no type, expected TYPE, TYPE NAME or TYPE/NAME"), "get servers");
+  }
+  if (words.size() == 1) {
+    // A full name says its own kind; `servers/a01-01` says it first.
+    if (const Kind* kind = KindOfName(words[0]); kind != nullptr && words[0].find('/') != std::string::npos) {
+      return Target{kind, words[0]};
+    }
+    const size_t slash = words[0].find('/');
+    const auto kind = FindKind(words[0].substr(0, slash));
+    if (!kind.ok()) return kind.status();
+    return Target{*kind, slash == std::string::npos ? "" : words[0].substr(slash + 1)};
+  }
+  const auto kind = FindKind(words[0]);
+  if (!kind.ok()) return kind.status();
+  if (words.size() > 2) {
+    return absl::InvalidArgumentError(fmt::format("found '{}' after the name, expected TYPE NAME", words[2]));
+  }
+  return Target{*kind, words[1]};
+}
+
+absl::StatusOr<std::string> ParseName(Session& session, const std::vector<std::string>& words) {
+  const bool alone = words.size() == 1 && words[0].find('/') == std::string::npos;
+  if (words.empty() || alone) {
+    return WithNext(absl::InvalidArgumentError(fmt::format("found {}, expected TYPE NAME, TYPE/NAME or a full name "
+                                                           "such as sites/paris/servers/a01-01",
+                                                           alone ? fmt::format("'{}'", words[0]) : "no name")),
+                    "get reservations -o name");
+  }
+  const auto target = ParseTarget(words);
+  if (!target.ok()) return target.status();
+  const auto site = session.site();
+  if (!site.ok()) return site.status();
+  return FullName(*target->kind, target->name, (*site)->name);
+}
+
+absl::Status RunGet(Session& session, const GetOptions& options) {
+  const auto target = ParseTarget(options.words);
+  if (!target.ok()) return target.status();
+  const auto site = session.site();
+  if (!site.ok()) return site.status();
+  const Kind& kind = *target->kind;
+  std::string home = options.all_sites ? "" : (*site)->name;
+  if (target->name.empty()) {
+    const auto all = FetchResources(session, **site, kind, home, "");
+    if (!all.ok()) return all.status();
+    return PrintList(session, kind, *all);
+  }
+  std::string_view typed = target->name;
+  const bool is_prefix = absl::ConsumeSuffix(&typed, "*") || absl::EndsWith(typed, "/");
+  const std::string name = FullName(kind, typed, (*site)->name);
+  if (!is_prefix) {
+    node::v1::Freshness freshness;
+    auto resource = FetchResource(session, **site, kind, name, &freshness);
+    if (resource.ok()) {
+      SayFreshness(session, freshness);
+      return PrintOne(session, kind, *std::move(resource));
+    }
+    if (!absl::IsNotFound(resource.status())) return resource.status();
+  }
+  // A prefix may name another site.
+  if (!SiteOfName(name).empty() && SiteOfName(name) != (*site)->name) home.clear();
+  const auto all = FetchResources(session, **site, kind, home, name);
+  if (!all.ok()) return all.status();
+  if (all->resources_size() == 0 && !is_prefix) {
+    return WithNext(absl::NotFoundError(fmt::format("found no {} '{}' at {}, expected a name or the beginning of one",
+                                                    kind.singular, name, (*site)->name)),
+                    fmt::format("get {}", kind.collection));
+  }
+  return PrintList(session, kind, *all);
+}
+
+absl::Status RunDescribe(Session& session, const std::vector<std::string>& words) {
+  const auto target = ParseTarget(words);
+  if (!target.ok()) return target.status();
+  const auto site = session.site();
+  if (!site.ok()) return site.status();
+  if (target->name.empty()) {
+    return WithNext(absl::InvalidArgumentError(fmt::format("found no name, expected describe {} NAME",
+                                                           target->kind->singular)),
+                    fmt::format("get {}", target->kind->collection));
+  }
+  const std::string name = FullName(*target->kind, target->name, (*site)->name);
+  node::v1::Freshness freshness;
+  const auto resource = FetchResource(session, **site, *target->kind, name, &freshness);
+  if (!resource.ok()) return resource.status();
+  SayFreshness(session, freshness);
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
+  std::ostream& out = session.console().out;
+  if (*format == Format::kJson || *format == Format::kYaml) {
+    PrintMessage(out, *format, **resource);
+    return absl::OkStatus();
+  }
+  out << DescribeText(**resource);
+  node::v1::ListEventsRequest request;
+  request.set_subject(name);
+  const auto events = FetchEvents(session, **site, request);
+  if (!events.ok()) return events.status();
+  out << "\n";
+  const size_t skip = events->size() > kRecentEvents ? events->size() - kRecentEvents : 0;
+  PrintEvents(out, {events->begin() + static_cast<ptrdiff_t>(skip), events->end()}, !session.globals.no_headers);
+  if (skip > 0) session.Say(fmt::format("{} earlier events; all of them: concordat history {}", skip, name));
+  return absl::OkStatus();
+}
+
+}  // namespace concordat::cli

@@ -1,0 +1,163 @@
+#include "services/cli/submit.h"
+
+#include <absl/algorithm/container.h>
+#include <absl/time/clock.h>
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+
+#include "services/cli/errors.h"
+#include "services/cli/kinds.h"
+#include "services/cli/output.h"
+#include "services/cli/resources.h"
+
+namespace concordat::cli {
+namespace {
+
+constexpr absl::Duration kWaitTimeout = absl::Seconds(60);
+constexpr absl::Duration kPollInterval = absl::Milliseconds(100);
+
+absl::Status PrintOutcome(Session& session, const type::v1::Outcome& outcome) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
+  std::ostream& out = session.console().out;
+  if (*format == Format::kJson || *format == Format::kYaml) {
+    PrintMessage(out, *format, outcome);
+  } else if (*format == Format::kName) {
+    fmt::print(out, "{}\n", outcome.subject());
+  } else {
+    const std::string where = outcome.validated_only() ? "would be" : fmt::format("{}:{}", outcome.stream(), outcome.sequence());
+    fmt::print(out, "{}  {}  {}{}\n", outcome.subject(), outcome.event_type().substr(outcome.event_type().rfind('.') + 1),
+               where, outcome.repeated() ? "  (answered before)" : "");
+  }
+  return absl::OkStatus();
+}
+
+void SetSubmit(google::protobuf::Message& request, const std::string& request_id, bool validate_only) {
+  const auto* field = request.GetDescriptor()->FindFieldByName("submit");
+  type::v1::Submit submit;
+  submit.set_request_id(request_id);
+  submit.set_validate_only(validate_only);
+  request.GetReflection()->MutableMessage(&request, field)->CopyFrom(submit);
+}
+
+// Follows what the outcome names until it is decided. DEADLINE_EXCEEDED where it still is not.
+absl::Status WaitFor(Session& session, const Site& site, const type::v1::Outcome& outcome) {
+  const auto timeout = session.Timeout(kWaitTimeout);
+  if (!timeout.ok()) return timeout.status();
+  const Kind* kind = KindOfName(outcome.subject());
+  if (kind == nullptr || outcome.validated_only()) return absl::OkStatus();
+  const absl::Time deadline = absl::Now() + *timeout;
+  std::string shown;
+  while (true) {
+    const auto resource = FetchResource(session, site, *kind, outcome.subject(), nullptr, outcome.stream(),
+                                        outcome.sequence());
+    if (!resource.ok()) return resource.status();
+    const std::string state = FieldText(**resource, "state");
+    if (state != shown) session.Say(fmt::format("{} is {}", outcome.subject(), state));
+    shown = state;
+    switch (ProgressOf(state)) {
+      case Progress::kReached: return absl::OkStatus();
+      case Progress::kMissed: {
+        const std::string detail = FieldText(**resource, "detail");
+        return WithNext(absl::FailedPreconditionError(fmt::format("{} is {}{}{}", outcome.subject(), state,
+                                                                  detail.empty() ? "" : ": ", detail)),
+                        fmt::format("explain {}", outcome.subject()));
+      }
+      case Progress::kWaiting: break;
+    }
+    if (absl::Now() + kPollInterval >= deadline) {
+      return WithNext(absl::DeadlineExceededError(fmt::format(
+                          "{} is still {} after {}, expected an answer; it goes on without this command",
+                          outcome.subject(), state, absl::FormatDuration(*timeout))),
+                      fmt::format("explain {}", outcome.subject()));
+    }
+    absl::SleepFor(kPollInterval);
+  }
+}
+
+absl::Status SendOne(Session& session, const Verb& verb, const Site& site, google::protobuf::Message& request,
+                     bool wait) {
+  const bool given = !session.globals.request_id.empty();
+  const std::string request_id = given ? session.globals.request_id : RandomRequestId();
+  SetSubmit(request, request_id, session.globals.validate_only);
+  // Said before the command is sent: it is needed most where nothing comes back.
+  if (!given) session.Say(fmt::format("request id {} (repeat with --request-id to retry safely)", request_id));
+  type::v1::Outcome outcome;
+  std::optional<type::v1::Outcome> refusal;
+  const absl::Status status =
+      session.Call(site.AddressOf(verb.service), MethodPath(verb), request, outcome, &refusal);
+  if (!status.ok()) {
+    const auto format = session.OutputFormat();
+    if (refusal && format.ok() && (*format == Format::kJson || *format == Format::kYaml)) {
+      PrintMessage(session.console().out, *format, *refusal);
+    }
+    return Explained(session, verb, status, refusal ? &*refusal : nullptr, request_id);
+  }
+  const absl::Status printed = PrintOutcome(session, outcome);
+  if (!printed.ok() || !wait) return printed;
+  return WaitFor(session, site, outcome);
+}
+
+}  // namespace
+
+Progress ProgressOf(const std::string& state) {
+  constexpr std::string_view kWaiting[] = {"", "held", "pending", "requested", "placing"};
+  constexpr std::string_view kMissed[] = {"declined", "lapsed", "cancelled", "prohibited", "failed"};
+  if (absl::c_linear_search(kWaiting, state)) return Progress::kWaiting;
+  return absl::c_linear_search(kMissed, state) ? Progress::kMissed : Progress::kReached;
+}
+
+absl::Status Explained(const Session& session, const Verb& verb, const absl::Status& status,
+                       const type::v1::Outcome* refusal, const std::string& request_id) {
+  const std::string again = session.CommandLine(
+      session.globals.request_id.empty() ? fmt::format("--request-id {}", request_id) : "");
+  if (refusal != nullptr && !refusal->reason().empty()) {
+    const std::string detail = refusal->detail().empty() ? std::string(status.message()) : refusal->detail();
+    const absl::Status refused(status.code(), fmt::format("refused, {}: {}", refusal->reason(), detail));
+    if (absl::IsNotFound(status)) return WithNext(refused, fmt::format("get {}", verb.collection));
+    // A refusal that was only tried out left no event to explain.
+    if (refusal->validated_only()) return WithNext(refused, fmt::format("get {}", verb.collection));
+    return WithNext(refused, fmt::format("explain --request {}", request_id));
+  }
+  switch (status.code()) {
+    case absl::StatusCode::kDeadlineExceeded:
+      return WithNext(absl::DeadlineExceededError(
+                          "outcome unknown: no answer in time, the command may have been carried out; "
+                          "expected an answer; sent again with its request id it is not carried out twice"),
+                      again);
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kResourceExhausted:
+      return WithNext(absl::Status(status.code(), fmt::format("{}; expected a server that takes commands; sent again "
+                                                              "with its request id it is not carried out twice",
+                                                              status.message())),
+                      again);
+    case absl::StatusCode::kInvalidArgument:
+      return WithNext(status, fmt::format("{}{}{} --help", verb.verb, verb.noun.empty() ? "" : " ", verb.noun));
+    default: return WithNext(status, "status");
+  }
+}
+
+absl::Status RunVerb(Session& session, const Verb& verb, const Typed& typed, bool wait) {
+  const auto site = session.site();
+  if (!site.ok()) return site.status();
+  const std::string help = fmt::format("{}{}{} --help", verb.verb, verb.noun.empty() ? "" : " ", verb.noun);
+  const auto requests = BuildRequests(session, verb, typed);
+  if (!requests.ok()) {
+    return absl::IsInvalidArgument(requests.status()) && NextOf(requests.status()) == "--help"
+               ? WithNext(requests.status(), help)
+               : requests.status();
+  }
+  if (requests->size() > 1 && !session.globals.request_id.empty()) {
+    return WithNext(absl::InvalidArgumentError(fmt::format(
+                        "found --request-id with {} documents, expected one: every command has its own id",
+                        requests->size())),
+                    help);
+  }
+  for (const auto& request : *requests) {
+    const absl::Status sent = SendOne(session, verb, **site, *request, wait);
+    if (!sent.ok()) return sent;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace concordat::cli

@@ -1,0 +1,209 @@
+#include "services/cli/values.h"
+
+#include <absl/strings/ascii.h>
+#include <absl/strings/match.h>
+#include <absl/strings/numbers.h>
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_replace.h>
+#include <absl/strings/str_split.h>
+#include <absl/strings/strip.h>
+#include <fmt/format.h>
+
+#include <limits>
+#include <random>
+
+namespace concordat::cli {
+namespace {
+
+constexpr std::string_view kTimeForms =
+    "RFC 3339 such as 2027-01-05T09:00:00Z, a date such as 2027-01-05, now, +2h or +30d";
+
+// Abseil's durations have no days and weeks; a day here is 24 hours.
+bool ParseSpan(std::string_view text, absl::Duration* span) {
+  const auto whole_days = [&](std::string_view suffix, int64_t days) {
+    std::string_view digits = text;
+    int64_t count = 0;
+    if (!absl::ConsumeSuffix(&digits, suffix) || digits.empty() || !absl::ascii_isdigit(digits[0]) ||
+        !absl::SimpleAtoi(digits, &count)) {
+      return false;
+    }
+    *span = absl::Hours(24) * days * count;
+    return true;
+  };
+  if (whole_days("d", 1) || whole_days("w", 7)) return true;
+  if (text.empty() || !absl::ascii_isdigit(text[0])) return false;
+  return absl::ParseDuration(text, span) && *span >= absl::ZeroDuration();
+}
+
+absl::Status Expected(std::string_view what, std::string_view found, std::string_view forms) {
+  return absl::InvalidArgumentError(fmt::format("found {} '{}', expected {}", what, found, forms));
+}
+
+// `name=rest:unit` into its three parts.
+bool SplitFigure(std::string_view text, std::string* name, std::string* value, std::string* unit) {
+  const size_t equals = text.find('=');
+  const size_t colon = text.rfind(':');
+  if (equals == std::string_view::npos || colon == std::string_view::npos || colon < equals) return false;
+  *name = std::string(text.substr(0, equals));
+  *value = std::string(text.substr(equals + 1, colon - equals - 1));
+  *unit = std::string(text.substr(colon + 1));
+  return !name->empty() && !value->empty() && !unit->empty();
+}
+
+// `SubjectKind` → `SUBJECT_KIND_`.
+std::string EnumPrefix(const google::protobuf::EnumDescriptor& type) {
+  std::string prefix;
+  for (const char c : type.name()) {
+    if (absl::ascii_isupper(c) && !prefix.empty()) prefix += '_';
+    prefix += absl::ascii_toupper(c);
+  }
+  return prefix + "_";
+}
+
+}  // namespace
+
+bool IsRelativeTime(std::string_view text) {
+  return text == "now" || absl::StartsWith(text, "+") || absl::StartsWith(text, "-");
+}
+
+absl::StatusOr<absl::Time> ParseTime(std::string_view text, const Clock& clock) {
+  absl::Duration span;
+  if (IsRelativeTime(text)) {
+    if (text != "now" && !ParseSpan(text.substr(1), &span)) return Expected("time", text, kTimeForms);
+    const auto now = clock();
+    if (!now.ok()) return now.status();
+    // Whole seconds: nobody means the microsecond at which the command was typed.
+    const absl::Time second = absl::FromUnixSeconds(absl::ToUnixSeconds(*now));
+    if (text == "now") return second;
+    return text[0] == '+' ? second + span : second - span;
+  }
+  absl::Time time;
+  std::string error;
+  for (const char* format : {absl::RFC3339_full, "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%E*S"}) {
+    if (absl::ParseTime(format, text, absl::UTCTimeZone(), &time, &error) &&
+        time != absl::InfiniteFuture() && time != absl::InfinitePast()) {
+      return time;
+    }
+  }
+  return Expected("time", text, kTimeForms);
+}
+
+absl::StatusOr<absl::Duration> ParseDuration(std::string_view text) {
+  absl::Duration span;
+  if (!ParseSpan(text, &span) || span == absl::InfiniteDuration()) {
+    return Expected("duration", text, "a duration such as 90s, 2h30m or 30d");
+  }
+  return span;
+}
+
+std::string FormatTime(absl::Time time) {
+  const bool whole = time == absl::FromUnixSeconds(absl::ToUnixSeconds(time));
+  return absl::FormatTime(whole ? "%Y-%m-%dT%H:%M:%SZ" : "%Y-%m-%dT%H:%M:%E6SZ", time, absl::UTCTimeZone());
+}
+
+std::string FormatTime(const google::protobuf::Timestamp& time) { return FormatTime(FromTimestamp(time)); }
+
+absl::Time FromTimestamp(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+google::protobuf::Timestamp ToTimestamp(absl::Time time) {
+  google::protobuf::Timestamp result;
+  const int64_t micros = absl::ToUnixMicros(time);
+  const int64_t seconds = absl::ToUnixSeconds(time);
+  result.set_seconds(seconds);
+  result.set_nanos(static_cast<int32_t>((micros - seconds * 1'000'000) * 1000));
+  return result;
+}
+
+absl::StatusOr<inventory::v1::Figure> ParseFigure(std::string_view text) {
+  inventory::v1::Figure figure;
+  std::string value;
+  int64_t number = 0;
+  if (!SplitFigure(text, figure.mutable_name(), &value, figure.mutable_unit()) ||
+      !absl::SimpleAtoi(value, &number)) {
+    return Expected("figure", text, "name=value:unit such as gpu_gemm_tflops=2500:tflops");
+  }
+  figure.set_value(number);
+  return figure;
+}
+
+absl::StatusOr<inventory::v1::Criterion> ParseCriterion(std::string_view text) {
+  inventory::v1::Criterion criterion;
+  std::string range;
+  int64_t minimum = std::numeric_limits<int64_t>::min();
+  int64_t maximum = std::numeric_limits<int64_t>::max();
+  bool good = SplitFigure(text, criterion.mutable_figure(), &range, criterion.mutable_unit());
+  const size_t dots = range.find("..");
+  good = good && dots != std::string::npos && range.size() > 2;
+  if (good) {
+    const std::string low = range.substr(0, dots);
+    const std::string high = range.substr(dots + 2);
+    good = (low.empty() || absl::SimpleAtoi(low, &minimum)) &&
+           (high.empty() || absl::SimpleAtoi(high, &maximum)) && minimum <= maximum;
+  }
+  if (!good) {
+    return Expected("criterion", text, "figure=min..max:unit such as gpu_gemm_tflops=2400..2600:tflops");
+  }
+  criterion.set_minimum(minimum);
+  criterion.set_maximum(maximum);
+  return criterion;
+}
+
+std::string ShortEnum(const google::protobuf::EnumValueDescriptor& value) {
+  std::string_view name = value.name();
+  absl::ConsumePrefix(&name, EnumPrefix(*value.type()));
+  return absl::AsciiStrToLower(absl::StrReplaceAll(name, {{"_", "-"}}));
+}
+
+absl::StatusOr<const google::protobuf::EnumValueDescriptor*> ParseEnum(
+    const google::protobuf::EnumDescriptor& type, std::string_view text) {
+  std::string names;
+  const std::string wanted = absl::AsciiStrToLower(absl::StrReplaceAll(text, {{"_", "-"}}));
+  for (int i = 0; i < type.value_count(); ++i) {
+    const auto* value = type.value(i);
+    if (value->number() == 0) continue;  // Unspecified is refused on write.
+    if (wanted == ShortEnum(*value) || text == value->name()) return value;
+    absl::StrAppend(&names, names.empty() ? "" : ", ", ShortEnum(*value));
+  }
+  return Expected(FlagName(type.name()), text, fmt::format("one of {}", names));
+}
+
+absl::StatusOr<int64_t> ParseWatts(std::string_view text) {
+  struct Unit {
+    std::string_view suffix;
+    double watts;
+  };
+  for (const Unit& unit : {Unit{"MW", 1e6}, Unit{"kW", 1e3}, Unit{"W", 1}}) {
+    std::string_view digits = text;
+    double number = 0;
+    if (!absl::ConsumeSuffix(&digits, unit.suffix)) continue;
+    if (absl::SimpleAtod(digits, &number) && number >= 0 && number * unit.watts < 9e15) {
+      return static_cast<int64_t>(number * unit.watts + 0.5);
+    }
+  }
+  int64_t watts = 0;
+  if (absl::SimpleAtoi(text, &watts)) return watts;
+  return Expected("power", text, "watts such as 40000000, 40MW or 120kW");
+}
+
+std::string FormatWatts(int64_t watts) {
+  if (watts >= 1'000'000) return fmt::format("{:g} MW", static_cast<double>(watts) / 1e6);
+  if (watts >= 1000) return fmt::format("{:g} kW", static_cast<double>(watts) / 1e3);
+  return fmt::format("{} W", watts);
+}
+
+std::string FlagName(std::string_view field) {
+  return absl::AsciiStrToLower(absl::StrReplaceAll(field, {{"_", "-"}}));
+}
+
+std::string RandomRequestId() {
+  std::random_device source;
+  uint32_t words[4] = {source(), source(), source(), source()};
+  words[1] = (words[1] & 0xffff0fff) | 0x00004000;  // RFC 4122, version 4
+  words[2] = (words[2] & 0x3fffffff) | 0x80000000;  // and its variant
+  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:04x}{:08x}", words[0], words[1] >> 16, words[1] & 0xffff,
+                     words[2] >> 16, words[2] & 0xffff, words[3]);
+}
+
+}  // namespace concordat::cli

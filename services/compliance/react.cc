@@ -1,0 +1,159 @@
+#include "services/compliance/react.h"
+
+#include <fmt/format.h>
+
+namespace concordat::compliance {
+namespace {
+
+using FactList = google::protobuf::RepeatedPtrField<v1::Fact>;
+
+template <typename Values>
+void AddWords(FactList& facts, std::string_view name, const Values& values) {
+  v1::Fact& fact = *facts.Add();
+  fact.set_name(std::string(name));
+  for (const std::string& value : values) fact.add_values(value);
+}
+
+// An empty word is one that is not known: the fact stays absent, so that a rule over it prohibits.
+void AddWord(FactList& facts, std::string_view name, const std::string& value) {
+  if (!value.empty()) AddWords(facts, name, std::vector<std::string>{value});
+}
+
+void AddNumber(FactList& facts, std::string_view name, int64_t number) {
+  v1::Fact& fact = *facts.Add();
+  fact.set_name(std::string(name));
+  fact.set_is_number(true);
+  fact.set_number(number);
+}
+
+// `TRAINING` of PURPOSE_TRAINING; empty for one that this release does not know.
+std::string PurposeWord(reservations::v1::Purpose purpose) {
+  if (purpose == reservations::v1::PURPOSE_UNSPECIFIED || !reservations::v1::Purpose_IsValid(purpose)) return "";
+  constexpr std::string_view kPrefix = "PURPOSE_";
+  return reservations::v1::Purpose_Name(purpose).substr(kPrefix.size());
+}
+
+Intents Judge(const reservations::v1::ReservationHeld& held, std::string_view here) {
+  v1::Command command;
+  v1::JudgeReservation& judge = *command.mutable_judge_reservation();
+  judge.set_reservation(held.name());
+  FactList& facts = *judge.mutable_facts();
+  AddWord(facts, "site.name", fmt::format("sites/{}", here));
+  AddWord(facts, "site.country", held.site_country());
+  // No certifications are a fact only where the site is known at all.
+  if (!held.site_country().empty()) AddWords(facts, "site.certifications", held.site_certifications());
+  AddWord(facts, "customer.name", held.terms().customer());
+  AddWord(facts, "customer.country", held.customer_country());
+  AddWord(facts, "customer.sector", held.customer_sector());
+  AddWord(facts, "purpose", PurposeWord(held.terms().purpose()));
+  AddWords(facts, "data_classes", held.terms().data_classes());
+  AddWord(facts, "model", held.terms().model());
+  AddNumber(facts, "server_count", held.terms().count());
+  return {{.kind = "judge", .subject = held.name(), .command = std::move(command)}};
+}
+
+Intents Judge(const deployment::v1::DeploymentRequested& requested, std::string_view here) {
+  v1::Command command;
+  v1::JudgeArtefact& judge = *command.mutable_judge_artefact();
+  const deployment::v1::ArtefactRegistered& artefact = requested.artefact();
+  judge.set_deployment(requested.name());
+  judge.set_artefact(artefact.name());
+  FactList& facts = *judge.mutable_facts();
+  AddWord(facts, "site.name", fmt::format("sites/{}", here));
+  AddWord(facts, "customer.name", requested.customer());
+  AddWord(facts, "artefact.name", artefact.name());
+  AddWord(facts, "artefact.digest", artefact.digest());
+  AddWord(facts, "artefact.licence", artefact.licence());
+  AddWord(facts, "artefact.trained_in", artefact.trained_in());
+  std::vector<std::string> provenance;
+  if (!artefact.provenance().empty()) provenance.push_back(artefact.provenance());
+  AddWords(facts, "artefact.provenance", provenance);
+  // Whether a free text was given at all can only be asked of a number.
+  AddNumber(facts, "artefact.provenance_bytes", static_cast<int64_t>(artefact.provenance().size()));
+  return {{.kind = "judge", .subject = requested.name(), .command = std::move(command)}};
+}
+
+Intents RecordSite(const inventory::v1::SiteOpened& opened) {
+  v1::Command command;
+  v1::SiteRecorded& site = *command.mutable_record_site()->mutable_site();
+  site.set_name(opened.name());
+  site.set_country(opened.country());
+  *site.mutable_certifications() = opened.certifications();
+  return {{.kind = "record", .subject = opened.name(), .command = std::move(command)}};
+}
+
+}  // namespace
+
+Intents React(const Rows&, const runtime::Accepted<v1::Event>&) { return {}; }
+
+Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
+  using Event = inventory::v1::Event;
+  switch (accepted.event.event_case()) {
+    case Event::kSiteOpened: return RecordSite(accepted.event.site_opened());
+    case Event::kEnvelopeSet:
+    case Event::kModelRegistered:
+    case Event::kServerOrdered:
+    case Event::kServerDelivered:
+    case Event::kServerInstalled:
+    case Event::kBurnInPassed:
+    case Event::kBurnInFailed:
+    case Event::kServerEnteredService:
+    case Event::kServerCordoned:
+    case Event::kServerUncordoned:
+    case Event::kServerLeftService:
+    case Event::kCommandRefused:
+    case Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
+  using Event = reservations::v1::Event;
+  switch (accepted.event.event_case()) {
+    case Event::kReservationHeld: return Judge(accepted.event.reservation_held(), accepted.here);
+    case Event::kCustomerRegistered:
+    case Event::kContractSigned:
+    case Event::kContractRecorded:
+    case Event::kSiteRecorded:
+    case Event::kEnvelopeRecorded:
+    case Event::kServerRecorded:
+    case Event::kReservationConfirmed:
+    case Event::kReservationDeclined:
+    case Event::kHoldLapsed:
+    case Event::kReservationStarted:
+    case Event::kReservationEnding:
+    case Event::kReservationEnded:
+    case Event::kReservationCancelled:
+    case Event::kCommandRefused:
+    case Event::kReservationOrdered:
+    case Event::kOrderDeclined:
+    case Event::kOrderAnswered:
+    case Event::kReservationDelayed:
+    case Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
+  using Event = deployment::v1::Event;
+  switch (accepted.event.event_case()) {
+    case Event::kDeploymentRequested: return Judge(accepted.event.deployment_requested(), accepted.here);
+    case Event::kArtefactRegistered:
+    case Event::kReservationRecorded:
+    case Event::kDeploymentCleared:
+    case Event::kDeploymentProhibited:
+    case Event::kModelPlaced:
+    case Event::kPlacementFailed:
+    case Event::kReservationVacating:
+    case Event::kModelRemoved:
+    case Event::kRemovalFailed:
+    case Event::kReservationVacated:
+    case Event::kCommandRefused:
+    case Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents Due(const Rows&, absl::Time, size_t) { return {}; }
+
+}  // namespace concordat::compliance

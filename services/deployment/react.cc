@@ -1,0 +1,132 @@
+#include "services/deployment/react.h"
+
+#include <fmt/format.h>
+
+namespace concordat::deployment {
+namespace {
+
+Intents ConfirmIfEmpty(const Rows& rows, const std::string& name) {
+  const std::optional<v1::ReservationRecord> reservation = rows.deployment_reservations.Get(name);
+  if (!reservation || !reservation->vacating() || reservation->vacated() || !IsEmpty(rows, *reservation)) return {};
+  v1::Command command;
+  command.mutable_confirm_vacated()->set_reservation(name);
+  return {{.kind = "confirm", .subject = name, .command = std::move(command)}};
+}
+
+Intents ConfirmAfter(const Rows& rows, const std::string& deployment_name) {
+  const std::optional<v1::Deployment> deployment = rows.deployments.Get(deployment_name);
+  return deployment ? ConfirmIfEmpty(rows, deployment->reservation()) : Intents();
+}
+
+Intents Record(const reservations::v1::ReservationStarted& started) {
+  v1::Command command;
+  v1::ReservationRecorded& recorded = *command.mutable_record_reservation()->mutable_reservation();
+  recorded.set_reservation(started.name());
+  recorded.set_customer(started.customer());
+  *recorded.mutable_servers() = started.servers();
+  return {{.kind = "record", .subject = started.name(), .command = std::move(command)}};
+}
+
+Intents Vacate(const reservations::v1::ReservationEnding& ending) {
+  v1::Command command;
+  command.mutable_vacate_reservation()->set_reservation(ending.name());
+  return {{.kind = "vacate", .subject = ending.name(), .command = std::move(command)}};
+}
+
+// Whether the finding is one of those that the verdict comes from.
+bool Prohibits(const compliance::v1::Finding& finding) {
+  return finding.effect() != compliance::v1::EFFECT_WARN &&
+         (finding.outcome() == compliance::v1::FINDING_OUTCOME_VIOLATED ||
+          finding.outcome() == compliance::v1::FINDING_OUTCOME_UNEVALUABLE);
+}
+
+// `rules/x version 2: title (instrument, article)`, a rule after the other.
+std::string WhyProhibited(const compliance::v1::ArtefactJudged& judged) {
+  std::string detail;
+  for (const compliance::v1::Finding& finding : judged.findings()) {
+    if (!Prohibits(finding)) continue;
+    const bool known = finding.outcome() == compliance::v1::FINDING_OUTCOME_VIOLATED;
+    detail += fmt::format("{}{} version {}{}: {} ({}, {})", detail.empty() ? "" : "; ", finding.rule(),
+                          finding.version(), known ? "" : " could not be evaluated", finding.title(),
+                          finding.citation().instrument(), finding.citation().article());
+  }
+  return detail.empty() ? "compliance did not clear it, and names no rule" : detail;
+}
+
+Intents Follow(const compliance::v1::ArtefactJudged& judged) {
+  v1::Command command;
+  if (judged.verdict() == compliance::v1::VERDICT_CLEARED) {
+    command.mutable_clear_deployment()->set_name(judged.deployment());
+    return {{.kind = "clear", .subject = judged.deployment(), .command = std::move(command)}};
+  }
+  command.mutable_prohibit_deployment()->set_name(judged.deployment());
+  command.mutable_prohibit_deployment()->set_detail(WhyProhibited(judged));
+  return {{.kind = "prohibit", .subject = judged.deployment(), .command = std::move(command)}};
+}
+
+}  // namespace
+
+Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
+  const v1::Event& event = accepted.event;
+  switch (event.event_case()) {
+    case v1::Event::kModelRemoved: return ConfirmAfter(rows, event.model_removed().name());
+    case v1::Event::kPlacementFailed: return ConfirmAfter(rows, event.placement_failed().name());
+    case v1::Event::kDeploymentProhibited: return ConfirmAfter(rows, event.deployment_prohibited().name());
+    case v1::Event::kArtefactRegistered:
+    case v1::Event::kReservationRecorded:
+    case v1::Event::kDeploymentRequested:
+    case v1::Event::kDeploymentCleared:
+    case v1::Event::kModelPlaced:
+    case v1::Event::kReservationVacating:
+    case v1::Event::kRemovalFailed:
+    case v1::Event::kReservationVacated:
+    case v1::Event::kCommandRefused:
+    case v1::Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
+  using Event = reservations::v1::Event;
+  switch (accepted.event.event_case()) {
+    case Event::kReservationStarted: return Record(accepted.event.reservation_started());
+    case Event::kReservationEnding: return Vacate(accepted.event.reservation_ending());
+    case Event::kCustomerRegistered:
+    case Event::kContractSigned:
+    case Event::kContractRecorded:
+    case Event::kSiteRecorded:
+    case Event::kEnvelopeRecorded:
+    case Event::kServerRecorded:
+    case Event::kReservationHeld:
+    case Event::kReservationConfirmed:
+    case Event::kReservationDeclined:
+    case Event::kHoldLapsed:
+    case Event::kReservationEnded:
+    case Event::kReservationCancelled:
+    case Event::kCommandRefused:
+    case Event::kReservationOrdered:
+    case Event::kOrderDeclined:
+    case Event::kOrderAnswered:
+    case Event::kReservationDelayed:
+    case Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents React(const runtime::Accepted<compliance::v1::Event>& accepted) {
+  using Event = compliance::v1::Event;
+  switch (accepted.event.event_case()) {
+    case Event::kArtefactJudged: return Follow(accepted.event.artefact_judged());
+    case Event::kRuleAdopted:
+    case Event::kRuleRepealed:
+    case Event::kReservationJudged:
+    case Event::kSiteRecorded:
+    case Event::kCommandRefused:
+    case Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents Due(const Rows&, absl::Time, size_t) { return {}; }
+
+}  // namespace concordat::deployment

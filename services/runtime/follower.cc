@@ -1,0 +1,306 @@
+#include "services/runtime/follower.h"
+
+#include <absl/time/clock.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace concordat::runtime {
+namespace {
+
+constexpr size_t kChunk = 1000;
+constexpr absl::Duration kRetry = absl::Milliseconds(200);
+constexpr absl::Duration kLagInterval = absl::Seconds(1);
+constexpr std::string_view kInputPrefix("\0input\0", 7);
+
+std::string InputKey(std::string_view stream) { return std::string(kInputPrefix) + std::string(stream); }
+
+events::Chain::Origin OriginOf(const std::string& stream, const std::string& here) {
+  return events::SiteOf(stream) == here ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored;
+}
+
+FollowedView ViewOf(const events::Chain& chain) {
+  return {chain.head(), chain.condition(), chain.forked(), chain.alarm(), chain.voids(), chain.next_offset()};
+}
+
+// A waits in small steps, so that stopping is not held up.
+void PauseUnless(const std::atomic<bool>& stopping, absl::Duration wait) {
+  for (const absl::Time end = absl::Now() + wait; !stopping && absl::Now() < end;) absl::SleepFor(absl::Milliseconds(20));
+}
+
+std::string GapAlarm(const events::Chain& chain) {
+  return fmt::format("{}: records beyond sequence {} arrived whose ancestors did not: the mirror has a gap; see "
+                     "docs/runbooks/ConcordatMirrorGap.md", chain.stream(), chain.head().sequence);
+}
+
+}  // namespace
+
+Follower::Follower(storage::Log& log, std::vector<Sink*> sinks)
+    : log_(log), sinks_(std::move(sinks)), reader_(log.NewReader()) {
+  for (Sink* sink : sinks_) by_stream_[sink->stream()].push_back(sink);
+}
+
+Follower::~Follower() { Stop(); }
+
+void Follower::Run() {
+  if (sinks_.empty()) return;
+  thread_ = std::thread([this] {
+    while (!stopping_) Step(absl::Milliseconds(100));
+  });
+}
+
+void Follower::Stop() {
+  stopping_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Follower::AssignAll() {
+  reader_->Release();
+  for (const auto& [stream, sinks] : by_stream_) {
+    if (sinks.empty()) continue;
+    int64_t from = sinks.front()->next_offset();
+    for (const Sink* sink : sinks) from = std::min(from, sink->next_offset());
+    const absl::Status status = reader_->Assign(stream, from);
+    if (!status.ok()) {
+      if (absl::IsOutOfRange(status)) {
+        for (Sink* sink : std::vector<Sink*>(sinks)) StopSink(sink, status);
+      }
+      return false;
+    }
+  }
+  return true;
+}
+
+void Follower::StopSink(Sink* sink, const absl::Status& status) {
+  spdlog::error("{}: following stops: {}", sink->stream(), std::string(status.message()));
+  auto& sinks = by_stream_[sink->stream()];
+  sinks.erase(std::remove(sinks.begin(), sinks.end(), sink), sinks.end());
+}
+
+size_t Follower::Step(absl::Duration wait) {
+  if (!assigned_) assigned_ = AssignAll();
+  if (!assigned_) {
+    PauseUnless(stopping_, kRetry);
+    return 0;
+  }
+  const auto records = reader_->Read(kChunk, wait);
+  if (!records.ok()) {
+    // Which of the streams it was is not told: each is tried again from its own position.
+    spdlog::warn("following: {}", std::string(records.status().message()));
+    assigned_ = false;
+    PauseUnless(stopping_, kRetry);
+    return 0;
+  }
+  std::vector<Sink*> touched;
+  for (const storage::StoredRecord& stored : *records) {
+    const auto found = by_stream_.find(stored.stream);
+    if (found == by_stream_.end()) continue;
+    for (Sink* sink : std::vector<Sink*>(found->second)) {
+      if (stored.offset < sink->next_offset()) continue;
+      const absl::Status status = sink->Offer(stored.record, stored.offset);
+      if (!status.ok()) StopSink(sink, status);
+      if (std::find(touched.begin(), touched.end(), sink) == touched.end()) touched.push_back(sink);
+    }
+  }
+  for (Sink* sink : touched) {
+    const absl::Status status = sink->EndBatch(stopping_);
+    if (!status.ok() && !stopping_) StopSink(sink, status);
+  }
+  if (records->empty()) {
+    for (Sink* sink : sinks_) sink->AtEnd();
+  }
+  MeasureLag();
+  return records->size();
+}
+
+void Follower::MeasureLag() {
+  if (absl::Now() < next_lag_) return;
+  next_lag_ = absl::Now() + kLagInterval;
+  absl::flat_hash_map<std::string, int64_t> lag;
+  for (const auto& [stream, sinks] : by_stream_) {
+    if (sinks.empty()) continue;
+    const absl::StatusOr<int64_t> end = reader_->End(stream);
+    if (end.ok()) lag[stream] = std::max<int64_t>(*end - sinks.front()->next_offset(), 0);
+  }
+  absl::MutexLock lock(&mutex_);
+  lag_ = std::move(lag);
+}
+
+absl::flat_hash_map<std::string, int64_t> Follower::Lag() const {
+  absl::MutexLock lock(&mutex_);
+  return lag_;
+}
+
+Replica::Replica(Engine& engine, storage::Projection& projection, std::string here)
+    : stream_(projection.chain().stream()), fold_(engine, projection, std::move(here)) {
+  engine.LoadIndex(projection);
+  Publish();
+}
+
+absl::Status Replica::Offer(const events::Record& record, int64_t offset) {
+  events::Attributes attributes;
+  const auto outcome = fold_.Offer(record, offset, &attributes);
+  changed_ = true;
+  if (outcome.ok()) return absl::OkStatus();
+  absl::MutexLock lock(&mutex_);
+  view_.alarm = std::string(outcome.status().message());
+  return outcome.status();
+}
+
+absl::Status Replica::EndBatch(const std::atomic<bool>& stopping) {
+  if (!changed_) return absl::OkStatus();
+  changed_ = false;
+  storage::Projection& projection = fold_.projection();
+  absl::Status status = projection.Commit(static_cast<uint64_t>(std::max<int64_t>(projection.chain().head().sequence, 0)));
+  while (!status.ok()) {
+    {
+      absl::MutexLock lock(&mutex_);
+      view_.alarm = std::string(status.message());
+    }
+    PauseUnless(stopping, kRetry);
+    if (stopping) return status;
+    status = projection.RetryCommit();
+  }
+  Publish();
+  return absl::OkStatus();
+}
+
+void Replica::AtEnd() {
+  if (fold_.projection().chain().condition() != events::Condition::kSuspect) return;
+  absl::MutexLock lock(&mutex_);
+  view_.alarm = GapAlarm(fold_.projection().chain());
+}
+
+void Replica::Publish() {
+  absl::MutexLock lock(&mutex_);
+  view_ = ViewOf(fold_.projection().chain());
+}
+
+FollowedView Replica::View() const {
+  absl::MutexLock lock(&mutex_);
+  return view_;
+}
+
+bool Replica::WaitFor(int64_t sequence, absl::Duration wait) const {
+  absl::MutexLock lock(&mutex_);
+  const auto folded = [this, sequence]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return view_.head.sequence >= sequence;
+  };
+  return mutex_.AwaitWithTimeout(absl::Condition(&folded), wait);
+}
+
+Feed::Feed(const Engine& engine, Writer& writer, const storage::Projection& projection, std::string stream,
+           const google::protobuf::Descriptor* event_type, std::string here)
+    : engine_(engine),
+      writer_(writer),
+      stream_(std::move(stream)),
+      event_type_(event_type),
+      here_(std::move(here)),
+      chain_(stream_, OriginOf(stream_, here_)) {
+  const auto stored = projection.Get(InputKey(stream_));
+  if (stored) {
+    auto chain = events::Chain::Decode(stream_, *stored, OriginOf(stream_, here_));
+    // A position that cannot be read only costs reading the stream again.
+    if (chain.ok()) chain_ = *std::move(chain);
+  }
+  Publish();
+}
+
+absl::Status Feed::Offer(const events::Record& record, int64_t offset) {
+  const auto refuse = [&](const absl::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    view_.alarm = std::string(status.message());
+    return status;
+  };
+  // A history that split leads to no decisions here.
+  if (chain_.forked()) return refuse(absl::DataLossError(chain_.alarm()));
+  events::Chain before = chain_;
+  events::Attributes attributes;
+  changed_ = true;
+  if (chain_.Offer(record, offset, &attributes) != events::Outcome::kAccepted) return absl::OkStatus();
+  if (attributes.data_type != event_type_->full_name()) return absl::OkStatus();
+  const auto event = ParseEvent(event_type_, record.data);
+  if (!event.ok()) {
+    chain_ = std::move(before);
+    return refuse(absl::FailedPreconditionError(fmt::format(
+        "{}: the event at sequence {} cannot be read by this release: {}; install the release that wrote it", stream_,
+        attributes.sequence, std::string(event.status().message()))));
+  }
+  const std::string site = events::SiteOf(stream_);
+  for (AnyIntent& intent : engine_.ReactToOther(**event, attributes, {stream_, site, here_})) {
+    std::string correlation = intent.correlation_id.empty() ? attributes.correlation_id : intent.correlation_id;
+    issued_.push_back({std::move(intent), {stream_, attributes.sequence, attributes.id}, std::move(correlation)});
+  }
+  return absl::OkStatus();
+}
+
+Submission Feed::SubmissionOf(const Issued& issued) const {
+  Submission submission;
+  submission.command.reset(issued.intent.command->New());
+  submission.command->CopyFrom(*issued.intent.command);
+  submission.command_id = ReactionId(issued.cause, issued.intent.kind, issued.intent.subject);
+  submission.actor = fmt::format("{}{}", kSystemActor, engine_.name());
+  submission.correlation_id = issued.correlation_id;
+  submission.cause = issued.cause;
+  return submission;
+}
+
+absl::Status Feed::EndBatch(const std::atomic<bool>& stopping) {
+  if (!changed_) return absl::OkStatus();
+  // In order: an order that builds on a contract must come after it.
+  struct Round {
+    absl::Mutex mutex;
+    size_t open ABSL_GUARDED_BY(mutex) = 0;
+    std::vector<size_t> failed ABSL_GUARDED_BY(mutex);
+  };
+  std::vector<size_t> todo(issued_.size());
+  for (size_t i = 0; i < todo.size(); ++i) todo[i] = i;
+  while (!todo.empty()) {
+    auto round = std::make_shared<Round>();
+    {
+      absl::MutexLock lock(&round->mutex);
+      round->open = todo.size();
+    }
+    for (const size_t index : todo) {
+      Submission submission = SubmissionOf(issued_[index]);
+      submission.done = [round, index](absl::StatusOr<type::v1::Outcome> outcome) {
+        absl::MutexLock lock(&round->mutex);
+        --round->open;
+        if (!outcome.ok()) round->failed.push_back(index);
+      };
+      writer_.Submit(std::move(submission));
+    }
+    absl::MutexLock lock(&round->mutex);
+    const auto over = [&round, &stopping]() { return round->open == 0 || stopping.load(); };
+    while (!round->mutex.AwaitWithTimeout(absl::Condition(&over), absl::Milliseconds(100))) {
+    }
+    if (stopping) return absl::CancelledError("stopping");
+    todo = round->failed;
+    std::sort(todo.begin(), todo.end());
+    if (!todo.empty()) PauseUnless(stopping, kRetry);
+  }
+  issued_.clear();
+  changed_ = false;
+  writer_.Note(InputKey(stream_), chain_.Encode());
+  Publish();
+  return absl::OkStatus();
+}
+
+void Feed::AtEnd() {
+  if (chain_.condition() != events::Condition::kSuspect) return;
+  absl::MutexLock lock(&mutex_);
+  view_.alarm = GapAlarm(chain_);
+}
+
+void Feed::Publish() {
+  absl::MutexLock lock(&mutex_);
+  view_ = ViewOf(chain_);
+}
+
+FollowedView Feed::View() const {
+  absl::MutexLock lock(&mutex_);
+  return view_;
+}
+
+}  // namespace concordat::runtime

@@ -1,0 +1,312 @@
+// The half of the writer that reads: start, recovery after a lost race or an unknown outcome, and the
+// claim that voids whatever an earlier writer still has on its way.
+#include <absl/random/random.h>
+#include <absl/time/clock.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "concordat/system/v1/events.pb.h"
+#include "services/runtime/writer.h"
+
+namespace concordat::runtime {
+namespace {
+
+constexpr size_t kReadChunk = 1000;
+constexpr absl::Duration kRetry = absl::Milliseconds(200);
+// Two live writers back off from each other, up to this.
+constexpr int kMaxBackoffMillis = 50;
+
+bool IsPassing(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status) || absl::IsDeadlineExceeded(status);
+}
+
+absl::Status LogLost(const std::string& stream, const events::Head& head, std::string_view found) {
+  return absl::DataLossError(fmt::format(
+      "{}: the projection holds the event at sequence {} (offset {}, link {}), which the log no longer holds: {}. "
+      "The log has lost acknowledged history; nothing is written until it is repaired: see "
+      "docs/runbooks/ConcordatLogLost.md", stream, head.sequence, head.offset, head.link.ToHex(), found));
+}
+
+}  // namespace
+
+bool Writer::Start() {
+  if (appender_ == nullptr) {
+    auto appender = log_.NewAppender(stream_);
+    reader_ = log_.NewReader();
+    absl::MutexLock lock(&mutex_);
+    appender_ = std::move(appender);
+  }
+  const auto passing = [this](const absl::Status& status) {
+    if (IsPassing(status)) {
+      absl::MutexLock lock(&mutex_);
+      view_.alarm = std::string(status.message());
+    } else {
+      StopWith(status);
+    }
+    Pause(kRetry);
+    return false;
+  };
+  const absl::Status checked = log_.Check(stream_, options_.demands);
+  if (!checked.ok()) return passing(checked);
+  const absl::Status held = CheckHead();
+  if (!held.ok()) return passing(held);
+  if (!index_loaded_) engine_.LoadIndex(projection_);
+  index_loaded_ = true;
+  if (!Recover(true)) return false;
+  started_ = true;
+  for (Pending& pending : fold_.StoredPending()) Issue(std::move(pending));
+  return true;
+}
+
+absl::Status Writer::CheckHead() {
+  const events::Chain& chain = projection_.chain();
+  if (chain.head().sequence < 0) return absl::OkStatus();
+  absl::Status assigned = reader_->Assign(stream_, chain.head().offset);
+  if (absl::IsOutOfRange(assigned)) return LogLost(stream_, chain.head(), std::string(assigned.message()));
+  const absl::StatusOr<int64_t> end = reader_->End(stream_);
+  if (!end.ok()) return end.status();
+  if (*end < chain.next_offset()) {
+    return LogLost(stream_, chain.head(), fmt::format("it ends at offset {}, expected at least {}", *end, chain.next_offset()));
+  }
+  const absl::Time deadline = absl::Now() + absl::Seconds(10);
+  while (absl::Now() < deadline && !stopping_) {
+    const auto records = reader_->Read(1, absl::Milliseconds(100));
+    if (absl::IsOutOfRange(records.status())) return LogLost(stream_, chain.head(), "its offset is out of range");
+    if (!records.ok()) return records.status();
+    if (records->empty()) continue;
+    const std::string_view found = events::HeaderValue(records->front().record, "ce_id");
+    if (records->front().offset != chain.head().offset || found != chain.head().link.ToHex()) {
+      return LogLost(stream_, chain.head(), fmt::format("at offset {} stands {}", records->front().offset, found));
+    }
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError(fmt::format("{}: the log does not answer", stream_));
+}
+
+bool Writer::Recover(bool claim) {
+  ++recovery_;
+  ++counters_.recoveries;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (view_.state != WriterState::kStarting) view_.state = WriterState::kRecovering;
+  }
+  if (!claim && !Settle()) claim = true;
+  if (claim) appender_->Reset();
+  fold_.Rollback();
+  seen_.clear();
+  own_.clear();
+  for (const InFlight& in_flight : in_flight_) own_.insert(in_flight.attributes.id);
+
+  recovered_.clear();
+  bool read = ReadToEnd();
+  if (read && claim) read = Claim();
+  reader_->Release();
+  if (!read) return false;
+  fold_.TakePending();
+  Resolve();
+  if (started_) {
+    for (Pending& pending : recovered_) Issue(std::move(pending));
+  }
+  recovered_.clear();
+  recover_ = false;
+  claim_ = false;
+  speculative_ = projection_.chain().head();
+  {
+    absl::MutexLock lock(&mutex_);
+    view_.state = WriterState::kWriting;
+    view_.alarm.clear();
+  }
+  Publish();
+  answers_.Send();
+  if (!claim && started_) {
+    // Somebody else writes too: give way for longer each time the race is lost.
+    absl::BitGen random;
+    lost_races_ = std::min(lost_races_ + 1, 5);
+    Pause(absl::Milliseconds(absl::Uniform(random, 0, std::min(1 << lost_races_, kMaxBackoffMillis))));
+  }
+  return true;
+}
+
+bool Writer::Settle() {
+  const absl::Time deadline = absl::Now() + options_.report_timeout;
+  const auto unsettled = [this] {
+    return std::any_of(in_flight_.begin(), in_flight_.end(), [](const InFlight& f) { return !f.settled; });
+  };
+  while (unsettled()) {
+    if (claim_ || stopping_ || absl::Now() > deadline) return false;
+    TakeReports(appender_->Poll(absl::Milliseconds(100)));
+  }
+  return !claim_;
+}
+
+bool Writer::ReadToEnd() {
+  for (;;) {
+    const absl::Status assigned = reader_->Assign(stream_, projection_.chain().next_offset());
+    if (assigned.ok()) {
+      const absl::StatusOr<int64_t> end = reader_->End(stream_);
+      if (end.ok()) return ReadTo(*end);
+      absl::MutexLock lock(&mutex_);
+      view_.alarm = std::string(end.status().message());
+    } else if (!IsPassing(assigned)) {
+      StopWith(assigned);
+      return false;
+    }
+    if (!Pause(kRetry)) return false;
+  }
+}
+
+bool Writer::ReadTo(int64_t end) {
+  while (projection_.chain().next_offset() < end) {
+    if (stopping_) return false;
+    const auto records = reader_->Read(kReadChunk, absl::Milliseconds(100));
+    if (!records.ok()) {
+      if (IsPassing(records.status())) {
+        if (!Pause(kRetry)) return false;
+        continue;
+      }
+      StopWith(absl::IsOutOfRange(records.status())
+                   ? LogLost(stream_, projection_.chain().head(), "its offset is out of range")
+                   : records.status());
+      return false;
+    }
+    if (records->empty()) continue;
+    for (const storage::StoredRecord& stored : *records) {
+      if (!Take(stored)) return false;
+    }
+    for (Pending& pending : fold_.TakePending()) recovered_.push_back(std::move(pending));
+    // Before the start is over, the rows tell which of these are still open.
+    if (!started_) recovered_.clear();
+    if (!Commit()) return false;
+    Publish();
+  }
+  return true;
+}
+
+bool Writer::Take(const storage::StoredRecord& stored) {
+  events::Attributes attributes;
+  const absl::StatusOr<events::Outcome> outcome = fold_.Offer(stored.record, stored.offset, &attributes);
+  if (!outcome.ok()) {
+    StopWith(outcome.status());
+    return false;
+  }
+  if (*outcome == events::Outcome::kDamaged) {
+    StopWith(absl::DataLossError(projection_.chain().alarm()));
+    return false;
+  }
+  if (*outcome != events::Outcome::kAccepted) {
+    ++counters_.voids;
+    return true;
+  }
+  if (attributes.writer.compare(0, writer_id_.size(), writer_id_) == 0 && !own_.contains(attributes.id)) {
+    StopWith(absl::FailedPreconditionError(fmt::format(
+        "{}: the event at sequence {} is in this writer's name, which did not write it: somebody else holds its "
+        "credentials", stream_, attributes.sequence)));
+    return false;
+  }
+  seen_.insert(attributes.id);
+  return true;
+}
+
+bool Writer::Claim() {
+  for (;;) {
+    speculative_ = projection_.chain().head();
+    events::Link link;
+    int64_t offset = -1;
+    bool appended = false;
+    const bool fresh = speculative_.sequence < 0;
+    if (fresh) {
+      system::v1::StreamOpened opened;
+      opened.set_stream(stream_);
+      opened.set_site(options_.site);
+      opened.set_service(std::string(engine_.name()));
+      appended = AppendSystem(opened, &link, &offset);
+    } else {
+      system::v1::WriterStarted claim;
+      claim.set_writer_id(writer_id_);
+      claim.set_recovery(recovery_);
+      claim.set_release(options_.release);
+      appended = AppendSystem(claim, &link, &offset);
+    }
+    if (stopping_) return false;
+    if (!appended) {
+      // Neither acknowledged nor refused for sure: whatever becomes of it, its link is never used again.
+      appender_->Reset();
+      ++recovery_;
+      if (!Pause(kRetry)) return false;
+    }
+    if (!ReadToEnd() || !(offset < 0 || ReadTo(offset + 1))) return false;
+    if (appended && !fresh && seen_.contains(link)) return true;
+  }
+}
+
+bool Writer::AppendSystem(const google::protobuf::Message& event, events::Link* link, int64_t* offset) {
+  events::Attributes attributes = NextAttributes(clock_.Now());
+  attributes.type = event.GetDescriptor()->full_name();
+  attributes.data_type = attributes.type;
+  attributes.subject = stream_;
+  attributes.command_id = fmt::format("{}/{}", WriterName(), attributes.sequence);
+  attributes.correlation_id = attributes.command_id;
+  attributes.actor = fmt::format("{}{}", kSystemActor, engine_.name());
+  const events::Record record = events::Seal(attributes, event.SerializeAsString());
+  *link = attributes.id;
+  own_.insert(attributes.id);
+  const uint64_t cookie = next_cookie_++;
+  appender_->Append(record, cookie);
+  const absl::Time patience = absl::Now() + absl::Seconds(5);
+  while (!stopping_) {
+    for (const storage::AppendReport& report : appender_->Poll(absl::Milliseconds(100))) {
+      if (report.cookie != cookie) {
+        ++counters_.stale_reports;
+        continue;
+      }
+      *offset = report.offset;
+      if (!report.status.ok()) {
+        spdlog::warn("{}: {}", stream_, std::string(report.status.message()));
+        absl::MutexLock lock(&mutex_);
+        view_.alarm = std::string(report.status.message());
+      }
+      return report.status.ok();
+    }
+    if (absl::Now() > patience) {
+      absl::MutexLock lock(&mutex_);
+      view_.alarm = fmt::format("{}: the log has not answered an append for more than 5 seconds", stream_);
+    }
+  }
+  return false;
+}
+
+void Writer::Resolve() {
+  std::deque<InFlight> unresolved;
+  unresolved.swap(in_flight_);
+  by_command_.clear();
+  std::deque<Submission> again;
+  for (InFlight& in_flight : unresolved) {
+    if (seen_.contains(in_flight.attributes.id)) {
+      ++counters_.accepted;
+      if (!in_flight.outcome.reason().empty()) ++counters_.refused;
+      for (AnswerCallback& waiting : in_flight.waiting) answers_.Add(std::move(waiting), in_flight.outcome);
+      answers_.Add(std::move(in_flight.submission.done), std::move(in_flight.outcome));
+      continue;
+    }
+    Submission submission = std::move(in_flight.submission);
+    if (!in_flight.waiting.empty()) {
+      submission.done = [first = std::move(submission.done), rest = std::move(in_flight.waiting)](
+                            absl::StatusOr<type::v1::Outcome> outcome) mutable {
+        for (AnswerCallback& waiting : rest) waiting(outcome);
+        if (first) first(std::move(outcome));
+      };
+    }
+    again.push_back(std::move(submission));
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    queued_ += static_cast<size_t>(std::count_if(again.begin(), again.end(), [](const Submission& submission) {
+      return submission.actor.compare(0, kSystemActor.size(), kSystemActor) != 0;
+    }));
+  }
+  queue_.insert(queue_.begin(), std::make_move_iterator(again.begin()), std::make_move_iterator(again.end()));
+}
+
+}  // namespace concordat::runtime

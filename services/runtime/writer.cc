@@ -1,0 +1,495 @@
+#include "services/runtime/writer.h"
+
+#include <absl/random/random.h>
+#include <absl/time/clock.h>
+#include <fmt/format.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <openssl/rand.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "concordat/system/v1/events.pb.h"
+
+namespace concordat::runtime {
+namespace {
+
+using google::protobuf::Message;
+
+constexpr size_t kReadChunk = 1000;
+constexpr absl::Duration kRetry = absl::Milliseconds(200);
+constexpr absl::Duration kNoteInterval = absl::Seconds(1);
+
+// In the unit of ce_time, so that what is decided is what is read back.
+absl::Time Micros(absl::Time time) { return absl::FromUnixMicros(absl::ToUnixMicros(time)); }
+
+std::string MessageOf(const absl::Status& status) { return std::string(status.message()); }
+
+}  // namespace
+
+std::string_view Name(WriterState state) {
+  switch (state) {
+    case WriterState::kStarting: return "starting";
+    case WriterState::kWriting: return "writing";
+    case WriterState::kRecovering: return "recovering";
+    case WriterState::kStopped: return "stopped";
+  }
+  return "";
+}
+
+std::string RandomId() {
+  std::string bytes(16, '\0');
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), 16) != 1) std::abort();
+  return events::ToHex(bytes);
+}
+
+std::string CommandDigest(const Message& command) {
+  const std::unique_ptr<Message> content(command.New());
+  content->CopyFrom(command);
+  const auto* reflection = content->GetReflection();
+  const auto* set = reflection->GetOneofFieldDescriptor(*content, content->GetDescriptor()->oneof_decl(0));
+  if (set != nullptr) {
+    Message* request = reflection->MutableMessage(content.get(), set);
+    const auto* submit = request->GetDescriptor()->FindFieldByName("submit");
+    if (submit != nullptr) request->GetReflection()->ClearField(request, submit);
+  }
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream out(&stream);
+    out.SetSerializationDeterministic(true);
+    content->SerializeToCodedStream(&out);
+  }
+  return events::Sha256(bytes).ToHex();
+}
+
+Writer::Writer(Engine& engine, storage::Projection& projection, storage::Log& log, Clock& clock,
+               WriterOptions options)
+    : engine_(engine),
+      projection_(projection),
+      log_(log),
+      clock_(clock),
+      options_(std::move(options)),
+      stream_(projection.chain().stream()),
+      writer_id_(RandomId()),
+      fold_(engine, projection, options_.site) {
+  Publish();
+}
+
+Writer::~Writer() { Stop(); }
+
+void Writer::Run() {
+  thread_ = std::thread([this] {
+    while (!stopping_) Step(options_.timer_interval);
+  });
+}
+
+void Writer::Stop() {
+  if (stopping_.exchange(true)) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (appender_ != nullptr) appender_->Wake();
+  }
+  if (thread_.joinable()) thread_.join();
+  // What is on its way gets a moment to be reported; its callers would have to ask again otherwise.
+  const absl::Time deadline = absl::Now() + absl::Seconds(2);
+  while (started_ && !recover_ && !in_flight_.empty() && absl::Now() < deadline) {
+    TakeReports(appender_->Poll(absl::Milliseconds(50)));
+    CommitAccepted();
+  }
+  RejectEverything(absl::UnavailableError(
+      "the service is stopping; whether the command was decided is unknown: ask again with the same request id"));
+  if (started_ && accepted_.empty()) Commit();
+  answers_.Send();
+}
+
+void Writer::Submit(Submission submission) {
+  const bool service = submission.actor.compare(0, kSystemActor.size(), kSystemActor) == 0;
+  submission.digest = CommandDigest(*submission.command);
+  if (submission.correlation_id.empty()) submission.correlation_id = submission.command_id;
+  bool wake = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!service && queued_ >= options_.max_queued) {
+      auto done = std::move(submission.done);
+      mutex_.Unlock();
+      if (done) {
+        done(absl::ResourceExhaustedError(fmt::format("{} commands are waiting already; nothing was appended: "
+                                                      "ask again later", options_.max_queued)));
+      }
+      mutex_.Lock();
+      return;
+    }
+    if (!service) ++queued_;
+    wake = incoming_.empty() && polling_;
+    incoming_.push_back(std::move(submission));
+  }
+  if (wake) appender_->Wake();
+}
+
+void Writer::Note(std::string key, std::string value) {
+  absl::MutexLock lock(&mutex_);
+  for (auto& note : notes_) {
+    if (note.first == key) {
+      note.second = std::move(value);
+      return;
+    }
+  }
+  notes_.emplace_back(std::move(key), std::move(value));
+}
+
+void Writer::Step(absl::Duration wait) {
+  if (view_state() == WriterState::kStopped) {
+    Pause(wait);
+    RejectEverything(absl::UnavailableError(View().alarm));
+    answers_.Send();
+    return;
+  }
+  if (!started_ && !Start()) return;
+  if (recover_ && !Recover(claim_)) return;
+  TakeSubmissions(wait);
+  FireTimers();
+  DecideGroup();
+  if (!in_flight_.empty()) {
+    const bool full = in_flight_.size() >= options_.max_in_flight;
+    polling_ = true;
+    bool more = !queue_.empty();
+    {
+      absl::MutexLock lock(&mutex_);
+      more = more || !incoming_.empty();
+    }
+    auto reports = appender_->Poll(more && !full ? absl::ZeroDuration() : wait);
+    polling_ = false;
+    TakeReports(std::move(reports));
+    CommitAccepted();
+  }
+  const absl::Time now = absl::Now();
+  if (now >= next_flush_) {
+    if (next_flush_ != absl::InfinitePast()) projection_.Flush();
+    next_flush_ = now + options_.flush_interval;
+  }
+  answers_.Send();
+}
+
+WriterState Writer::view_state() const {
+  absl::MutexLock lock(&mutex_);
+  return view_.state;
+}
+
+void Writer::TakeSubmissions(absl::Duration wait) {
+  absl::MutexLock lock(&mutex_);
+  if (queue_.empty() && in_flight_.empty() && incoming_.empty()) {
+    const auto something = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !incoming_.empty() || stopping_; };
+    mutex_.AwaitWithTimeout(absl::Condition(&something), std::min(wait, options_.timer_interval));
+  }
+  for (Submission& submission : incoming_) queue_.push_back(std::move(submission));
+  incoming_.clear();
+}
+
+void Writer::FireTimers() {
+  const absl::Time now = clock_.Now();
+  const absl::Time wall = absl::Now();
+  if (wall < next_timers_ || !clock_.Alarm().empty()) return;
+  next_timers_ = wall + options_.timer_interval;
+  for (AnyIntent& intent : engine_.Due(std::max(now, speculative_.time), options_.max_group)) {
+    std::string id = fmt::format("due/{}/{}/{}", intent.kind, intent.subject, intent.deadline);
+    if (!queued_timers_.insert(id).second) continue;
+    Submission submission{.command = std::move(intent.command), .command_id = std::move(id),
+                          .actor = fmt::format("{}{}", kSystemActor, engine_.name()),
+                          .correlation_id = std::move(intent.correlation_id), .cause = std::nullopt, .done = nullptr,
+                          .digest = {}};
+    submission.digest = CommandDigest(*submission.command);
+    if (submission.correlation_id.empty()) submission.correlation_id = submission.command_id;
+    queue_.push_back(std::move(submission));
+  }
+}
+
+void Writer::DecideGroup() {
+  for (size_t n = 0; n < options_.max_group && !queue_.empty() && in_flight_.size() < options_.max_in_flight; ++n) {
+    Submission submission = std::move(queue_.front());
+    queue_.pop_front();
+    Decide(std::move(submission));
+  }
+}
+
+void Writer::Decide(Submission submission) {
+  if (submission.actor.compare(0, kSystemActor.size(), kSystemActor) != 0) {
+    absl::MutexLock lock(&mutex_);
+    if (queued_ > 0) --queued_;
+  } else {
+    queued_timers_.erase(submission.command_id);
+  }
+  if (submission.deadline < absl::Now()) {
+    answers_.Add(std::move(submission.done),
+                 absl::DeadlineExceededError("the deadline passed before the command was decided; nothing was appended"));
+    return;
+  }
+  if (AnswerFromMemory(submission)) return;
+  Facts facts{.now = std::max(Micros(clock_.Now()), speculative_.time), .site = options_.site,
+              .command_id = submission.command_id, .subject = {}, .actor = submission.actor,
+              .correlation_id = submission.correlation_id, .cause = submission.cause};
+  facts.subject = engine_.Subject(*submission.command, facts);
+  Decision decision = engine_.Decide(*submission.command, facts);
+  if (submission.validate_only) {
+    type::v1::Outcome outcome;
+    outcome.set_stream(stream_);
+    outcome.set_site(options_.site);
+    outcome.set_request_id(submission.command_id);
+    outcome.set_event_type(decision.type);
+    outcome.set_subject(facts.subject);
+    outcome.set_reason(decision.reason);
+    outcome.set_detail(decision.detail);
+    outcome.set_validated_only(true);
+    answers_.Add(std::move(submission.done), std::move(outcome));
+    return;
+  }
+  Append(std::move(submission), std::move(decision), facts);
+}
+
+bool Writer::AnswerFromMemory(Submission& submission) {
+  const auto answer = [&](const std::string& digest, auto&& when_same) {
+    if (digest == submission.digest) {
+      when_same();
+      return;
+    }
+    answers_.Add(std::move(submission.done),
+                 absl::AlreadyExistsError(fmt::format(
+                     "request id {} was used before with another content; use a new id for a new command",
+                     submission.command_id)));
+  };
+  const auto in_flight = by_command_.find(CommandKey(submission.actor, submission.command_id));
+  if (in_flight != by_command_.end()) {
+    answer(in_flight->second->submission.digest,
+           [&] { in_flight->second->waiting.push_back(std::move(submission.done)); });
+    return true;
+  }
+  std::optional<Answered> known = fold_.Find(submission.actor, submission.command_id);
+  if (!known) return false;
+  answer(known->digest, [&] {
+    ++counters_.repeated;
+    known->outcome.set_repeated(true);
+    answers_.Add(std::move(submission.done), std::move(known->outcome));
+  });
+  return true;
+}
+
+std::string Writer::WriterName() const { return fmt::format("{}.{}", writer_id_, recovery_); }
+
+events::Attributes Writer::NextAttributes(absl::Time now) const {
+  events::Attributes attributes;
+  attributes.source = events::SourceOf(stream_);
+  attributes.time = std::max(Micros(now), speculative_.time);
+  attributes.sequence = static_cast<uint64_t>(speculative_.sequence + 1);
+  attributes.parent = speculative_.link;
+  attributes.writer = WriterName();
+  return attributes;
+}
+
+void Writer::Append(Submission submission, Decision decision, const Facts& facts) {
+  InFlight& in_flight = in_flight_.emplace_back();
+  events::Attributes& attributes = in_flight.attributes;
+  attributes = NextAttributes(facts.now);
+  attributes.type = decision.type;
+  attributes.subject = facts.subject;
+  attributes.data_type = engine_.event_type()->full_name();
+  attributes.command_id = facts.command_id;
+  attributes.command_digest = submission.digest;
+  attributes.correlation_id = facts.correlation_id;
+  attributes.actor = facts.actor;
+  if (facts.cause) attributes.causation_id = facts.cause->ToString();
+  const events::Record record = events::Seal(attributes, decision.event->SerializeAsString());
+
+  fold_.Evolve(decision.event.get(), attributes);
+  in_flight.reactions = fold_.TakePending();
+  speculative_ = {attributes.id, static_cast<int64_t>(attributes.sequence), -1, attributes.time};
+
+  type::v1::Outcome& outcome = in_flight.outcome;
+  outcome.set_stream(stream_);
+  outcome.set_site(options_.site);
+  outcome.set_sequence(attributes.sequence);
+  outcome.set_link(attributes.id.ToHex());
+  outcome.set_request_id(facts.command_id);
+  outcome.set_event_type(std::move(decision.type));
+  outcome.set_subject(facts.subject);
+  outcome.set_reason(std::move(decision.reason));
+  outcome.set_detail(std::move(decision.detail));
+
+  in_flight.cookie = next_cookie_++;
+  in_flight.submission = std::move(submission);
+  by_command_[CommandKey(facts.actor, facts.command_id)] = &in_flight;
+  appender_->Append(record, in_flight.cookie);
+}
+
+void Writer::TakeReports(std::vector<storage::AppendReport> reports) {
+  for (storage::AppendReport& report : reports) {
+    if (in_flight_.empty() || report.cookie < in_flight_.front().cookie) {
+      // Of an append that a recovery has settled already: it says nothing about what is in flight now.
+      ++counters_.stale_reports;
+      continue;
+    }
+    if (!recover_ && report.status.ok() && report.offset == projection_.chain().next_offset() &&
+        report.cookie == in_flight_.front().cookie) {
+      Accept(in_flight_.front(), report.offset);
+      in_flight_.pop_front();
+      continue;
+    }
+    if (!recover_) {
+      recover_ = true;
+      spdlog::info("{}: the append of sequence {} was reported {}, expected offset {}: reading the log", stream_,
+                   in_flight_.front().attributes.sequence,
+                   report.status.ok() ? fmt::format("at offset {}", report.offset) : MessageOf(report.status),
+                   projection_.chain().next_offset());
+    }
+    if (!report.status.ok() || report.offset < 0) claim_ = true;
+    const size_t index = report.cookie - in_flight_.front().cookie;
+    if (index < in_flight_.size()) in_flight_[index].settled = true;
+  }
+}
+
+void Writer::Accept(InFlight& in_flight, int64_t offset) {
+  projection_.chain().Advance(in_flight.attributes, offset);
+  by_command_.erase(CommandKey(in_flight.submission.actor, in_flight.submission.command_id));
+  accepted_.push_back(std::move(in_flight));
+  lost_races_ = 0;
+}
+
+void Writer::CommitAccepted() {
+  bool notes = false;
+  if (accepted_.empty()) {
+    absl::MutexLock lock(&mutex_);
+    notes = !notes_.empty() && absl::Now() >= next_notes_;
+    if (!notes) return;
+  }
+  if (!Commit()) return;
+  for (InFlight& done : accepted_) {
+    ++counters_.accepted;
+    if (!done.outcome.reason().empty()) ++counters_.refused;
+    for (AnswerCallback& waiting : done.waiting) {
+      type::v1::Outcome again = done.outcome;
+      again.set_repeated(true);
+      answers_.Add(std::move(waiting), std::move(again));
+    }
+    answers_.Add(std::move(done.submission.done), std::move(done.outcome));
+    for (Pending& reaction : done.reactions) Issue(std::move(reaction));
+  }
+  accepted_.clear();
+  Publish();
+}
+
+bool Writer::Commit() {
+  storage::Projection::Notes notes;
+  {
+    absl::MutexLock lock(&mutex_);
+    notes.swap(notes_);
+    next_notes_ = absl::Now() + kNoteInterval;
+  }
+  ++counters_.commits;
+  const int64_t head = projection_.chain().head().sequence;
+  absl::Status status = projection_.Commit(static_cast<uint64_t>(std::max<int64_t>(head, 0)), notes);
+  bool alarmed = false;
+  while (!status.ok()) {
+    if (!alarmed) spdlog::error("{}: {}", stream_, MessageOf(status));
+    alarmed = true;
+    {
+      absl::MutexLock lock(&mutex_);
+      view_.alarm = MessageOf(status);
+    }
+    if (!Pause(kRetry)) return false;
+    status = projection_.RetryCommit();
+  }
+  if (alarmed) {
+    absl::MutexLock lock(&mutex_);
+    view_.alarm.clear();
+  }
+  return true;
+}
+
+void Writer::Issue(Pending pending) {
+  Submission submission;
+  submission.command.reset(engine_.command_prototype().New());
+  if (!submission.command->ParseFromString(pending.row.command())) {
+    StopWith(absl::DataLossError(fmt::format("the stored command {} cannot be read", pending.command_id)));
+    return;
+  }
+  submission.command_id = std::move(pending.command_id);
+  submission.actor = fmt::format("{}{}", kSystemActor, engine_.name());
+  submission.correlation_id = pending.row.correlation_id();
+  Cause cause{pending.row.cause_stream(), pending.row.cause_sequence(), {}};
+  const std::string& link = pending.row.cause_link();
+  if (link.size() == 32) std::copy(link.begin(), link.end(), cause.link.bytes.begin());
+  submission.cause = std::move(cause);
+  submission.digest = CommandDigest(*submission.command);
+  queue_.push_back(std::move(submission));
+}
+
+bool Writer::Pause(absl::Duration wait) {
+  absl::MutexLock lock(&mutex_);
+  const auto stop = [this] { return stopping_.load(); };
+  mutex_.AwaitWithTimeout(absl::Condition(&stop), wait);
+  return !stopping_;
+}
+
+void Writer::StopWith(const absl::Status& status) {
+  spdlog::critical("{}: the writer stops: {}", stream_, MessageOf(status));
+  {
+    absl::MutexLock lock(&mutex_);
+    view_.state = WriterState::kStopped;
+    view_.alarm = MessageOf(status);
+  }
+  RejectEverything(absl::UnavailableError(MessageOf(status)));
+  answers_.Send();
+}
+
+void Writer::RejectEverything(const absl::Status& status) {
+  for (std::deque<InFlight>* flights : {&accepted_, &in_flight_}) {
+    for (InFlight& in_flight : *flights) {
+      answers_.Add(std::move(in_flight.submission.done), status);
+      for (AnswerCallback& waiting : in_flight.waiting) answers_.Add(std::move(waiting), status);
+    }
+    flights->clear();
+  }
+  by_command_.clear();
+  for (Submission& submission : queue_) answers_.Add(std::move(submission.done), status);
+  queue_.clear();
+  absl::MutexLock lock(&mutex_);
+  for (Submission& submission : incoming_) answers_.Add(std::move(submission.done), status);
+  incoming_.clear();
+  queued_ = 0;
+}
+
+void Writer::Publish() {
+  const events::Chain& chain = projection_.chain();
+  absl::MutexLock lock(&mutex_);
+  view_.head = chain.head();
+  view_.condition = chain.condition();
+  if (!chain.alarm().empty()) view_.alarm = chain.alarm();
+  if (!chain.voids().empty()) view_.voids = chain.voids();
+}
+
+StreamView Writer::View() const {
+  absl::MutexLock lock(&mutex_);
+  return view_;
+}
+
+absl::Status Writer::WaitUntilWriting(absl::Duration wait) const {
+  absl::MutexLock lock(&mutex_);
+  const auto settled = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return view_.state == WriterState::kWriting || view_.state == WriterState::kStopped;
+  };
+  if (!mutex_.AwaitWithTimeout(absl::Condition(&settled), wait)) {
+    return absl::DeadlineExceededError(fmt::format("the writer of {} is not ready: {}", stream_, view_.alarm));
+  }
+  return view_.state == WriterState::kWriting ? absl::OkStatus() : absl::FailedPreconditionError(view_.alarm);
+}
+
+bool Writer::WaitFor(int64_t sequence, absl::Duration wait) const {
+  absl::MutexLock lock(&mutex_);
+  const auto folded = [this, sequence]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return view_.head.sequence >= sequence;
+  };
+  return mutex_.AwaitWithTimeout(absl::Condition(&folded), wait);
+}
+
+}  // namespace concordat::runtime

@@ -1,0 +1,218 @@
+// The writer of one stream: decides commands, appends what was decided, and answers once it is
+// accepted. Law: a caller is answered from the log, never from speculation.
+//
+// It runs in steps on one thread of its own:
+//   1. Decide a bounded group of commands on the speculative state, link each event to the one before,
+//      append all of them without waiting.
+//   2. Take reports. While each offset is the last one plus one, nobody else wrote: accepted.
+//   3. At a jump, an unknown offset or an error: recover. Settle or disown what is outstanding, undo the
+//      speculation, read the log to its end; after an unknown outcome append WriterStarted first, which
+//      voids whatever is still on its way. Answer what was accepted, decide the rest again.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+#include <absl/functional/any_invocable.h>
+#include <absl/status/statusor.h>
+#include <absl/synchronization/mutex.h>
+#include <absl/time/time.h>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "concordat/type/v1/command.pb.h"
+#include "services/runtime/answers.h"
+#include "services/runtime/clock.h"
+#include "services/runtime/engine.h"
+#include "services/runtime/fold.h"
+#include "storage/log/log.h"
+#include "storage/projection/projection.h"
+
+namespace concordat::runtime {
+
+// A command on its way to a decision.
+struct Submission {
+  MessagePtr command;  // of the engine's command type
+  std::string command_id;
+  std::string actor;
+  std::string correlation_id;  // empty: the command's id
+  std::optional<Cause> cause;
+  bool validate_only = false;
+  // Past this time the command is not decided any more. Wall time.
+  absl::Time deadline = absl::InfiniteFuture();
+  // Called once, on the answering thread. A refusal is an OK outcome with a reason. DEADLINE_EXCEEDED:
+  // nothing was appended. ALREADY_EXISTS: the id was used with another content. UNAVAILABLE: the
+  // outcome is unknown; the same id asked again gives it.
+  AnswerCallback done;
+  std::string digest;  // filled by Submit()
+};
+
+enum class WriterState { kStarting, kWriting, kRecovering, kStopped };
+std::string_view Name(WriterState state);
+
+// What a writer counts, since the process started.
+struct WriterCounters {
+  std::atomic<uint64_t> accepted = 0;
+  std::atomic<uint64_t> refused = 0;     // of the accepted
+  std::atomic<uint64_t> repeated = 0;    // answered from memory
+  std::atomic<uint64_t> recoveries = 0;
+  std::atomic<uint64_t> stale_reports = 0;
+  std::atomic<uint64_t> voids = 0;
+  std::atomic<uint64_t> commits = 0;
+};
+
+struct WriterOptions {
+  std::string site;
+  std::string release;
+  storage::LogDemands demands;
+  size_t max_group = 512;         // commands decided in one step
+  size_t max_in_flight = 8192;    // events without a report
+  size_t max_queued = 16384;      // commands of callers that wait; more are RESOURCE_EXHAUSTED
+  absl::Duration timer_interval = absl::Milliseconds(100);
+  absl::Duration flush_interval = absl::Seconds(10);
+  absl::Duration report_timeout = absl::Seconds(30);  // then outstanding appends are disowned
+};
+
+// A copy of what others may see of the writer's chain.
+struct StreamView {
+  events::Head head;
+  events::Condition condition = events::Condition::kOk;
+  WriterState state = WriterState::kStarting;
+  std::string alarm;
+  absl::flat_hash_map<events::Outcome, uint64_t> voids;
+};
+
+class Writer {
+ public:
+  // Nothing is owned; all must outlive the writer. The engine is over the projection's journal, the
+  // projection over the stream.
+  Writer(Engine& engine, storage::Projection& projection, storage::Log& log, Clock& clock, WriterOptions options);
+  ~Writer();
+  Writer(const Writer&) = delete;
+
+  // Starts the thread. Steps are then taken there.
+  void Run();
+  // Ends the thread: nothing more is decided; appended events are waited for, briefly; all others are
+  // answered UNAVAILABLE.
+  void Stop();
+
+  // Any thread. Never waits.
+  void Submit(Submission submission);
+  // Stores a row of the runtime's own with the next commit. Any thread.
+  void Note(std::string key, std::string value);
+
+  // One step, waiting at most `wait` for something to do; for tests and the simulator, instead of Run().
+  void Step(absl::Duration wait);
+
+  // Any thread.
+  StreamView View() const;
+  const WriterCounters& counters() const { return counters_; }
+  const std::string& stream() const { return stream_; }
+  // Waits until the writer writes or has stopped; its alarm as FAILED_PRECONDITION if it stopped.
+  absl::Status WaitUntilWriting(absl::Duration wait) const;
+  // Waits until the events up to `sequence` are folded. Any thread.
+  bool WaitFor(int64_t sequence, absl::Duration wait) const;
+
+ private:
+  struct InFlight {
+    uint64_t cookie = 0;
+    bool settled = false;
+    Submission submission;
+    events::Attributes attributes;
+    type::v1::Outcome outcome;
+    std::vector<Pending> reactions;
+    std::vector<AnswerCallback> waiting;  // the same command, asked again meanwhile
+  };
+  using CommandKey = std::pair<std::string, std::string>;  // actor, command id
+
+  void TakeSubmissions(absl::Duration wait);
+  void DecideGroup();
+  void Decide(Submission submission);
+  bool AnswerFromMemory(Submission& submission);
+  void Append(Submission submission, Decision decision, const Facts& facts);
+  void FireTimers();
+  void TakeReports(std::vector<storage::AppendReport> reports);
+  void Accept(InFlight& in_flight, int64_t offset);
+  void CommitAccepted();
+  // Retries until the disk takes it; false where the writer stops meanwhile.
+  bool Commit();
+  void Issue(Pending pending);
+
+  // False where the writer was stopped; then `stop_alarm_` says why, if anything is wrong.
+  bool Recover(bool claim);
+  bool Start();
+  bool Settle();
+  bool ReadToEnd();
+  bool ReadTo(int64_t end);
+  bool Claim();
+  bool AppendSystem(const google::protobuf::Message& event, events::Link* link, int64_t* offset);
+  void Resolve();
+  bool Pause(absl::Duration wait);
+  void StopWith(const absl::Status& status);
+  absl::Status CheckHead();
+  bool Take(const storage::StoredRecord& stored);
+  WriterState view_state() const;
+  void RejectEverything(const absl::Status& status);
+  void Publish();
+  events::Attributes NextAttributes(absl::Time now) const;
+  std::string WriterName() const;
+
+  Engine& engine_;
+  storage::Projection& projection_;
+  storage::Log& log_;
+  Clock& clock_;
+  const WriterOptions options_;
+  const std::string stream_;
+  const std::string writer_id_;
+  Fold fold_;
+  std::unique_ptr<storage::LogAppender> appender_;
+  std::unique_ptr<storage::LogReader> reader_;
+  Answers answers_;
+
+  // The writer's thread only.
+  std::deque<Submission> queue_;
+  std::deque<InFlight> in_flight_;
+  std::deque<InFlight> accepted_;  // accepted, not committed yet
+  absl::flat_hash_map<CommandKey, InFlight*> by_command_;
+  absl::flat_hash_set<std::string> queued_timers_;
+  absl::flat_hash_set<events::Link> seen_;  // links accepted while recovering
+  absl::flat_hash_set<events::Link> own_;   // links that this writer may find accepted in its own name
+  std::vector<Pending> recovered_;          // reactions to events accepted while recovering
+  events::Head speculative_;
+  uint64_t recovery_ = 0;
+  uint64_t next_cookie_ = 1;
+  int lost_races_ = 0;
+  bool started_ = false;
+  bool recover_ = false;        // something happened that only reading the log can settle
+  bool claim_ = true;           // the outcome of some append is unknown
+  absl::Time next_timers_ = absl::InfinitePast();
+  absl::Time next_flush_ = absl::InfinitePast();
+  bool index_loaded_ = false;
+
+  WriterCounters counters_;
+  std::thread thread_;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<bool> polling_ = false;
+
+  mutable absl::Mutex mutex_;
+  std::deque<Submission> incoming_ ABSL_GUARDED_BY(mutex_);
+  storage::Projection::Notes notes_ ABSL_GUARDED_BY(mutex_);
+  absl::Time next_notes_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  StreamView view_ ABSL_GUARDED_BY(mutex_);
+  size_t queued_ ABSL_GUARDED_BY(mutex_) = 0;  // callers' commands that are not decided yet
+};
+
+// 32 hexadecimal digits from the system's random source.
+std::string RandomId();
+
+// SHA-256 of a command without its `submit` field, 64 hexadecimal digits.
+std::string CommandDigest(const google::protobuf::Message& command);
+
+}  // namespace concordat::runtime

@@ -1,0 +1,251 @@
+#include "storage/log/embedded.h"
+
+#include <fmt/format.h>
+#include <rocksdb/db.h>
+#include <rocksdb/options.h>
+#include <rocksdb/write_batch.h>
+
+#include <atomic>
+#include <filesystem>
+#include <utility>
+
+#include "storage/rocksdb.h"
+
+namespace concordat::storage {
+namespace {
+
+// Records: `r <stream> 0x00 <offset, 8 bytes, most significant first>`. Notes: `n <key>`.
+std::string RecordKey(std::string_view stream, int64_t offset) {
+  std::string key = "r";
+  key.append(stream).push_back('\0');
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    key.push_back(static_cast<char>(static_cast<uint64_t>(offset) >> shift));
+  }
+  return key;
+}
+
+int64_t OffsetOf(std::string_view key) {
+  uint64_t offset = 0;
+  for (const char c : key.substr(key.size() - 8)) offset = offset << 8 | static_cast<uint8_t>(c);
+  return static_cast<int64_t>(offset);
+}
+
+class EmbeddedReader final : public LogReader {
+ public:
+  explicit EmbeddedReader(EmbeddedLog& log) : log_(log) {}
+
+  absl::Status Assign(const std::string& stream, int64_t offset) override {
+    if (offset > log_.End(stream)) {
+      return absl::OutOfRangeError(fmt::format("{} ends at offset {}, asked for {}: the log lost records",
+                                               stream, log_.End(stream), offset));
+    }
+    std::erase_if(positions_, [&](const auto& position) { return position.first == stream; });
+    positions_.emplace_back(stream, offset);
+    return absl::OkStatus();
+  }
+
+  void Release() override { positions_.clear(); }
+
+  absl::StatusOr<std::vector<StoredRecord>> Read(size_t limit, absl::Duration wait) override {
+    const auto some = [&] {
+      if (woken_.exchange(false)) return true;
+      for (const auto& [stream, offset] : positions_) {
+        if (offset < log_.End(stream)) return true;
+      }
+      return false;
+    };
+    std::vector<StoredRecord> records;
+    if (!log_.WaitUntil(some, wait)) return records;
+    for (auto& [stream, offset] : positions_) {
+      auto read = log_.ReadFrom(stream, offset, limit - records.size());
+      if (!read.ok()) return read.status();
+      if (!read->empty()) offset = read->back().offset + 1;
+      for (StoredRecord& record : *read) records.push_back(std::move(record));
+      if (records.size() >= limit) break;
+    }
+    return records;
+  }
+
+  absl::StatusOr<int64_t> End(const std::string& stream) override { return log_.End(stream); }
+
+  void Wake() override {
+    woken_ = true;
+    log_.WakeAll();
+  }
+
+ private:
+  EmbeddedLog& log_;
+  std::vector<std::pair<std::string, int64_t>> positions_;
+  std::atomic<bool> woken_ = false;
+};
+
+class EmbeddedAppender final : public LogAppender {
+ public:
+  EmbeddedAppender(EmbeddedLog& log, std::string stream) : log_(log), stream_(std::move(stream)) {}
+
+  void Append(const events::Record& record, uint64_t cookie) override {
+    records_.push_back(record);
+    cookies_.push_back(cookie);
+  }
+
+  // Everything queued since the last call is one write; the wait for its fsync is the group's window.
+  std::vector<AppendReport> Poll(absl::Duration wait) override {
+    std::vector<AppendReport> reports;
+    if (records_.empty()) {
+      absl::MutexLock lock(&mutex_);
+      mutex_.AwaitWithTimeout(absl::Condition(&woken_), wait);
+      woken_ = false;
+      return reports;
+    }
+    const absl::StatusOr<int64_t> first = log_.AppendNow(stream_, records_);
+    for (size_t i = 0; i < cookies_.size(); ++i) {
+      reports.push_back({cookies_[i], first.status(), first.ok() ? *first + static_cast<int64_t>(i) : -1});
+    }
+    records_.clear();
+    cookies_.clear();
+    return reports;
+  }
+
+  void Reset() override {
+    records_.clear();
+    cookies_.clear();
+  }
+
+  void Wake() override {
+    absl::MutexLock lock(&mutex_);
+    woken_ = true;
+  }
+
+ private:
+  EmbeddedLog& log_;
+  const std::string stream_;
+  std::vector<events::Record> records_;
+  std::vector<uint64_t> cookies_;
+  absl::Mutex mutex_;
+  bool woken_ = false;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EmbeddedLog>> EmbeddedLog::Open(const std::string& dir) {
+  std::error_code error;
+  std::filesystem::create_directories(dir, error);
+  if (error) return absl::UnavailableError(fmt::format("cannot create {}: {}", dir, error.message()));
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.max_open_files = 64;
+  options.keep_log_file_num = 2;
+  options.paranoid_checks = true;
+  // A torn tail was never acknowledged; anything else that is broken must be seen.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  rocksdb::DB* raw = nullptr;
+  const absl::Status status = FromRocksDb(rocksdb::DB::Open(options, dir, &raw),
+                                          fmt::format("cannot open the log in {}", dir));
+  if (!status.ok()) return status;
+  return std::unique_ptr<EmbeddedLog>(new EmbeddedLog(std::unique_ptr<rocksdb::DB>(raw)));
+}
+
+EmbeddedLog::EmbeddedLog(std::unique_ptr<rocksdb::DB> db) : db_(std::move(db)) {}
+EmbeddedLog::~EmbeddedLog() = default;
+
+std::unique_ptr<LogReader> EmbeddedLog::NewReader() { return std::make_unique<EmbeddedReader>(*this); }
+
+std::unique_ptr<LogAppender> EmbeddedLog::NewAppender(const std::string& stream) {
+  return std::make_unique<EmbeddedAppender>(*this, stream);
+}
+
+absl::Status EmbeddedLog::Check(const std::string&, const LogDemands&) { return absl::OkStatus(); }
+
+EmbeddedLog::Stream& EmbeddedLog::StreamOf(const std::string& stream) {
+  absl::MutexLock lock(&mutex_);
+  auto& known = streams_[stream];
+  if (known == nullptr) {
+    known = std::make_unique<Stream>();
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+    it->SeekForPrev(RecordKey(stream, INT64_MAX));
+    const std::string prefix = "r" + stream + std::string(1, '\0');
+    if (it->Valid() && it->key().starts_with(prefix)) {
+      known->end = OffsetOf({it->key().data(), it->key().size()}) + 1;
+    }
+  }
+  return *known;
+}
+
+absl::StatusOr<int64_t> EmbeddedLog::AppendNow(const std::string& stream,
+                                               const std::vector<events::Record>& records,
+                                               const std::string& meta_key, const std::string& meta_value) {
+  Stream& known = StreamOf(stream);
+  absl::MutexLock appending(&known.appending);
+  int64_t first = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    first = known.end;
+  }
+  rocksdb::WriteBatch batch;
+  for (size_t i = 0; i < records.size(); ++i) {
+    batch.Put(RecordKey(stream, first + static_cast<int64_t>(i)), events::EncodeRecord(records[i]));
+  }
+  if (!meta_key.empty()) batch.Put("n" + meta_key, meta_value);
+  rocksdb::WriteOptions options;
+  options.sync = true;
+  rocksdb::Status written = db_->Write(options, &batch);
+  if (!written.ok()) {
+    // After a full disk the database refuses writes until it is told to go on.
+    if (db_->Resume().ok()) written = db_->Write(options, &batch);
+  }
+  const absl::Status status = FromRocksDb(written, fmt::format("cannot append to {}", stream));
+  if (!status.ok()) return status;
+  absl::MutexLock lock(&mutex_);
+  known.end = first + static_cast<int64_t>(records.size());
+  appended_.SignalAll();
+  return first;
+}
+
+std::string EmbeddedLog::Note(const std::string& meta_key) {
+  std::string value;
+  return db_->Get({}, "n" + meta_key, &value).ok() ? value : std::string();
+}
+
+int64_t EmbeddedLog::End(const std::string& stream) {
+  Stream& known = StreamOf(stream);
+  absl::MutexLock lock(&mutex_);
+  return known.end;
+}
+
+absl::StatusOr<std::vector<StoredRecord>> EmbeddedLog::ReadFrom(const std::string& stream, int64_t offset,
+                                                                size_t limit) {
+  std::vector<StoredRecord> records;
+  const int64_t end = End(stream);
+  if (offset >= end) return records;
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+  for (it->Seek(RecordKey(stream, offset)); it->Valid() && offset < end && records.size() < limit; it->Next()) {
+    const std::string_view key(it->key().data(), it->key().size());
+    if (key != RecordKey(stream, offset)) {
+      return absl::OutOfRangeError(fmt::format("{} has no record at offset {}: the log lost it", stream, offset));
+    }
+    auto record = events::DecodeRecord({it->value().data(), it->value().size()});
+    if (!record.ok()) return record.status();
+    records.push_back({stream, offset++, *std::move(record)});
+  }
+  const absl::Status status = FromRocksDb(it->status(), fmt::format("cannot read {}", stream));
+  if (!status.ok()) return status;
+  return records;
+}
+
+bool EmbeddedLog::WaitUntil(const std::function<bool()>& ready, absl::Duration wait) {
+  const absl::Time deadline = absl::Now() + wait;
+  for (;;) {
+    if (ready()) return true;
+    absl::MutexLock lock(&mutex_);
+    // An append between the look and the lock would be missed for as long as the wait, so it is short.
+    if (absl::Now() >= deadline) return false;
+    appended_.WaitWithTimeout(&mutex_, std::min(deadline - absl::Now(), absl::Milliseconds(20)));
+  }
+}
+
+void EmbeddedLog::WakeAll() {
+  absl::MutexLock lock(&mutex_);
+  appended_.SignalAll();
+}
+
+}  // namespace concordat::storage

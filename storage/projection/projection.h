@@ -1,0 +1,92 @@
+// A projection is what one process folded from one stream: rows, head and digests. Law: all three are
+// written in one batch, so they never disagree, and all of it can be deleted and folded again.
+#pragma once
+
+#include <absl/status/statusor.h>
+#include <absl/synchronization/mutex.h>
+#include <absl/time/time.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "events/chain.h"
+#include "storage/projection/digest.h"
+#include "storage/projection/rows.h"
+
+namespace rocksdb {
+class DB;
+class Snapshot;
+class WriteBatch;
+}  // namespace rocksdb
+
+namespace concordat::storage {
+
+// A consistent state of a projection, read on any thread while the projection goes on.
+class ProjectionView final : public RowSource {
+ public:
+  ProjectionView(std::shared_ptr<rocksdb::DB> db, const rocksdb::Snapshot* snapshot);
+  ~ProjectionView() override;
+  ProjectionView(const ProjectionView&) = delete;
+
+  std::optional<std::string> Get(std::string_view key) const override;
+  void Scan(std::string_view from,
+            absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override;
+  // The head that the rows were folded up to.
+  absl::StatusOr<events::Chain> Chain(const std::string& stream) const;
+  // The digests that were kept up while folding.
+  absl::StatusOr<Digests> FoldedDigests() const;
+
+ private:
+  std::shared_ptr<rocksdb::DB> db_;
+  const rocksdb::Snapshot* snapshot_;
+};
+
+// One RocksDB database without write-ahead log: the stream is that log. Not thread-safe but for
+// View(), which any thread may call.
+class Projection final : public RowSource {
+ public:
+  // Opens or creates the database in `dir`. `schema` names the layout of its rows: another one found
+  // there is FAILED_PRECONDITION, and deleting `dir` folds anew. FAILED_PRECONDITION where another
+  // process holds it; DATA_LOSS where it cannot be read.
+  static absl::StatusOr<std::unique_ptr<Projection>> Open(const std::string& dir, std::string stream,
+                                                          events::Chain::Origin origin, std::string schema);
+  ~Projection() override;
+
+  std::optional<std::string> Get(std::string_view key) const override;
+  void Scan(std::string_view from,
+            absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override;
+
+  events::Chain& chain() { return chain_; }
+  const events::Chain& chain() const { return chain_; }
+  Journal& journal() { return journal_; }
+  const Digests& digests() const { return digests_; }
+
+  // Stores the journal's changes up to `sequence` together with the head, the digests and `notes`: rows
+  // of the runtime's own. On an error (RESOURCE_EXHAUSTED: the disk is full) nothing is stored; the
+  // caller must call RetryCommit() until it succeeds before it reads or commits anything else, or stop,
+  // and the next start folds the rest again from the log.
+  using Notes = std::vector<std::pair<std::string, std::string>>;
+  absl::Status Commit(uint64_t sequence, const Notes& notes = {});
+  absl::Status RetryCommit();
+
+  // Writes what is in memory to disk, in the background.
+  void Flush();
+  // The same, and waits for it.
+  absl::Status FlushAndWait();
+
+  std::unique_ptr<ProjectionView> View() const;
+
+ private:
+  Projection(std::shared_ptr<rocksdb::DB> db, events::Chain chain, Digests digests);
+  absl::Status WriteBatch();
+
+  std::shared_ptr<rocksdb::DB> db_;
+  events::Chain chain_;
+  Digests digests_;
+  Journal journal_;
+  std::unique_ptr<rocksdb::WriteBatch> unwritten_;  // the batch that Commit() could not write
+};
+
+}  // namespace concordat::storage
