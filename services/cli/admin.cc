@@ -1,8 +1,5 @@
 #include "services/cli/admin.h"
 
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_join.h>
-#include <absl/strings/strip.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
@@ -10,6 +7,7 @@
 #include "services/cli/output.h"
 #include "services/cli/release.h"
 #include "services/cli/yaml.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -48,8 +46,8 @@ void PrintSites(Session& session, const std::vector<SiteAnswer>& answers) {
                                   link.pending_records() > 0 ? fmt::format(" ({} pending)", link.pending_records()) : ""));
     }
     table.Add({answer.site->name, answer.address, answer.status.release(), answer.status.profile(),
-               answer.status.log(), FormatTime(answer.status.now()), absl::StrJoin(answer.status.services(), ","),
-               links.empty() ? "-" : absl::StrJoin(links, ", ")});
+               answer.status.log(), FormatTime(answer.status.now()), Join(answer.status.services(), ","),
+               links.empty() ? "-" : Join(links, ", ")});
   }
   table.Print(session.console().out, !session.globals.no_headers);
 }
@@ -60,9 +58,9 @@ void PrintStreams(Session& session, const std::vector<SiteAnswer>& answers) {
     for (const auto& stream : answer.status.streams()) {
       uint64_t voids = 0;
       for (const auto& [reason, count] : stream.void_records()) voids += count;
-      table.Add({answer.site->name, stream.stream(), absl::StrCat(stream.sequence()), stream.link().substr(0, 12),
-                 absl::StrCat(stream.lag_records()), stream.condition(),
-                 stream.home() ? stream.writer_state() : "-", absl::StrCat(voids),
+      table.Add({answer.site->name, stream.stream(), std::to_string(stream.sequence()), stream.link().substr(0, 12),
+                 std::to_string(stream.lag_records()), stream.condition(),
+                 stream.home() ? stream.writer_state() : "-", std::to_string(voids),
                  stream.alarm().empty() ? "-" : stream.alarm()});
     }
   }
@@ -81,7 +79,7 @@ absl::Status SetClocks(Session& session, absl::Time time) {
       node::v1::SetClockResponse response;
       const absl::Status set = session.Node(address, "SetClock", request, response);
       if (!set.ok()) {
-        return WithNext(absl::Status(set.code(), fmt::format("{}: {}", site.name, set.message())), "clock show");
+        return WithNext(absl::Status(set.code(), fmt::format("{}: {}", site.name, MessageOf(set))), "clock show");
       }
       fmt::print(session.console().out, "{}  {}\n", site.name, FormatTime(response.now()));
     }
@@ -101,7 +99,7 @@ absl::Status RunStatus(Session& session) {
     for (const SiteAnswer& answer : *answers) {
       if (answer.asked.ok()) sites.push_back(ToJsonText(answer.status));
     }
-    PrintDocument(session.console().out, *format, fmt::format("{{\"sites\": [{}]}}\n", absl::StrJoin(sites, ",")));
+    PrintDocument(session.console().out, *format, fmt::format("{{\"sites\": [{}]}}\n", Join(sites, ",")));
   } else {
     PrintSites(session, *answers);
     PrintStreams(session, *answers);
@@ -110,7 +108,7 @@ absl::Status RunStatus(Session& session) {
     if (!answer.asked.ok()) {
       return WithNext(absl::Status(answer.asked.code(), fmt::format("site {} did not answer, expected it at {}: {}",
                                                                     answer.site->name, answer.address,
-                                                                    answer.asked.message())),
+                                                                    MessageOf(answer.asked))),
                       "config contexts");
     }
   }
@@ -141,7 +139,7 @@ absl::Status RunLink(Session& session, bool cut, const std::string& origin) {
     node::v1::SetLinkResponse response;
     const absl::Status set = session.Node(at->address, "SetLink", request, response);
     if (!set.ok()) {
-      return WithNext(absl::Status(set.code(), fmt::format("link {} to {}: {}", from, at->name, set.message())),
+      return WithNext(absl::Status(set.code(), fmt::format("link {} to {}: {}", from, at->name, MessageOf(set))),
                       "status");
     }
     fmt::print(session.console().out, "link {} to {}  {}\n", from, at->name, response.link().cut() ? "cut" : "open");
@@ -186,7 +184,7 @@ absl::Status RunConfigContexts(Session& session) {
   for (const Context& context : config->contexts) {
     std::vector<std::string> sites;
     for (const Site& site : context.sites) sites.push_back(fmt::format("{}={}", site.name, site.address));
-    table.Add({context.name == config->current ? "*" : "", context.name, context.site, absl::StrJoin(sites, ",")});
+    table.Add({context.name == config->current ? "*" : "", context.name, context.site, Join(sites, ",")});
   }
   table.Print(session.console().out, !session.globals.no_headers);
   return absl::OkStatus();

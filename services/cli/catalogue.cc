@@ -1,11 +1,9 @@
 #include "services/cli/catalogue.h"
 
-#include <absl/strings/ascii.h>
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_replace.h>
 #include <fmt/format.h>
 #include <google/protobuf/descriptor.pb.h>
 
+#include <cctype>
 #include <memory>
 
 #include "concordat/compliance/v1/api.pb.h"
@@ -14,6 +12,7 @@
 #include "concordat/reservations/v1/api.pb.h"
 #include "concordat/system/v1/events.pb.h"
 #include "services/cli/values.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 
@@ -123,7 +122,7 @@ const Verb* CreateVerb(std::string_view collection) {
 
 std::string MethodPath(const Verb& verb) {
   std::string service(verb.service);
-  service[0] = absl::ascii_toupper(service[0]);
+  service[0] = static_cast<char>(std::toupper(service[0]));
   return fmt::format("/concordat.{}.v1.{}Service/{}", verb.service, service, verb.method);
 }
 
@@ -143,9 +142,7 @@ std::string CommentOf(const google::protobuf::FieldDescriptor& field) {
   const auto* commented = CommentedPool().FindFieldByName(field.full_name());
   google::protobuf::SourceLocation location;
   if (commented == nullptr || !commented->GetSourceLocation(&location)) return "";
-  std::string line(absl::StripAsciiWhitespace(absl::StrReplaceAll(location.leading_comments, {{"\n", " "}})));
-  absl::RemoveExtraAsciiWhitespace(&line);
-  return line;
+  return std::string(Strip(ReplaceAll(ReplaceAll(location.leading_comments, "\n", " "), "  ", " ")));
 }
 
 }  // namespace concordat::cli

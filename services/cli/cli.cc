@@ -1,14 +1,12 @@
 #include "services/cli/cli.h"
 
 #include <absl/algorithm/container.h>
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_join.h>
-#include <absl/strings/strip.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <deque>
 
 #include "services/cli/admin.h"
 #include "services/cli/catalogue.h"
@@ -17,10 +15,12 @@
 #include "services/cli/explain.h"
 #include "services/cli/help.h"
 #include "services/cli/kinds.h"
+#include "services/cli/output.h"
 #include "services/cli/request.h"
 #include "services/cli/resources.h"
 #include "services/cli/submit.h"
 #include "services/cli/verify.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -90,7 +90,7 @@ void AddFields(CommandLine& line, CLI::App* sub, const Verb& verb,
                std::vector<std::pair<std::string, std::vector<std::string>*>>& fields) {
   const auto* type = RequestOf(verb);
   for (std::string_view positional : verb.positionals) {
-    const bool optional = absl::ConsumeSuffix(&positional, "?");
+    const bool optional = ConsumeSuffix(&positional, "?");
     const auto* field = type->FindFieldByName(std::string(positional));
     fields.emplace_back(field->name(), &line.lists.emplace_back());
     auto* option = sub->add_option(field->name(), *fields.back().second, CommentOf(*field));
@@ -100,7 +100,10 @@ void AddFields(CommandLine& line, CLI::App* sub, const Verb& verb,
   for (int i = 0; i < type->field_count(); ++i) {
     const auto* field = type->field(i);
     const bool positional = absl::c_any_of(
-        verb.positionals, [&](std::string_view p) { return absl::StripSuffix(p, "?") == field->name(); });
+        verb.positionals, [&](std::string_view p) {
+          ConsumeSuffix(&p, "?");
+          return p == field->name();
+        });
     if (positional || field->name() == "submit" || !IsFlag(*field)) continue;
     fields.emplace_back(field->name(), &line.lists.emplace_back());
     std::string names = "--" + FlagOf(*field);
@@ -240,7 +243,7 @@ CLI::App* Chosen(CLI::App& app) {
 Exit Report(Session& session, const absl::Status& status) {
   if (status.ok()) return Exit::kOk;
   fmt::print(session.console().err, "{} {}\ntry: concordat {}\n", Paint(session.console(), Hue::kBad, "error:"),
-             status.message(), NextOf(status));
+             MessageOf(status), NextOf(status));
   return ExitOf(status);
 }
 

@@ -1,7 +1,5 @@
 #include "services/cli/completion.h"
 
-#include <absl/strings/match.h>
-#include <absl/strings/str_cat.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,6 +7,7 @@
 #include "services/cli/catalogue.h"
 #include "services/cli/output.h"
 #include "services/cli/resources.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -91,27 +90,27 @@ std::vector<std::string> Complete(Session& session, const std::map<std::string, 
   if (!words.empty()) words.pop_back();
   std::vector<std::string> path;
   for (const std::string& word : words) {
-    if (!absl::StartsWith(word, "-")) path.push_back(word);
+    if (!word.starts_with("-")) path.push_back(word);
   }
   std::vector<std::string> candidates;
   for (size_t size = path.size() + 1; size-- > 0;) {
     std::string key;
-    for (size_t i = 0; i < size; ++i) absl::StrAppend(&key, i == 0 ? "" : " ", path[i]);
+    for (size_t i = 0; i < size; ++i) Append(&key, i == 0 ? "" : " ", path[i]);
     const auto found = tree.find(key);
     if (found == tree.end()) continue;
     candidates = found->second;
     if (size == path.size()) break;
     // Beyond the command itself only its flags still fit.
-    std::erase_if(candidates, [](const std::string& word) { return !absl::StartsWith(word, "-"); });
+    std::erase_if(candidates, [](const std::string& word) { return !word.starts_with("-"); });
     break;
   }
-  if (!absl::StartsWith(begun, "-")) {
+  if (!begun.starts_with("-")) {
     if (const Kind* kind = KindAfter(path); kind != nullptr) {
       for (std::string& name : Names(session, *kind)) candidates.push_back(std::move(name));
     }
-    std::erase_if(candidates, [](const std::string& word) { return absl::StartsWith(word, "-"); });
+    std::erase_if(candidates, [](const std::string& word) { return word.starts_with("-"); });
   }
-  std::erase_if(candidates, [&](const std::string& word) { return !absl::StartsWith(word, begun); });
+  std::erase_if(candidates, [&](const std::string& word) { return !word.starts_with(begun); });
   std::sort(candidates.begin(), candidates.end());
   candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
   return candidates;

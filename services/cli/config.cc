@@ -1,9 +1,6 @@
 #include "services/cli/config.h"
 
 #include <absl/algorithm/container.h>
-#include <absl/strings/match.h>
-#include <absl/strings/str_join.h>
-#include <absl/strings/str_split.h>
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
@@ -12,6 +9,7 @@
 #include <sstream>
 
 #include "services/cli/errors.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -83,7 +81,7 @@ absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& p
     config.current = root["current-context"].as<std::string>("");
     for (const auto& entry : root["contexts"]) {
       auto context = ParseContext(entry.first.as<std::string>(), entry.second);
-      if (!context.ok()) return absl::InvalidArgumentError(fmt::format("{}: {}", path, context.status().message()));
+      if (!context.ok()) return absl::InvalidArgumentError(fmt::format("{}: {}", path, MessageOf(context.status())));
       config.contexts.push_back(*std::move(context));
     }
   } catch (const YAML::Exception& e) {
@@ -113,14 +111,14 @@ absl::Status UseContext(const Config& config, const std::string& name) {
     std::vector<std::string> names;
     for (const Context& context : config.contexts) names.push_back(context.name);
     return WithNext(absl::InvalidArgumentError(fmt::format("found no context '{}' in {}, expected one of {}", name,
-                                                           config.path, absl::StrJoin(names, ", "))),
+                                                           config.path, Join(names, ", "))),
                     "config contexts");
   }
   std::ifstream in(config.path);
   std::vector<std::string> lines;
   bool there = false;
   for (std::string line; std::getline(in, line);) {
-    if (absl::StartsWith(line, "current-context:")) {
+    if (line.starts_with("current-context:")) {
       line = fmt::format("current-context: {}", name);
       there = true;
     }
@@ -129,7 +127,7 @@ absl::Status UseContext(const Config& config, const std::string& name) {
   if (!there) lines.insert(lines.begin(), fmt::format("current-context: {}", name));
   in.close();
   std::ofstream out(config.path, std::ios::trunc);
-  out << absl::StrJoin(lines, "\n") << "\n";
+  out << Join(lines, "\n") << "\n";
   out.flush();
   return out ? absl::OkStatus() : absl::PermissionDeniedError(fmt::format("cannot write {}", config.path));
 }

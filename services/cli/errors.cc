@@ -29,7 +29,7 @@ Exit ExitOf(const absl::Status& status) {
 }
 
 absl::Status WithNext(absl::Status status, std::string_view next) {
-  status.SetPayload(kNextPayload, absl::Cord(next));
+  status.SetPayload(kNextPayload, absl::Cord(std::string(next)));
   return status;
 }
 

@@ -1,7 +1,5 @@
 #include "services/cli/events.h"
 
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_join.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 #include <google/protobuf/text_format.h>
@@ -17,6 +15,7 @@
 #include "services/cli/resources.h"
 #include "services/cli/values.h"
 #include "services/cli/yaml.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -47,7 +46,7 @@ void PrintEvent(std::ostream& out, Format format, const node::v1::EventRecord& r
     case Format::kName: out << Position(record) << "\n"; return;
     case Format::kText: out << EventText(record); return;
     case Format::kDefault:
-    case Format::kTable: out << absl::StrJoin(EventRow(record), "  ") << "\n"; return;
+    case Format::kTable: out << Join(EventRow(record), "  ") << "\n"; return;
   }
 }
 
@@ -96,7 +95,7 @@ std::string Gist(const node::v1::EventRecord& record) {
                                 path == "shortfalls" || path == "rule.title";
     parts.push_back(said_by_itself ? text : fmt::format("{}={}", path.substr(path.rfind('.') + 1), text));
   }
-  return absl::StrJoin(parts, " ");
+  return Join(parts, " ");
 }
 
 const std::string& EventAddress(const Site& site, const std::string& stream) {
@@ -130,12 +129,12 @@ void PrintEvents(std::ostream& out, const Events& events, bool headers) {
 std::string EventText(const node::v1::EventRecord& record) {
   std::string text = fmt::format("# {} {} by {}\n", Position(record), FormatTime(record.time()), record.actor());
   const Fact opened = OpenFact(record);
-  if (opened.value == nullptr) return absl::StrCat(text, "# unknown type ", record.data_type(), "\n");
+  if (opened.value == nullptr) return text + "# unknown type " + record.data_type() + "\n";
   google::protobuf::TextFormat::Printer printer;
   std::string value;
   printer.SetUseUtf8StringEscaping(true);
   printer.PrintToString(*opened.value, &value);
-  return absl::StrCat(text, value, "\n");
+  return text + value + "\n";
 }
 
 absl::Status RunHistory(Session& session, const std::vector<std::string>& words) {
@@ -183,7 +182,7 @@ absl::StatusOr<std::map<std::string, int64_t>> StreamsOf(Session& session, const
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
   return WithNext(absl::NotFoundError(fmt::format("found no stream '{}' at {}, expected one of {}", word, site.name,
-                                                  absl::StrJoin(all, ", "))),
+                                                  Join(all, ", "))),
                   "status");
 }
 

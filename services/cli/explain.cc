@@ -1,7 +1,5 @@
 #include "services/cli/explain.h"
 
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_join.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,6 +10,7 @@
 #include "concordat/reservations/v1/events.pb.h"
 #include "services/cli/output.h"
 #include "services/cli/values.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -41,13 +40,13 @@ std::string PredicateLine(const PredicateOutcome& outcome, const Judged& judged)
   std::string found = "nothing";
   for (const auto& fact : judged.facts()) {
     if (fact.name() != predicate.fact()) continue;
-    found = fact.is_number() ? absl::StrCat(fact.number()) : absl::StrJoin(fact.values(), ", ");
+    found = fact.is_number() ? std::to_string(fact.number()) : Join(fact.values(), ", ");
     if (found.empty()) found = "none";
   }
   const bool number = predicate.comparison() == compliance::v1::COMPARISON_AT_MOST ||
                       predicate.comparison() == compliance::v1::COMPARISON_AT_LEAST;
   return fmt::format("found {} {}, expected it {} {}", predicate.fact(), found, ComparisonWords(predicate.comparison()),
-                     number ? absl::StrCat(predicate.number()) : absl::StrJoin(predicate.values(), ", "));
+                     number ? std::to_string(predicate.number()) : Join(predicate.values(), ", "));
 }
 
 template <typename Judged>
@@ -125,7 +124,7 @@ class Tree {
     for (const auto* root : roots_) {
       const std::string why = root->causation_id().empty() ? fmt::format("request {}", root->command_id())
                                                            : fmt::format("after {}", CausePosition(*root));
-      absl::StrAppend(&text_, root->actor(), ", ", FormatTime(root->time()), ", ", why, "\n");
+      Append(&text_, root->actor(), ", ", FormatTime(root->time()), ", ", why, "\n");
       Add(*root, "", true);
     }
     return text_;
@@ -136,11 +135,11 @@ class Tree {
     const std::string position = Position(record);
     const auto found = children_.find(position);
     const bool parent = found != children_.end();
-    absl::StrAppend(&text_, margin, last ? "└─ " : "├─ ", ShortType(record), "  ", record.subject(), "  ", position,
+    Append(&text_, margin, last ? "└─ " : "├─ ", ShortType(record), "  ", record.subject(), "  ", position,
                     "  ", FormatTime(record.time()), "\n");
     const std::string inner = margin + (last ? "   " : "│  ");
     for (const std::string& line : Details(record)) {
-      absl::StrAppend(&text_, inner, parent ? "│    " : "     ", line, "\n");
+      Append(&text_, inner, parent ? "│    " : "     ", line, "\n");
     }
     if (!parent) return;
     for (size_t i = 0; i < found->second.size(); ++i) {

@@ -1,6 +1,4 @@
 // Gathers the events that explain something; explain.cc makes them into a tree.
-#include <absl/strings/numbers.h>
-#include <absl/strings/strip.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
@@ -12,6 +10,7 @@
 #include "services/cli/explain.h"
 #include "services/cli/output.h"
 #include "services/cli/resources.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -50,7 +49,7 @@ absl::Status AddCauses(Session& session, const Site& site, ByPosition& kept) {
       const size_t colon = cause.rfind(':');
       uint64_t sequence = 0;
       if (colon == std::string::npos || kept.contains(cause) || !tried.insert(cause).second) continue;
-      if (absl::SimpleAtoi(cause.substr(colon + 1), &sequence)) missing.emplace(cause.substr(0, colon), sequence);
+      if (ParseNumber(cause.substr(colon + 1), &sequence)) missing.emplace(cause.substr(0, colon), sequence);
     }
     if (missing.empty()) return absl::OkStatus();
     for (const auto& [stream, sequence] : missing) {
@@ -130,7 +129,7 @@ std::string LinkWords(Session& session, const Site& at, std::string_view origin)
 void PrintPending(Session& session, const Site& site, const Events& events) {
   for (const PendingOrder& order : PendingOrders(events)) {
     std::string_view other = order.site;
-    absl::ConsumePrefix(&other, "sites/");
+    ConsumePrefix(&other, "sites/");
     fmt::print(session.console().out, "{} waits for {} to decide\n", order.order, order.site);
     const auto far = session.site(other);
     if (far.ok()) fmt::print(session.console().out, "  {}\n", LinkWords(session, **far, SiteOfName(order.order)));

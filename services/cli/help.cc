@@ -1,14 +1,12 @@
 #include "services/cli/help.h"
 
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_join.h>
-#include <absl/strings/str_split.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 
 #include "services/cli/errors.h"
 #include "services/cli/kinds.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -30,15 +28,16 @@ std::string Path(const CLI::App& command) {
 std::string Wrapped(const std::string& text, size_t indent) {
   std::string result;
   size_t column = indent;
-  for (const std::string_view word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
+  for (const std::string& word : Split(text, ' ')) {
+    if (word.empty()) continue;
     if (column > indent && column + 1 + word.size() > kWidth) {
-      absl::StrAppend(&result, "\n", std::string(indent, ' '));
+      Append(&result, "\n", std::string(indent, ' '));
       column = indent;
     } else if (column > indent) {
       result += ' ';
       ++column;
     }
-    absl::StrAppend(&result, word);
+    Append(&result, word);
     column += word.size();
   }
   return result;
@@ -48,12 +47,12 @@ std::string OptionsText(const CLI::App& command, bool positionals) {
   std::string text;
   for (const CLI::Option* option : command.get_options()) {
     if (option->get_positional() != positionals) continue;
-    std::string title = positionals ? absl::AsciiStrToUpper(option->get_name()) : option->get_name(false, true);
+    std::string title = positionals ? Upper(option->get_name()) : option->get_name(false, true);
     if (!positionals && option->get_type_size() != 0 && !option->get_type_name().empty()) {
-      absl::StrAppend(&title, " ", option->get_type_name());
+      Append(&title, " ", option->get_type_name());
     }
     const bool long_title = title.size() > 30;
-    absl::StrAppend(&text, "  ", fmt::format("{:<32}", title), long_title ? "\n" + std::string(34, ' ') : "",
+    Append(&text, "  ", fmt::format("{:<32}", title), long_title ? "\n" + std::string(34, ' ') : "",
                     Wrapped(option->get_description(), 34), "\n");
   }
   return text;
@@ -66,9 +65,9 @@ std::string CommandsText(const CLI::App& command) {
     if (sentence.empty()) {
       std::vector<std::string> nouns;
       for (const CLI::App* noun : Children(*child)) nouns.push_back(noun->get_name());
-      sentence = absl::StrJoin(nouns, ", ");
+      sentence = Join(nouns, ", ");
     }
-    absl::StrAppend(&text, "  ", fmt::format("{:<14}", child->get_name()), Wrapped(sentence, 16), "\n");
+    Append(&text, "  ", fmt::format("{:<14}", child->get_name()), Wrapped(sentence, 16), "\n");
   }
   return text;
 }
@@ -77,28 +76,28 @@ std::string CommandsText(const CLI::App& command) {
 
 std::string ExamplesText(const std::vector<std::string_view>& examples) {
   std::string text;
-  for (const std::string_view example : examples) absl::StrAppend(&text, "  concordat ", example, "\n");
+  for (const std::string_view example : examples) Append(&text, "  concordat ", example, "\n");
   return text;
 }
 
 std::string HelpText(const CLI::App& command, const CLI::App& root) {
   std::string text;
-  if (!command.get_description().empty()) absl::StrAppend(&text, Wrapped(command.get_description(), 0), "\n\n");
-  if (!command.get_footer().empty()) absl::StrAppend(&text, "Examples:\n", command.get_footer(), "\n");
+  if (!command.get_description().empty()) Append(&text, Wrapped(command.get_description(), 0), "\n\n");
+  if (!command.get_footer().empty()) Append(&text, "Examples:\n", command.get_footer(), "\n");
   std::string usage = "concordat";
-  if (!Path(command).empty()) absl::StrAppend(&usage, " ", Path(command));
+  if (!Path(command).empty()) Append(&usage, " ", Path(command));
   if (!Children(command).empty()) usage += " COMMAND";
   for (const CLI::Option* option : command.get_options()) {
-    if (option->get_positional()) absl::StrAppend(&usage, " ", absl::AsciiStrToUpper(option->get_name()));
+    if (option->get_positional()) Append(&usage, " ", Upper(option->get_name()));
   }
-  absl::StrAppend(&text, "Usage:\n  ", usage, " [FLAGS]\n");
+  Append(&text, "Usage:\n  ", usage, " [FLAGS]\n");
   const auto section = [&](std::string_view title, const std::string& body) {
-    if (!body.empty()) absl::StrAppend(&text, "\n", title, ":\n", body);
+    if (!body.empty()) Append(&text, "\n", title, ":\n", body);
   };
   section("Commands", CommandsText(command));
   section("Arguments", OptionsText(command, true));
   section(&command == &root ? "Global flags" : "Flags", OptionsText(command, false));
-  if (&command != &root) absl::StrAppend(&text, "\nGlobal flags: concordat --help\n");
+  if (&command != &root) Append(&text, "\nGlobal flags: concordat --help\n");
   return text;
 }
 
@@ -111,12 +110,12 @@ absl::Status UsageError(const CLI::App& command, const std::string& found) {
   if (!names.empty() && !extras.empty()) {
     const std::string nearest = Nearest(extras.front(), names);
     return WithNext(absl::InvalidArgumentError(fmt::format("found '{}{}', expected {}one of {}", prefix, extras.front(),
-                                                           prefix, absl::StrJoin(names, ", "))),
+                                                           prefix, Join(names, ", "))),
                     nearest.empty() ? prefix + "--help" : fmt::format("{}{} --help", prefix, nearest));
   }
   if (!names.empty()) {
     return WithNext(absl::InvalidArgumentError(fmt::format("{}, expected concordat {}and one of {}", found, prefix,
-                                                           absl::StrJoin(names, ", "))),
+                                                           Join(names, ", "))),
                     prefix + "--help");
   }
   return WithNext(absl::InvalidArgumentError(fmt::format("{}; expected what the help says", found)), prefix + "--help");

@@ -1,16 +1,13 @@
 #include "services/cli/kinds.h"
 
 #include <absl/algorithm/container.h>
-#include <absl/strings/match.h>
-#include <absl/strings/str_join.h>
-#include <absl/strings/str_replace.h>
-#include <absl/strings/str_split.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <numeric>
 
 #include "services/cli/errors.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 
@@ -63,7 +60,7 @@ std::span<const Kind> Kinds() {
 
 absl::StatusOr<const Kind*> FindKind(std::string_view word) {
   std::vector<std::string> words;
-  const std::string wanted = absl::StrReplaceAll(word, {{"-", "_"}});
+  const std::string wanted = ReplaceAll(word, "-", "_");
   for (const Kind& kind : Kinds()) {
     if (wanted == kind.collection || wanted == kind.singular || absl::c_linear_search(kind.shorts, wanted)) {
       return &kind;
@@ -75,7 +72,7 @@ absl::StatusOr<const Kind*> FindKind(std::string_view word) {
   std::vector<std::string_view> names;
   for (const Kind& kind : Kinds()) names.push_back(kind.collection);
   return WithNext(absl::InvalidArgumentError(fmt::format("found the type '{}', expected one of {}", word,
-                                                         absl::StrJoin(names, ", "))),
+                                                         Join(names, ", "))),
                   fmt::format("get {}", nearest.empty() ? "servers" : nearest));
 }
 
@@ -87,22 +84,22 @@ const Kind* KindOfCollection(std::string_view collection) {
 }
 
 const Kind* KindOfName(std::string_view name) {
-  const std::vector<std::string_view> parts = absl::StrSplit(name, '/');
+  const std::vector<std::string_view> parts = Split(name, '/');
   if (parts.size() % 2 != 0) return nullptr;
   return KindOfCollection(parts[parts.size() - 2]);
 }
 
 std::string FullName(const Kind& kind, std::string_view name, std::string_view site) {
   const std::string_view root = kind.pattern.substr(0, kind.pattern.find('/') + 1);
-  if (name.empty() || absl::StartsWith(name, root)) return std::string(name);
-  const std::string pattern = absl::StrReplaceAll(kind.pattern, {{"{site}", site}});
-  const std::vector<std::string> fixed = absl::StrSplit(pattern, "{}");
+  if (name.empty() || name.starts_with(root)) return std::string(name);
+  const std::string pattern = ReplaceAll(kind.pattern, "{site}", site);
+  const std::vector<std::string> fixed = Split(pattern, "{}");
   if (fixed.size() == 2) {
     // `servers/a01-01` is as good as `a01-01`.
-    if (absl::StartsWith(name, fmt::format("{}/", kind.collection))) name.remove_prefix(kind.collection.size() + 1);
+    if (name.starts_with(fmt::format("{}/", kind.collection))) name.remove_prefix(kind.collection.size() + 1);
     return fixed[0] + std::string(name);
   }
-  const std::vector<std::string_view> parts = absl::StrSplit(name, '/');
+  const std::vector<std::string_view> parts = Split(name, '/');
   if (parts.size() != fixed.size() - 1) return std::string(name);
   std::string full = fixed[0];
   for (size_t i = 0; i < parts.size(); ++i) full += std::string(parts[i]) + fixed[i + 1];
@@ -115,7 +112,7 @@ std::string_view ShortName(std::string_view name) {
 }
 
 std::string_view SiteOfName(std::string_view name) {
-  if (!absl::StartsWith(name, "sites/")) return {};
+  if (!name.starts_with("sites/")) return {};
   name.remove_prefix(6);
   return name.substr(0, name.find('/'));
 }

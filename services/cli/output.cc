@@ -1,10 +1,5 @@
 #include "services/cli/output.h"
 
-#include <absl/strings/ascii.h>
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_join.h>
-#include <absl/strings/str_replace.h>
-#include <absl/strings/str_split.h>
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
 
@@ -12,6 +7,7 @@
 
 #include "services/cli/values.h"
 #include "services/cli/yaml.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -34,7 +30,7 @@ std::string ValueText(const Message& message, const FieldDescriptor& field, int 
       // Deep names become short; names that need their parent, such as contracts, keep it.
       const Kind* kind = shorten ? KindOfName(text) : nullptr;
       if (kind == nullptr) return text;
-      if (kind->collection == "contracts") return absl::StrReplaceAll(text, {{"customers/", ""}, {"contracts/", ""}});
+      if (kind->collection == "contracts") return ReplaceAll(ReplaceAll(text, "customers/", ""), "contracts/", "");
       return std::string(ShortName(text));
     }
     case FieldDescriptor::CPPTYPE_ENUM: {
@@ -42,13 +38,13 @@ std::string ValueText(const Message& message, const FieldDescriptor& field, int 
       return value->number() == 0 ? "" : ShortEnum(*value);
     }
     case FieldDescriptor::CPPTYPE_BOOL: return reflection->GetBool(message, &field) ? "yes" : "no";
-    case FieldDescriptor::CPPTYPE_INT32: return absl::StrCat(reflection->GetInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_INT32: return std::to_string(reflection->GetInt32(message, &field));
     case FieldDescriptor::CPPTYPE_INT64: {
       const int64_t number = reflection->GetInt64(message, &field);
-      return field.name().ends_with("_watts") ? FormatWatts(number) : absl::StrCat(number);
+      return field.name().ends_with("_watts") ? FormatWatts(number) : std::to_string(number);
     }
-    case FieldDescriptor::CPPTYPE_UINT32: return absl::StrCat(reflection->GetUInt32(message, &field));
-    case FieldDescriptor::CPPTYPE_UINT64: return absl::StrCat(reflection->GetUInt64(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT32: return std::to_string(reflection->GetUInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT64: return std::to_string(reflection->GetUInt64(message, &field));
     case FieldDescriptor::CPPTYPE_MESSAGE: {
       const Message& part = many ? reflection->GetRepeatedMessage(message, &field, index)
                                  : reflection->GetMessage(message, &field);
@@ -83,7 +79,7 @@ void Table::Print(std::ostream& out, bool headers) const {
     for (size_t i = 0; i < line.size(); ++i) {
       text += line[i] + std::string(i + 1 == line.size() ? 0 : widths[i] - Width(line[i]) + 2, ' ');
     }
-    out << absl::StripTrailingAsciiWhitespace(text) << "\n";
+    out << Strip(text) << "\n";
   }
 }
 
@@ -97,14 +93,14 @@ std::unique_ptr<Message> Unpack(const google::protobuf::Any& any) {
 }
 
 std::string FieldText(const Message& message, std::string_view path) {
-  const std::vector<std::string> parts = absl::StrSplit(path, absl::MaxSplits('.', 1));
-  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(parts[0]);
+  const size_t dot = path.find('.');
+  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(std::string(path.substr(0, dot)));
   if (field == nullptr) return "";
   const auto* reflection = message.GetReflection();
   const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 0;
-  if (parts.size() > 1) {
-    if (!field->is_repeated()) return FieldText(reflection->GetMessage(message, field), parts[1]);
-    return count == 0 ? "" : FieldText(reflection->GetRepeatedMessage(message, field, count - 1), parts[1]);
+  if (dot != std::string_view::npos) {
+    if (!field->is_repeated()) return FieldText(reflection->GetMessage(message, field), path.substr(dot + 1));
+    return count == 0 ? "" : FieldText(reflection->GetRepeatedMessage(message, field, count - 1), path.substr(dot + 1));
   }
   if (!field->is_repeated()) {
     if (field->has_presence() && !reflection->HasField(message, field)) return "";
@@ -112,7 +108,7 @@ std::string FieldText(const Message& message, std::string_view path) {
   }
   std::vector<std::string> values;
   for (int i = 0; i < count; ++i) values.push_back(ValueText(message, *field, i, true));
-  return absl::StrJoin(values, ",");
+  return Join(values, ",");
 }
 
 std::string NameOf(const Message& resource) {
@@ -144,19 +140,19 @@ std::string DescribeText(const Message& message, int indent) {
   reflection->ListFields(message, &fields);
   const std::string margin(static_cast<size_t>(indent), ' ');
   for (const FieldDescriptor* field : fields) {
-    const std::string title = absl::StrReplaceAll(field->name(), {{"_", " "}});
+    const std::string title = ReplaceAll(field->name(), "_", " ");
     const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 0;
     if (IsScalar(*field)) {
       std::vector<std::string> values;
       if (!field->is_repeated()) values.push_back(ValueText(message, *field, -1, false));
       for (int i = 0; i < count; ++i) values.push_back(ValueText(message, *field, i, false));
-      absl::StrAppend(&text, margin, fmt::format("{:<{}}  {}\n", title + ":", std::max(0, 22 - indent),
-                                                 absl::StrJoin(values, ", ")));
+      Append(&text, margin, fmt::format("{:<{}}  {}\n", title + ":", std::max(0, 22 - indent),
+                                                 Join(values, ", ")));
     } else if (!field->is_repeated()) {
-      absl::StrAppend(&text, margin, title, ":\n", DescribeText(reflection->GetMessage(message, field), indent + 2));
+      Append(&text, margin, title, ":\n", DescribeText(reflection->GetMessage(message, field), indent + 2));
     } else {
       for (int i = 0; i < count; ++i) {
-        absl::StrAppend(&text, margin, title, fmt::format(" {}:\n", i + 1),
+        Append(&text, margin, title, fmt::format(" {}:\n", i + 1),
                         DescribeText(reflection->GetRepeatedMessage(message, field, i), indent + 2));
       }
     }

@@ -1,12 +1,6 @@
 #include "services/cli/request.h"
 
 #include <absl/algorithm/container.h>
-#include <absl/strings/ascii.h>
-#include <absl/strings/numbers.h>
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_join.h>
-#include <absl/strings/str_split.h>
-#include <absl/strings/strip.h>
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
 
@@ -16,6 +10,7 @@
 
 #include "services/cli/kinds.h"
 #include "services/runtime/yaml.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -55,7 +50,7 @@ absl::Status SetNumber(const FieldDescriptor& field, const std::string& text, Me
     const auto watts = ParseWatts(text);
     if (!watts.ok()) return watts.status();
     number = *watts;
-  } else if (!absl::SimpleAtoi(text, &number)) {
+  } else if (!ParseNumber(text, &number)) {
     return absl::InvalidArgumentError(fmt::format("found '{}', expected a whole number", text));
   }
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_INT32) {
@@ -194,7 +189,7 @@ std::string Placeholder(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_ENUM: {
       std::vector<std::string> names;
       for (int i = 1; i < field.enum_type()->value_count(); ++i) names.push_back(ShortEnum(*field.enum_type()->value(i)));
-      return absl::StrJoin(names, "|");
+      return Join(names, "|");
     }
     case FieldDescriptor::CPPTYPE_MESSAGE: {
       const std::string type = MessageName(field);
@@ -211,21 +206,21 @@ absl::Status SetField(Session& session, const Verb& verb, const FieldDescriptor&
                       Message& request) {
   const absl::Status set = SetValue(session, verb, field, text, request);
   if (set.ok() || !absl::IsInvalidArgument(set)) return set;
-  return absl::InvalidArgumentError(fmt::format("--{}: {}", FlagOf(field), set.message()));
+  return absl::InvalidArgumentError(fmt::format("--{}: {}", FlagOf(field), MessageOf(set)));
 }
 
 std::vector<std::string> Documents(const std::string& text) {
   std::vector<std::string> documents(1);
-  for (const std::string_view line : absl::StrSplit(text, '\n')) {
-    if (absl::StripTrailingAsciiWhitespace(line) == "---") {
+  for (const std::string& line : Split(text, '\n')) {
+    if (Strip(line) == "---") {
       documents.emplace_back();
     } else {
-      absl::StrAppend(&documents.back(), line, "\n");
+      Append(&documents.back(), line, "\n");
     }
   }
   std::erase_if(documents, [](const std::string& document) {
-    return absl::c_all_of(absl::StrSplit(document, '\n'), [](std::string_view line) {
-      line = absl::StripLeadingAsciiWhitespace(line);
+    return absl::c_all_of(Split(document, '\n'), [](const std::string& whole) {
+      const std::string_view line = Strip(whole);
       return line.empty() || line[0] == '#';
     });
   });
@@ -263,7 +258,7 @@ absl::StatusOr<std::vector<std::unique_ptr<Message>>> BuildRequests(Session& ses
     for (const std::string& document : *documents) {
       requests.push_back(NewRequest(verb));
       const absl::Status merged = MergeDocument(document, *requests.back());
-      if (!merged.ok()) return absl::InvalidArgumentError(fmt::format("{}: {}", typed.file, merged.message()));
+      if (!merged.ok()) return absl::InvalidArgumentError(fmt::format("{}: {}", typed.file, MessageOf(merged)));
     }
   }
   for (const auto& request : requests) {

@@ -1,13 +1,12 @@
 #include "services/cli/resources.h"
 
-#include <absl/strings/match.h>
-#include <absl/strings/strip.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
 #include "services/cli/errors.h"
 #include "services/cli/events.h"
 #include "services/cli/output.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -163,7 +162,7 @@ absl::Status RunGet(Session& session, const GetOptions& options) {
     return PrintList(session, kind, *all);
   }
   std::string_view typed = target->name;
-  const bool is_prefix = absl::ConsumeSuffix(&typed, "*") || absl::EndsWith(typed, "/");
+  const bool is_prefix = ConsumeSuffix(&typed, "*") || typed.ends_with("/");
   const std::string name = FullName(kind, typed, (*site)->name);
   if (!is_prefix) {
     node::v1::Freshness freshness;

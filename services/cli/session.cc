@@ -1,13 +1,10 @@
 #include "services/cli/session.h"
 
-#include <absl/strings/match.h>
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_join.h>
-#include <absl/strings/strip.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
 #include "services/cli/errors.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -22,7 +19,7 @@ std::string Quoted(const std::string& word) {
     return word;
   }
   std::string quoted = "'";
-  for (const char c : word) absl::StrAppend(&quoted, c == '\'' ? std::string("'\\''") : std::string(1, c));
+  for (const char c : word) Append(&quoted, c == '\'' ? std::string("'\\''") : std::string(1, c));
   return quoted + "'";
 }
 
@@ -79,7 +76,7 @@ absl::StatusOr<const Context*> Session::context() {
     std::vector<std::string> names;
     for (const Context& context : config->contexts) names.push_back(context.name);
     return WithNext(absl::InvalidArgumentError(fmt::format("found no context '{}' in {}, expected one of {}", name,
-                                                           config->path, absl::StrJoin(names, ", "))),
+                                                           config->path, Join(names, ", "))),
                     "config contexts");
   }
   context_ = *found;
@@ -95,12 +92,12 @@ absl::StatusOr<const Site*> Session::site() {
 absl::StatusOr<const Site*> Session::site(std::string_view name) {
   const auto all = context();
   if (!all.ok()) return all.status();
-  absl::ConsumePrefix(&name, "sites/");
+  ConsumePrefix(&name, "sites/");
   if (const Site* found = (*all)->Find(name); found != nullptr) return found;
   std::vector<std::string> names;
   for (const Site& site : (*all)->sites) names.push_back(site.name);
   return WithNext(absl::InvalidArgumentError(fmt::format("found no site '{}' in context {}, expected one of {}", name,
-                                                         (*all)->name, absl::StrJoin(names, ", "))),
+                                                         (*all)->name, Join(names, ", "))),
                   "config contexts");
 }
 
@@ -114,7 +111,7 @@ absl::Status Session::Call(const std::string& address, const std::string& method
 
 absl::Status Session::Node(const std::string& address, std::string_view method,
                            const google::protobuf::Message& request, google::protobuf::Message& response) {
-  absl::Status status = Call(address, absl::StrCat(kNodeService, method), request, response, nullptr);
+  absl::Status status = Call(address, fmt::format("{}{}", kNodeService, method), request, response, nullptr);
   if (status.ok()) return status;
   if (absl::IsDeadlineExceeded(status)) {
     status = absl::DeadlineExceededError(fmt::format("no answer from {} in time", address));
@@ -127,7 +124,7 @@ absl::Status Session::Watch(const std::string& address, const node::v1::WatchReq
   const auto timeout = Timeout(absl::InfiniteDuration());
   if (!timeout.ok()) return timeout.status();
   node::v1::WatchResponse response;
-  return client_.Stream(address, absl::StrCat(kNodeService, "Watch"),
+  return client_.Stream(address, fmt::format("{}Watch", kNodeService),
                         {.actor = globals.actor, .timeout = *timeout}, request, response,
                         [&] { return next(response.event()); });
 }
@@ -157,11 +154,11 @@ std::string Session::CommandLine(std::string_view extra) const {
     std::string word = argument;
     for (const auto& [relative, absolute] : resolved_times_) {
       if (word == relative) word = absolute;
-      if (absl::EndsWith(word, "=" + relative)) word = word.substr(0, word.size() - relative.size()) + absolute;
+      if (word.ends_with("=" + relative)) word = word.substr(0, word.size() - relative.size()) + absolute;
     }
-    absl::StrAppend(&line, line.empty() ? "" : " ", Quoted(word));
+    Append(&line, line.empty() ? "" : " ", Quoted(word));
   }
-  if (!extra.empty()) absl::StrAppend(&line, " ", extra);
+  if (!extra.empty()) Append(&line, " ", extra);
   return line;
 }
 

@@ -9,6 +9,7 @@
 #include "services/cli/kinds.h"
 #include "services/cli/output.h"
 #include "services/cli/resources.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -112,7 +113,7 @@ absl::Status Explained(const Session& session, const Verb& verb, const absl::Sta
   const std::string again = session.CommandLine(
       session.globals.request_id.empty() ? fmt::format("--request-id {}", request_id) : "");
   if (refusal != nullptr && !refusal->reason().empty()) {
-    const std::string detail = refusal->detail().empty() ? std::string(status.message()) : refusal->detail();
+    const std::string detail = refusal->detail().empty() ? MessageOf(status) : refusal->detail();
     const absl::Status refused(status.code(), fmt::format("refused, {}: {}", refusal->reason(), detail));
     if (absl::IsNotFound(status)) return WithNext(refused, fmt::format("get {}", verb.collection));
     // A refusal that was only tried out left no event to explain.
@@ -129,7 +130,7 @@ absl::Status Explained(const Session& session, const Verb& verb, const absl::Sta
     case absl::StatusCode::kResourceExhausted:
       return WithNext(absl::Status(status.code(), fmt::format("{}; expected a server that takes commands; sent again "
                                                               "with its request id it is not carried out twice",
-                                                              status.message())),
+                                                              MessageOf(status))),
                       again);
     case absl::StatusCode::kInvalidArgument:
       return WithNext(status, fmt::format("{}{}{} --help", verb.verb, verb.noun.empty() ? "" : " ", verb.noun));

@@ -1,16 +1,11 @@
 #include "services/cli/values.h"
 
-#include <absl/strings/ascii.h>
-#include <absl/strings/match.h>
-#include <absl/strings/numbers.h>
-#include <absl/strings/str_cat.h>
-#include <absl/strings/str_replace.h>
-#include <absl/strings/str_split.h>
-#include <absl/strings/strip.h>
 #include <fmt/format.h>
 
 #include <limits>
 #include <random>
+
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -18,21 +13,23 @@ namespace {
 constexpr std::string_view kTimeForms =
     "RFC 3339 such as 2027-01-05T09:00:00Z, a date such as 2027-01-05, now, +2h or +30d";
 
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
 // Abseil's durations have no days and weeks; a day here is 24 hours.
 bool ParseSpan(std::string_view text, absl::Duration* span) {
   const auto whole_days = [&](std::string_view suffix, int64_t days) {
     std::string_view digits = text;
     int64_t count = 0;
-    if (!absl::ConsumeSuffix(&digits, suffix) || digits.empty() || !absl::ascii_isdigit(digits[0]) ||
-        !absl::SimpleAtoi(digits, &count)) {
+    if (!ConsumeSuffix(&digits, suffix) || digits.empty() || !IsDigit(digits[0]) ||
+        !ParseNumber(digits, &count)) {
       return false;
     }
     *span = absl::Hours(24) * days * count;
     return true;
   };
   if (whole_days("d", 1) || whole_days("w", 7)) return true;
-  if (text.empty() || !absl::ascii_isdigit(text[0])) return false;
-  return absl::ParseDuration(text, span) && *span >= absl::ZeroDuration();
+  if (text.empty() || !IsDigit(text[0])) return false;
+  return absl::ParseDuration(std::string(text), span) && *span >= absl::ZeroDuration();
 }
 
 absl::Status Expected(std::string_view what, std::string_view found, std::string_view forms) {
@@ -54,16 +51,16 @@ bool SplitFigure(std::string_view text, std::string* name, std::string* value, s
 std::string EnumPrefix(const google::protobuf::EnumDescriptor& type) {
   std::string prefix;
   for (const char c : type.name()) {
-    if (absl::ascii_isupper(c) && !prefix.empty()) prefix += '_';
-    prefix += absl::ascii_toupper(c);
+    if ((c >= 'A' && c <= 'Z') && !prefix.empty()) prefix += '_';
+    prefix += c;
   }
-  return prefix + "_";
+  return Upper(prefix) + "_";
 }
 
 }  // namespace
 
 bool IsRelativeTime(std::string_view text) {
-  return text == "now" || absl::StartsWith(text, "+") || absl::StartsWith(text, "-");
+  return text == "now" || text.starts_with("+") || text.starts_with("-");
 }
 
 absl::StatusOr<absl::Time> ParseTime(std::string_view text, const Clock& clock) {
@@ -80,7 +77,7 @@ absl::StatusOr<absl::Time> ParseTime(std::string_view text, const Clock& clock) 
   absl::Time time;
   std::string error;
   for (const char* format : {absl::RFC3339_full, "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%E*S"}) {
-    if (absl::ParseTime(format, text, absl::UTCTimeZone(), &time, &error) &&
+    if (absl::ParseTime(format, std::string(text), absl::UTCTimeZone(), &time, &error) &&
         time != absl::InfiniteFuture() && time != absl::InfinitePast()) {
       return time;
     }
@@ -121,7 +118,7 @@ absl::StatusOr<inventory::v1::Figure> ParseFigure(std::string_view text) {
   std::string value;
   int64_t number = 0;
   if (!SplitFigure(text, figure.mutable_name(), &value, figure.mutable_unit()) ||
-      !absl::SimpleAtoi(value, &number)) {
+      !ParseNumber(value, &number)) {
     return Expected("figure", text, "name=value:unit such as gpu_gemm_tflops=2500:tflops");
   }
   figure.set_value(number);
@@ -139,8 +136,8 @@ absl::StatusOr<inventory::v1::Criterion> ParseCriterion(std::string_view text) {
   if (good) {
     const std::string low = range.substr(0, dots);
     const std::string high = range.substr(dots + 2);
-    good = (low.empty() || absl::SimpleAtoi(low, &minimum)) &&
-           (high.empty() || absl::SimpleAtoi(high, &maximum)) && minimum <= maximum;
+    good = (low.empty() || ParseNumber(low, &minimum)) &&
+           (high.empty() || ParseNumber(high, &maximum)) && minimum <= maximum;
   }
   if (!good) {
     return Expected("criterion", text, "figure=min..max:unit such as gpu_gemm_tflops=2400..2600:tflops");
@@ -152,19 +149,19 @@ absl::StatusOr<inventory::v1::Criterion> ParseCriterion(std::string_view text) {
 
 std::string ShortEnum(const google::protobuf::EnumValueDescriptor& value) {
   std::string_view name = value.name();
-  absl::ConsumePrefix(&name, EnumPrefix(*value.type()));
-  return absl::AsciiStrToLower(absl::StrReplaceAll(name, {{"_", "-"}}));
+  ConsumePrefix(&name, EnumPrefix(*value.type()));
+  return Lower(ReplaceAll(name, "_", "-"));
 }
 
 absl::StatusOr<const google::protobuf::EnumValueDescriptor*> ParseEnum(
     const google::protobuf::EnumDescriptor& type, std::string_view text) {
   std::string names;
-  const std::string wanted = absl::AsciiStrToLower(absl::StrReplaceAll(text, {{"_", "-"}}));
+  const std::string wanted = Lower(ReplaceAll(text, "_", "-"));
   for (int i = 0; i < type.value_count(); ++i) {
     const auto* value = type.value(i);
     if (value->number() == 0) continue;  // Unspecified is refused on write.
     if (wanted == ShortEnum(*value) || text == value->name()) return value;
-    absl::StrAppend(&names, names.empty() ? "" : ", ", ShortEnum(*value));
+    Append(&names, names.empty() ? "" : ", ", ShortEnum(*value));
   }
   return Expected(FlagName(type.name()), text, fmt::format("one of {}", names));
 }
@@ -177,13 +174,13 @@ absl::StatusOr<int64_t> ParseWatts(std::string_view text) {
   for (const Unit& unit : {Unit{"MW", 1e6}, Unit{"kW", 1e3}, Unit{"W", 1}}) {
     std::string_view digits = text;
     double number = 0;
-    if (!absl::ConsumeSuffix(&digits, unit.suffix)) continue;
-    if (absl::SimpleAtod(digits, &number) && number >= 0 && number * unit.watts < 9e15) {
+    if (!ConsumeSuffix(&digits, unit.suffix)) continue;
+    if (ParseNumber(digits, &number) && number >= 0 && number * unit.watts < 9e15) {
       return static_cast<int64_t>(number * unit.watts + 0.5);
     }
   }
   int64_t watts = 0;
-  if (absl::SimpleAtoi(text, &watts)) return watts;
+  if (ParseNumber(text, &watts)) return watts;
   return Expected("power", text, "watts such as 40000000, 40MW or 120kW");
 }
 
@@ -194,7 +191,7 @@ std::string FormatWatts(int64_t watts) {
 }
 
 std::string FlagName(std::string_view field) {
-  return absl::AsciiStrToLower(absl::StrReplaceAll(field, {{"_", "-"}}));
+  return Lower(ReplaceAll(field, "_", "-"));
 }
 
 std::string RandomRequestId() {

@@ -12,6 +12,7 @@
 #include "services/cli/errors.h"
 #include "services/cli/output.h"
 #include "services/cli/yaml.h"
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -172,7 +173,7 @@ absl::StatusOr<std::vector<Replica>> Ask(Session& session, const Context& contex
       Replica replica{.label = label, .site = site.name, .address = address, .response = {}};
       const absl::Status status = session.Node(address, "Verify", request, replica.response);
       if (!status.ok()) {
-        return WithNext(absl::Status(status.code(), fmt::format("site {} did not verify: {}", label, status.message())),
+        return WithNext(absl::Status(status.code(), fmt::format("site {} did not verify: {}", label, MessageOf(status))),
                         "status");
       }
       replicas.push_back(std::move(replica));

@@ -1,9 +1,9 @@
 #include "services/cli/yaml.h"
 
-#include <absl/strings/numbers.h>
-#include <absl/strings/str_cat.h>
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
+
+#include "services/cli/text.h"
 
 namespace concordat::cli {
 std::string JsonString(const std::string& text) {
@@ -13,7 +13,7 @@ std::string JsonString(const std::string& text) {
       quoted += '\\';
       quoted += static_cast<char>(c);
     } else if (c < 0x20) {
-      absl::StrAppend(&quoted, fmt::format("\\u{:04x}", c));
+      Append(&quoted, fmt::format("\\u{:04x}", c));
     } else {
       quoted += static_cast<char>(c);
     }
@@ -27,7 +27,7 @@ namespace {
 bool IsPlainValue(const std::string& text) {
   if (text == "true" || text == "false" || text == "null" || text == "~" || text.empty()) return true;
   double number = 0;
-  return text.find_first_not_of("+-.0123456789eE") == std::string::npos && absl::SimpleAtod(text, &number);
+  return text.find_first_not_of("+-.0123456789eE") == std::string::npos && ParseNumber(text, &number);
 }
 
 void Emit(const YAML::Node& node, YAML::Emitter& out) {

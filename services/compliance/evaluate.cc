@@ -31,18 +31,21 @@ std::optional<bool> Holds(const v1::Predicate& predicate, const v1::Fact& fact) 
   return std::nullopt;
 }
 
-// What several predicates come to together: one that does not hold decides, known or not the others.
+// What several predicates come to together: one that does not hold decides, known or not the
+// others.
 struct Together {
   bool failed = false;
   bool unevaluable = false;
   void Add(const v1::PredicateOutcome& outcome) {
-    if (outcome.unevaluable()) unevaluable = true;
-    else if (!outcome.held()) failed = true;
+    if (outcome.unevaluable())
+      unevaluable = true;
+    else if (!outcome.held())
+      failed = true;
   }
 };
 
-Together EvaluateAll(const google::protobuf::RepeatedPtrField<v1::Predicate>& predicates, const Facts& facts,
-                     v1::Finding& finding) {
+Together EvaluateAll(const google::protobuf::RepeatedPtrField<v1::Predicate>& predicates,
+                     const Facts& facts, v1::Finding& finding) {
   Together together;
   for (const v1::Predicate& predicate : predicates) {
     *finding.add_predicates() = Evaluate(predicate, facts);
@@ -60,7 +63,8 @@ v1::FindingOutcome OutcomeOf(const Together& applies, const Together& required) 
 }
 
 void Append(std::string& bytes, uint64_t number, int size) {
-  for (int shift = 8 * (size - 1); shift >= 0; shift -= 8) bytes += static_cast<char>(number >> shift & 0xff);
+  for (int shift = 8 * (size - 1); shift >= 0; shift -= 8)
+    bytes += static_cast<char>(number >> shift & 0xff);
 }
 
 void AppendText(std::string& bytes, const std::string& text) {
@@ -71,8 +75,10 @@ void AppendText(std::string& bytes, const std::string& text) {
 }  // namespace
 
 std::vector<KnownFact> KnownFacts(v1::SubjectKind kind) {
-  std::vector<KnownFact> facts = {
-      {"site.name", false}, {"site.country", false}, {"site.certifications", false}, {"customer.name", false}};
+  std::vector<KnownFact> facts = {{"site.name", false},
+                                  {"site.country", false},
+                                  {"site.certifications", false},
+                                  {"customer.name", false}};
   if (kind == v1::SUBJECT_KIND_RESERVATION) {
     facts.insert(facts.end(), {{"customer.country", false},
                                {"customer.sector", false},
@@ -120,7 +126,8 @@ v1::PredicateOutcome Evaluate(const v1::Predicate& predicate, const Facts& facts
 std::optional<v1::Finding> Evaluate(const v1::Rule& rule, const Place& place, const Facts& facts) {
   if (!rule.sites().empty() && !Contains(rule.sites(), place.site)) return std::nullopt;
   const bool everywhere = rule.countries().empty();
-  if (!everywhere && place.country && !Contains(rule.countries(), *place.country)) return std::nullopt;
+  if (!everywhere && place.country && !Contains(rule.countries(), *place.country))
+    return std::nullopt;
   v1::Finding finding;
   finding.set_rule(rule.name());
   finding.set_version(rule.version());

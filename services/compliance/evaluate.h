@@ -55,7 +55,8 @@ bool Prohibits(const v1::Finding& finding);
 // `effective_to` has come too; an earlier version never comes back. Null where there is none.
 const v1::Rule* InForce(const v1::RuleHistory& history, absl::Time now);
 
-// SHA-256 over the facts in their order, 32 bytes; ReservationJudged.facts_digest says of which bytes.
+// SHA-256 over the facts in their order, 32 bytes; ReservationJudged.facts_digest says of which
+// bytes.
 std::string FactsDigest(const Facts& facts);
 
 }  // namespace concordat::compliance

@@ -28,7 +28,9 @@ void AddNumber(FactList& facts, std::string_view name, int64_t number) {
 
 // `TRAINING` of PURPOSE_TRAINING; empty for one that this release does not know.
 std::string PurposeWord(reservations::v1::Purpose purpose) {
-  if (purpose == reservations::v1::PURPOSE_UNSPECIFIED || !reservations::v1::Purpose_IsValid(purpose)) return "";
+  if (purpose == reservations::v1::PURPOSE_UNSPECIFIED ||
+      !reservations::v1::Purpose_IsValid(purpose))
+    return "";
   constexpr std::string_view kPrefix = "PURPOSE_";
   return reservations::v1::Purpose_Name(purpose).substr(kPrefix.size());
 }
@@ -41,7 +43,8 @@ Intents Judge(const reservations::v1::ReservationHeld& held, std::string_view he
   AddWord(facts, "site.name", fmt::format("sites/{}", here));
   AddWord(facts, "site.country", held.site_country());
   // No certifications are a fact only where the site is known at all.
-  if (!held.site_country().empty()) AddWords(facts, "site.certifications", held.site_certifications());
+  if (!held.site_country().empty())
+    AddWords(facts, "site.certifications", held.site_certifications());
   AddWord(facts, "customer.name", held.terms().customer());
   AddWord(facts, "customer.country", held.customer_country());
   AddWord(facts, "customer.sector", held.customer_sector());
@@ -137,7 +140,8 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
 Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
   using Event = deployment::v1::Event;
   switch (accepted.event.event_case()) {
-    case Event::kDeploymentRequested: return Judge(accepted.event.deployment_requested(), accepted.here);
+    case Event::kDeploymentRequested:
+      return Judge(accepted.event.deployment_requested(), accepted.here);
     case Event::kArtefactRegistered:
     case Event::kReservationRecorded:
     case Event::kDeploymentCleared:

@@ -12,7 +12,8 @@ struct Service {
   using Index = compliance::Index;
   using Command = v1::Command;
   using Event = v1::Event;
-  using Inputs = runtime::Follows<inventory::v1::Event, reservations::v1::Event, deployment::v1::Event>;
+  using Inputs =
+      runtime::Follows<inventory::v1::Event, reservations::v1::Event, deployment::v1::Event>;
   static constexpr std::string_view kName = "compliance";
   static constexpr bool kFollowsPeers = false;
 
@@ -23,16 +24,24 @@ struct Service {
   static Event Decide(const State& state, const Command& command, const runtime::Facts& facts) {
     return compliance::Decide(state, command, facts);
   }
-  static void Evolve(Rows& rows, const runtime::Accepted<Event>& accepted) { compliance::Evolve(rows, accepted); }
+  static void Evolve(Rows& rows, const runtime::Accepted<Event>& accepted) {
+    compliance::Evolve(rows, accepted);
+  }
   static Intents React(const Rows& rows, const runtime::Accepted<Event>& accepted) {
     return compliance::React(rows, accepted);
   }
-  static Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) { return compliance::React(accepted); }
+  static Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
+    return compliance::React(accepted);
+  }
   static Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     return compliance::React(accepted);
   }
-  static Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) { return compliance::React(accepted); }
-  static Intents Due(const Rows& rows, absl::Time now, size_t limit) { return compliance::Due(rows, now, limit); }
+  static Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
+    return compliance::React(accepted);
+  }
+  static Intents Due(const Rows& rows, absl::Time now, size_t limit) {
+    return compliance::Due(rows, now, limit);
+  }
 
   static std::vector<runtime::TableInfo> Tables() {
     return {{"rules", &v1::RuleHistory::default_instance()},

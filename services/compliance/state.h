@@ -14,7 +14,9 @@ struct Rows {
         judgements("judgements", journal, &journal),
         compliance_sites("compliance_sites", journal, &journal) {}
   explicit Rows(const storage::RowSource& source)
-      : rules("rules", source), judgements("judgements", source), compliance_sites("compliance_sites", source) {}
+      : rules("rules", source),
+        judgements("judgements", source),
+        compliance_sites("compliance_sites", source) {}
 
   storage::Table<v1::RuleHistory> rules;            // by rule
   storage::Table<v1::Judgement> judgements;         // by reservation or deployment

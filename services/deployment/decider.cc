@@ -18,7 +18,8 @@ v1::Event Refused(const google::protobuf::Message& command, v1::Reason reason, s
   return event;
 }
 
-v1::Event NotFound(const google::protobuf::Message& command, const std::string& name, std::string_view expected) {
+v1::Event NotFound(const google::protobuf::Message& command, const std::string& name,
+                   std::string_view expected) {
   return Refused(command, v1::REASON_NOT_FOUND,
                  fmt::format("{} is not known at this site; expected {}.", name, expected));
 }
@@ -52,13 +53,15 @@ v1::Event RegisterArtefact(const Rows& rows, const v1::RegisterArtefactRequest& 
 v1::Event Deploy(const Rows& rows, const v1::DeployRequest& request, const runtime::Facts& facts) {
   if (runtime::SiteOfName(request.reservation()) != facts.site) {
     return Refused(request, v1::REASON_NOT_HOME,
-                   fmt::format("{} belongs to another site; expected one of sites/{}.", request.reservation(),
-                               facts.site));
+                   fmt::format("{} belongs to another site; expected one of sites/{}.",
+                               request.reservation(), facts.site));
   }
   const std::optional<v1::Artefact> artefact = rows.artefacts.Get(request.artefact());
   if (!artefact) return NotFound(request, request.artefact(), "an artefact that was registered");
-  const std::optional<v1::ReservationRecord> reservation = rows.deployment_reservations.Get(request.reservation());
-  if (!reservation) return NotFound(request, request.reservation(), "a reservation that has started");
+  const std::optional<v1::ReservationRecord> reservation =
+      rows.deployment_reservations.Get(request.reservation());
+  if (!reservation)
+    return NotFound(request, request.reservation(), "a reservation that has started");
   if (reservation->vacating()) {
     return Refused(request, v1::REASON_RESERVATION_NOT_ACTIVE,
                    fmt::format("{} is over; expected one that is active.", request.reservation()));
@@ -97,10 +100,11 @@ v1::Event ClearDeployment(const Rows& rows, const v1::ClearDeployment& command) 
     return WrongState(command, *deployment, "one that waits for compliance");
   }
   v1::Event event;
-  const std::optional<v1::ReservationRecord> reservation = rows.deployment_reservations.Get(deployment->reservation());
+  const std::optional<v1::ReservationRecord> reservation =
+      rows.deployment_reservations.Get(deployment->reservation());
   if (reservation && reservation->vacating()) {
-    // Vacating takes requested deployments along, so this is not expected; but were one left behind, it
-    // must neither be placed nor stay.
+    // Vacating takes requested deployments along, so this is not expected; but were one left
+    // behind, it must neither be placed nor stay.
     v1::PlacementFailed& failed = *event.mutable_placement_failed();
     failed.set_name(command.name());
     failed.set_detail(fmt::format("{} is over, so nothing was placed.", deployment->reservation()));
@@ -123,7 +127,8 @@ v1::Event ProhibitDeployment(const Rows& rows, const v1::ProhibitDeployment& com
   return event;
 }
 
-v1::Event WrongAttempt(const google::protobuf::Message& command, const v1::Deployment& deployment, int attempt) {
+v1::Event WrongAttempt(const google::protobuf::Message& command, const v1::Deployment& deployment,
+                       int attempt) {
   return Refused(command, v1::REASON_WRONG_STATE,
                  fmt::format("{}: found attempt {}, expected {}.", deployment.name(), attempt,
                              int64_t{deployment.failed_attempts()} + 1));
@@ -136,12 +141,13 @@ bool IsNext(const v1::Deployment& deployment, int attempt) {
 v1::Event RecordPlacement(const Rows& rows, const v1::RecordPlacement& command) {
   const std::optional<v1::Deployment> deployment = rows.deployments.Get(command.name());
   if (!deployment) return NotFound(command, command.name(), "a deployment that is being placed");
-  // One that is being removed by now stays so, whatever came of this attempt: its removal is carried out
-  // after the attempt, and forbids a later one (see target.h).
+  // One that is being removed by now stays so, whatever came of this attempt: its removal is
+  // carried out after the attempt, and forbids a later one (see target.h).
   if (deployment->state() != v1::DEPLOYMENT_STATE_PLACING) {
     return WrongState(command, *deployment, "one that is being placed");
   }
-  if (!IsNext(*deployment, command.attempt())) return WrongAttempt(command, *deployment, command.attempt());
+  if (!IsNext(*deployment, command.attempt()))
+    return WrongAttempt(command, *deployment, command.attempt());
   v1::Event event;
   if (command.error().empty()) {
     event.mutable_model_placed()->set_name(command.name());
@@ -162,7 +168,8 @@ v1::Event RecordRemoval(const Rows& rows, const v1::RecordRemoval& command) {
   if (deployment->state() != v1::DEPLOYMENT_STATE_REMOVING) {
     return WrongState(command, *deployment, "one that is being removed");
   }
-  if (!IsNext(*deployment, command.attempt())) return WrongAttempt(command, *deployment, command.attempt());
+  if (!IsNext(*deployment, command.attempt()))
+    return WrongAttempt(command, *deployment, command.attempt());
   v1::Event event;
   if (command.error().empty()) {
     event.mutable_model_removed()->set_name(command.name());
@@ -182,13 +189,15 @@ v1::Event Vacated(const std::string& reservation) {
 }
 
 v1::Event VacateReservation(const Rows& rows, const v1::VacateReservation& command) {
-  const std::optional<v1::ReservationRecord> reservation = rows.deployment_reservations.Get(command.reservation());
+  const std::optional<v1::ReservationRecord> reservation =
+      rows.deployment_reservations.Get(command.reservation());
   // What was never recorded here carries nothing.
   if (!reservation) return Vacated(command.reservation());
   if (reservation->vacating()) {
-    return Refused(command, v1::REASON_WRONG_STATE,
-                   fmt::format("{} is {} already; expected one that is active.", command.reservation(),
-                               reservation->vacated() ? "vacated" : "vacating"));
+    return Refused(
+        command, v1::REASON_WRONG_STATE,
+        fmt::format("{} is {} already; expected one that is active.", command.reservation(),
+                    reservation->vacated() ? "vacated" : "vacating"));
   }
   v1::Event event;
   v1::ReservationVacating& vacating = *event.mutable_reservation_vacating();
@@ -197,32 +206,37 @@ v1::Event VacateReservation(const Rows& rows, const v1::VacateReservation& comma
     const std::optional<v1::Deployment> deployment = rows.deployments.Get(name);
     if (!deployment) continue;
     // A requested one ends by this too. A failed attempt may have left something on the servers.
-    if (IsLive(*deployment) || deployment->state() == v1::DEPLOYMENT_STATE_FAILED) vacating.add_deployments(name);
+    if (IsLive(*deployment) || deployment->state() == v1::DEPLOYMENT_STATE_FAILED)
+      vacating.add_deployments(name);
   }
   return vacating.deployments().empty() ? Vacated(command.reservation()) : event;
 }
 
 v1::Event ConfirmVacated(const Rows& rows, const v1::ConfirmVacated& command) {
-  const std::optional<v1::ReservationRecord> reservation = rows.deployment_reservations.Get(command.reservation());
-  if (!reservation) return NotFound(command, command.reservation(), "a reservation that is vacating");
+  const std::optional<v1::ReservationRecord> reservation =
+      rows.deployment_reservations.Get(command.reservation());
+  if (!reservation)
+    return NotFound(command, command.reservation(), "a reservation that is vacating");
   if (!reservation->vacating() || reservation->vacated()) {
     return Refused(command, v1::REASON_WRONG_STATE,
                    fmt::format("{} is {}; expected one that is vacating.", command.reservation(),
                                reservation->vacated() ? "vacated" : "active"));
   }
   if (!IsEmpty(rows, *reservation)) {
-    return Refused(command, v1::REASON_WRONG_STATE,
-                   fmt::format("{} still carries deployments; expected none.", command.reservation()));
+    return Refused(
+        command, v1::REASON_WRONG_STATE,
+        fmt::format("{} still carries deployments; expected none.", command.reservation()));
   }
   return Vacated(command.reservation());
 }
 
 absl::Status CheckOutcome(const std::string& name, int attempt, bool succeeded, bool failed) {
-  absl::Status status = runtime::FirstError({runtime::CheckName("name", name, "sites/*/deployments/*"),
-                                             runtime::CheckPositive("attempt", attempt)});
+  absl::Status status =
+      runtime::FirstError({runtime::CheckName("name", name, "sites/*/deployments/*"),
+                           runtime::CheckPositive("attempt", attempt)});
   if (!status.ok() || succeeded != failed) return status;
-  return absl::InvalidArgumentError(fmt::format("manifest_digest, error: found {}, expected one of them",
-                                                succeeded ? "both" : "neither"));
+  return absl::InvalidArgumentError(fmt::format(
+      "manifest_digest, error: found {}, expected one of them", succeeded ? "both" : "neither"));
 }
 
 absl::Status CheckArtefact(const v1::RegisterArtefactRequest& request) {
@@ -244,26 +258,33 @@ absl::Status Validate(const v1::Command& command) {
     case v1::Command::kDeploy:
       return runtime::FirstError(
           {runtime::CheckName("artefact", command.deploy().artefact(), "artefacts/*"),
-           runtime::CheckName("reservation", command.deploy().reservation(), "sites/*/reservations/*")});
+           runtime::CheckName("reservation", command.deploy().reservation(),
+                              "sites/*/reservations/*")});
     case v1::Command::kRecordReservation:
-      return runtime::CheckText("reservation.reservation", command.record_reservation().reservation().reservation());
-    case v1::Command::kClearDeployment: return runtime::CheckText("name", command.clear_deployment().name());
-    case v1::Command::kProhibitDeployment: return runtime::CheckText("name", command.prohibit_deployment().name());
+      return runtime::CheckText("reservation.reservation",
+                                command.record_reservation().reservation().reservation());
+    case v1::Command::kClearDeployment:
+      return runtime::CheckText("name", command.clear_deployment().name());
+    case v1::Command::kProhibitDeployment:
+      return runtime::CheckText("name", command.prohibit_deployment().name());
     case v1::Command::kRecordPlacement: {
       const v1::RecordPlacement& placement = command.record_placement();
-      return CheckOutcome(placement.name(), placement.attempt(), !placement.manifest_digest().empty(),
-                          !placement.error().empty());
+      return CheckOutcome(placement.name(), placement.attempt(),
+                          !placement.manifest_digest().empty(), !placement.error().empty());
     }
     case v1::Command::kRecordRemoval: {
       const v1::RecordRemoval& removal = command.record_removal();
-      return CheckOutcome(removal.name(), removal.attempt(), removal.error().empty(), !removal.error().empty());
+      return CheckOutcome(removal.name(), removal.attempt(), removal.error().empty(),
+                          !removal.error().empty());
     }
     case v1::Command::kVacateReservation:
       return runtime::CheckText("reservation", command.vacate_reservation().reservation());
-    case v1::Command::kConfirmVacated: return runtime::CheckText("reservation", command.confirm_vacated().reservation());
+    case v1::Command::kConfirmVacated:
+      return runtime::CheckText("reservation", command.confirm_vacated().reservation());
     case v1::Command::COMMAND_NOT_SET: break;
   }
-  return absl::InvalidArgumentError("command: found nothing, expected one of the commands of deployment");
+  return absl::InvalidArgumentError(
+      "command: found nothing, expected one of the commands of deployment");
 }
 
 v1::Event Decide(const State& state, const v1::Command& command, const runtime::Facts& facts) {
@@ -271,23 +292,28 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
   switch (command.command_case()) {
     case v1::Command::kRegisterArtefact: return RegisterArtefact(rows, command.register_artefact());
     case v1::Command::kDeploy: return Deploy(rows, command.deploy(), facts);
-    case v1::Command::kRecordReservation: return RecordReservation(rows, command.record_reservation());
+    case v1::Command::kRecordReservation:
+      return RecordReservation(rows, command.record_reservation());
     case v1::Command::kClearDeployment: return ClearDeployment(rows, command.clear_deployment());
-    case v1::Command::kProhibitDeployment: return ProhibitDeployment(rows, command.prohibit_deployment());
+    case v1::Command::kProhibitDeployment:
+      return ProhibitDeployment(rows, command.prohibit_deployment());
     case v1::Command::kRecordPlacement: return RecordPlacement(rows, command.record_placement());
     case v1::Command::kRecordRemoval: return RecordRemoval(rows, command.record_removal());
-    case v1::Command::kVacateReservation: return VacateReservation(rows, command.vacate_reservation());
+    case v1::Command::kVacateReservation:
+      return VacateReservation(rows, command.vacate_reservation());
     case v1::Command::kConfirmVacated: return ConfirmVacated(rows, command.confirm_vacated());
     case v1::Command::COMMAND_NOT_SET: break;
   }
-  return Refused(command, v1::REASON_NOT_FOUND, "The command is empty; expected one of the commands of deployment.");
+  return Refused(command, v1::REASON_NOT_FOUND,
+                 "The command is empty; expected one of the commands of deployment.");
 }
 
 std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
   switch (command.command_case()) {
     case v1::Command::kRegisterArtefact: return command.register_artefact().name();
     case v1::Command::kDeploy: return NewName(facts);
-    case v1::Command::kRecordReservation: return command.record_reservation().reservation().reservation();
+    case v1::Command::kRecordReservation:
+      return command.record_reservation().reservation().reservation();
     case v1::Command::kClearDeployment: return command.clear_deployment().name();
     case v1::Command::kProhibitDeployment: return command.prohibit_deployment().name();
     case v1::Command::kRecordPlacement: return command.record_placement().name();

@@ -17,7 +17,8 @@ inline constexpr int kMaxPlacementAttempts = 3;
 // INVALID_ARGUMENT, naming the field: what the bytes of the command alone can tell.
 absl::Status Validate(const v1::Command& command);
 
-// The artefact, deployment or reservation that the command is about; for Deploy the deployment to be.
+// The artefact, deployment or reservation that the command is about; for Deploy the deployment to
+// be.
 std::string Subject(const v1::Command& command, const runtime::Facts& facts);
 
 v1::Event Decide(const State& state, const v1::Command& command, const runtime::Facts& facts);

@@ -39,7 +39,8 @@ v1::Command Remove(Target& target, const v1::Deployment& deployment) {
   v1::RecordRemoval& removal = *command.mutable_record_removal();
   removal.set_name(deployment.name());
   removal.set_attempt(deployment.failed_attempts() + 1);
-  if (const absl::Status status = target.Remove(deployment); !status.ok()) removal.set_error(ErrorText(status));
+  if (const absl::Status status = target.Remove(deployment); !status.ok())
+    removal.set_error(ErrorText(status));
   return command;
 }
 
@@ -47,19 +48,22 @@ v1::Command Remove(Target& target, const v1::Deployment& deployment) {
 
 std::vector<Step> Work(const Rows& rows, absl::Time now, size_t limit) {
   std::vector<std::pair<absl::Time, std::string>> due;
-  rows.deployment_work.Scan("", [&](std::string_view name, const google::protobuf::Timestamp& retry_time) {
-    const absl::Time time = runtime::ToTime(retry_time);
-    if (time <= now) due.emplace_back(time, name);
-    return true;
-  });
+  rows.deployment_work.Scan(
+      "", [&](std::string_view name, const google::protobuf::Timestamp& retry_time) {
+        const absl::Time time = runtime::ToTime(retry_time);
+        if (time <= now) due.emplace_back(time, name);
+        return true;
+      });
   std::sort(due.begin(), due.end());
   std::vector<Step> steps;
   for (const auto& [time, name] : due) {
     if (steps.size() >= limit) break;
     std::optional<v1::Deployment> deployment = rows.deployments.Get(name);
     if (!deployment) continue;
-    const std::string_view step = deployment->state() == v1::DEPLOYMENT_STATE_PLACING ? "place" : "remove";
-    std::string id = fmt::format("{}:{}:{}", name, step, int64_t{deployment->failed_attempts()} + 1);
+    const std::string_view step =
+        deployment->state() == v1::DEPLOYMENT_STATE_PLACING ? "place" : "remove";
+    std::string id =
+        fmt::format("{}:{}:{}", name, step, int64_t{deployment->failed_attempts()} + 1);
     steps.push_back({*std::move(deployment), std::move(id)});
   }
   return steps;
@@ -68,7 +72,8 @@ std::vector<Step> Work(const Rows& rows, absl::Time now, size_t limit) {
 v1::Command Execute(Target& target, const v1::Deployment& deployment) {
   if (deployment.state() == v1::DEPLOYMENT_STATE_PLACING) return Place(target, deployment);
   if (deployment.state() == v1::DEPLOYMENT_STATE_REMOVING) return Remove(target, deployment);
-  std::fprintf(stderr, "%s has no step to execute: take what Work() gives\n", deployment.name().c_str());
+  std::fprintf(stderr, "%s has no step to execute: take what Work() gives\n",
+               deployment.name().c_str());
   std::abort();
 }
 

@@ -1,6 +1,7 @@
 // Carries out what was decided: puts models on servers and takes them off.
-// Law: planning is pure and reads rows only; executing touches the target only; what came of it goes back
-// as a command, so that the log stays the truth. A crash in between repeats a step and harms nothing.
+// Law: planning is pure and reads rows only; executing touches the target only; what came of it
+// goes back as a command, so that the log stays the truth. A crash in between repeats a step and
+// harms nothing.
 #pragma once
 
 #include <absl/time/time.h>
@@ -16,17 +17,17 @@ namespace concordat::deployment {
 // One attempt to be made.
 struct Step {
   v1::Deployment deployment;  // as it stands; its correlation id goes with the command
-  // The id of the command that Execute() returns, `sites/paris/deployments/d-7k2m9x4q1b:place:1`: from
-  // deployment, step and attempt, so that an attempt is recorded once.
+  // The id of the command that Execute() returns, `sites/paris/deployments/d-7k2m9x4q1b:place:1`:
+  // from deployment, step and attempt, so that an attempt is recorded once.
   std::string command_id;
 };
 
-// The deployments that are being placed or removed and whose next attempt may be made by now; the longest
-// waiting first, at most `limit`.
+// The deployments that are being placed or removed and whose next attempt may be made by now; the
+// longest waiting first, at most `limit`.
 std::vector<Step> Work(const Rows& rows, absl::Time now, size_t limit);
 
-// Makes one attempt, and returns the RecordPlacement or RecordRemoval that says what came of it. May
-// block. REQUIRES: the deployment is PLACING or REMOVING, as Work() gives it.
+// Makes one attempt, and returns the RecordPlacement or RecordRemoval that says what came of it.
+// May block. REQUIRES: the deployment is PLACING or REMOVING, as Work() gives it.
 v1::Command Execute(Target& target, const v1::Deployment& deployment);
 
 }  // namespace concordat::deployment

@@ -43,7 +43,9 @@ class File {
     }
     return absl::OkStatus();
   }
-  absl::Status Sync() { return fsync(fd_) == 0 ? absl::OkStatus() : Failed("cannot make durable", path_); }
+  absl::Status Sync() {
+    return fsync(fd_) == 0 ? absl::OkStatus() : Failed("cannot make durable", path_);
+  }
   absl::Status Lock() {
     if (flock(fd_, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
     if (errno != EWOULDBLOCK) return Failed("cannot lock", path_);
@@ -67,7 +69,8 @@ absl::StatusOr<Location> Locate(const std::string& dir, const v1::Deployment& de
   const std::string& name = deployment.name();
   // The name becomes a path, so it must be one that cannot leave the folder.
   if (!runtime::MatchesName(name, "sites/*/deployments/*")) {
-    return absl::InvalidArgumentError("name: found none of a deployment, expected sites/*/deployments/*");
+    return absl::InvalidArgumentError(
+        "name: found none of a deployment, expected sites/*/deployments/*");
   }
   std::ifstream told(dir + "/FAIL");
   if (told) {
@@ -78,7 +81,8 @@ absl::StatusOr<Location> Locate(const std::string& dir, const v1::Deployment& de
   const std::string site = fmt::format("{}/{}", dir, runtime::SiteOfName(name));
   std::error_code error;
   std::filesystem::create_directories(site, error);
-  if (error) return absl::UnavailableError(fmt::format("cannot make {}: {}", site, error.message()));
+  if (error)
+    return absl::UnavailableError(fmt::format("cannot make {}: {}", site, error.message()));
   absl::StatusOr<File> folder = File::Open(site, O_RDONLY | O_DIRECTORY);
   if (!folder.ok()) return folder.status();
   if (absl::Status locked = folder->Lock(); !locked.ok()) return locked;
@@ -140,12 +144,14 @@ absl::StatusOr<std::string> ManifestTarget::Place(const v1::Deployment& deployme
   const absl::StatusOr<bool> removed = Exists(location->removed);
   if (!removed.ok()) return removed.status();
   if (*removed) {
-    return absl::FailedPreconditionError(fmt::format("{} was removed, and is not placed again", deployment.name()));
+    return absl::FailedPreconditionError(
+        fmt::format("{} was removed, and is not placed again", deployment.name()));
   }
   const std::string manifest = ManifestOf(deployment);
   const std::string unfinished = location->manifest + ".tmp";
   if (absl::Status written = WriteDurably(unfinished, manifest); !written.ok()) return written;
-  if (rename(unfinished.c_str(), location->manifest.c_str()) != 0) return Failed("cannot write", location->manifest);
+  if (rename(unfinished.c_str(), location->manifest.c_str()) != 0)
+    return Failed("cannot write", location->manifest);
   if (absl::Status synced = location->folder.Sync(); !synced.ok()) return synced;
   return events::Sha256(manifest).ToHex();
 }
@@ -153,7 +159,8 @@ absl::StatusOr<std::string> ManifestTarget::Place(const v1::Deployment& deployme
 absl::Status ManifestTarget::Remove(const v1::Deployment& deployment) {
   absl::StatusOr<Location> location = Locate(dir_, deployment);
   if (!location.ok()) return location.status();
-  // First the mark, for a Place() that is still under way elsewhere must find it once the lock is free.
+  // First the mark, for a Place() that is still under way elsewhere must find it once the lock is
+  // free.
   if (absl::Status marked = WriteDurably(location->removed, ""); !marked.ok()) return marked;
   if (absl::Status gone = Unlink(location->manifest + ".tmp"); !gone.ok()) return gone;
   if (absl::Status gone = Unlink(location->manifest); !gone.ok()) return gone;

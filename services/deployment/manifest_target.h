@@ -11,10 +11,12 @@ namespace concordat::deployment {
 // In the folder:
 //     <site>/<deployment id>.json      what runs: artefact, digest, reservation, servers
 //     <site>/<deployment id>.removed   it was removed and is not placed again; empty
-//     FAIL                             while it is there, both calls fail with UNAVAILABLE and its first
+//     FAIL                             while it is there, both calls fail with UNAVAILABLE and its
+//     first
 //                                      line, to rehearse failures
-// Thread-safe, and safe between processes: calls for one site exclude each other by a lock on the site's
-// folder; a call that finds it taken fails with UNAVAILABLE rather than wait for a paused process.
+// Thread-safe, and safe between processes: calls for one site exclude each other by a lock on the
+// site's folder; a call that finds it taken fails with UNAVAILABLE rather than wait for a paused
+// process.
 class ManifestTarget final : public Target {
  public:
   // Makes the folder and its parents on first use.

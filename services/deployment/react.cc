@@ -7,7 +7,9 @@ namespace {
 
 Intents ConfirmIfEmpty(const Rows& rows, const std::string& name) {
   const std::optional<v1::ReservationRecord> reservation = rows.deployment_reservations.Get(name);
-  if (!reservation || !reservation->vacating() || reservation->vacated() || !IsEmpty(rows, *reservation)) return {};
+  if (!reservation || !reservation->vacating() || reservation->vacated() ||
+      !IsEmpty(rows, *reservation))
+    return {};
   v1::Command command;
   command.mutable_confirm_vacated()->set_reservation(name);
   return {{.kind = "confirm", .subject = name, .command = std::move(command)}};
@@ -46,9 +48,10 @@ std::string WhyProhibited(const compliance::v1::ArtefactJudged& judged) {
   for (const compliance::v1::Finding& finding : judged.findings()) {
     if (!Prohibits(finding)) continue;
     const bool known = finding.outcome() == compliance::v1::FINDING_OUTCOME_VIOLATED;
-    detail += fmt::format("{}{} version {}{}: {} ({}, {})", detail.empty() ? "" : "; ", finding.rule(),
-                          finding.version(), known ? "" : " could not be evaluated", finding.title(),
-                          finding.citation().instrument(), finding.citation().article());
+    detail +=
+        fmt::format("{}{} version {}{}: {} ({}, {})", detail.empty() ? "" : "; ", finding.rule(),
+                    finding.version(), known ? "" : " could not be evaluated", finding.title(),
+                    finding.citation().instrument(), finding.citation().article());
   }
   return detail.empty() ? "compliance did not clear it, and names no rule" : detail;
 }
@@ -71,7 +74,8 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   switch (event.event_case()) {
     case v1::Event::kModelRemoved: return ConfirmAfter(rows, event.model_removed().name());
     case v1::Event::kPlacementFailed: return ConfirmAfter(rows, event.placement_failed().name());
-    case v1::Event::kDeploymentProhibited: return ConfirmAfter(rows, event.deployment_prohibited().name());
+    case v1::Event::kDeploymentProhibited:
+      return ConfirmAfter(rows, event.deployment_prohibited().name());
     case v1::Event::kArtefactRegistered:
     case v1::Event::kReservationRecorded:
     case v1::Event::kDeploymentRequested:

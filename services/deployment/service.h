@@ -23,15 +23,21 @@ struct Service {
   static Event Decide(const State& state, const Command& command, const runtime::Facts& facts) {
     return deployment::Decide(state, command, facts);
   }
-  static void Evolve(Rows& rows, const runtime::Accepted<Event>& accepted) { deployment::Evolve(rows, accepted); }
+  static void Evolve(Rows& rows, const runtime::Accepted<Event>& accepted) {
+    deployment::Evolve(rows, accepted);
+  }
   static Intents React(const Rows& rows, const runtime::Accepted<Event>& accepted) {
     return deployment::React(rows, accepted);
   }
   static Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     return deployment::React(accepted);
   }
-  static Intents React(const runtime::Accepted<compliance::v1::Event>& accepted) { return deployment::React(accepted); }
-  static Intents Due(const Rows& rows, absl::Time now, size_t limit) { return deployment::Due(rows, now, limit); }
+  static Intents React(const runtime::Accepted<compliance::v1::Event>& accepted) {
+    return deployment::React(accepted);
+  }
+  static Intents Due(const Rows& rows, absl::Time now, size_t limit) {
+    return deployment::Due(rows, now, limit);
+  }
 
   static std::vector<runtime::TableInfo> Tables() {
     return {{"artefacts", &v1::Artefact::default_instance()},

@@ -35,7 +35,8 @@ void End(Rows& rows, v1::Deployment deployment, v1::DeploymentState state) {
   Put(rows, deployment);
 }
 
-void Fail(Rows& rows, v1::Deployment& deployment, int attempt, const std::string& detail, absl::Time time) {
+void Fail(Rows& rows, v1::Deployment& deployment, int attempt, const std::string& detail,
+          absl::Time time) {
   deployment.set_failed_attempts(attempt);
   deployment.set_detail(detail);
   *deployment.mutable_retry_time() = runtime::ToTimestamp(time + RetryDelay(attempt));
@@ -43,7 +44,8 @@ void Fail(Rows& rows, v1::Deployment& deployment, int attempt, const std::string
 }
 
 v1::ReservationRecord ReservationOf(const Rows& rows, const std::string& name) {
-  v1::ReservationRecord record = rows.deployment_reservations.Get(name).value_or(v1::ReservationRecord());
+  v1::ReservationRecord record =
+      rows.deployment_reservations.Get(name).value_or(v1::ReservationRecord());
   record.set_name(name);
   return record;
 }
@@ -104,27 +106,32 @@ absl::Duration RetryDelay(int failed_attempts) {
 }
 
 bool IsLive(const v1::Deployment& deployment) {
-  return deployment.state() == v1::DEPLOYMENT_STATE_REQUESTED || deployment.state() == v1::DEPLOYMENT_STATE_PLACING ||
-         deployment.state() == v1::DEPLOYMENT_STATE_RUNNING || deployment.state() == v1::DEPLOYMENT_STATE_REMOVING;
+  return deployment.state() == v1::DEPLOYMENT_STATE_REQUESTED ||
+         deployment.state() == v1::DEPLOYMENT_STATE_PLACING ||
+         deployment.state() == v1::DEPLOYMENT_STATE_RUNNING ||
+         deployment.state() == v1::DEPLOYMENT_STATE_REMOVING;
 }
 
 bool IsEmpty(const Rows& rows, const v1::ReservationRecord& reservation) {
-  return std::none_of(reservation.deployments().begin(), reservation.deployments().end(), [&](const auto& name) {
-    const std::optional<v1::Deployment> deployment = rows.deployments.Get(name);
-    return deployment && IsLive(*deployment);
-  });
+  return std::none_of(reservation.deployments().begin(), reservation.deployments().end(),
+                      [&](const auto& name) {
+                        const std::optional<v1::Deployment> deployment = rows.deployments.Get(name);
+                        return deployment && IsLive(*deployment);
+                      });
 }
 
 void Evolve(Rows& rows, const Accepted& accepted) {
   const v1::Event& event = accepted.event;
   // A deployment that is not known is left alone.
   const auto change = [&](const std::string& name, auto&& how) {
-    if (std::optional<v1::Deployment> deployment = rows.deployments.Get(name)) how(*std::move(deployment));
+    if (std::optional<v1::Deployment> deployment = rows.deployments.Get(name))
+      how(*std::move(deployment));
   };
   switch (event.event_case()) {
     case v1::Event::kArtefactRegistered: return Register(rows, event.artefact_registered());
     case v1::Event::kReservationRecorded: return Record(rows, event.reservation_recorded());
-    case v1::Event::kDeploymentRequested: return Request(rows, event.deployment_requested(), accepted);
+    case v1::Event::kDeploymentRequested:
+      return Request(rows, event.deployment_requested(), accepted);
     case v1::Event::kDeploymentCleared:
       return change(event.deployment_cleared().name(), [&](v1::Deployment deployment) {
         Begin(rows, std::move(deployment), v1::DEPLOYMENT_STATE_PLACING, accepted.time);
@@ -147,16 +154,19 @@ void Evolve(Rows& rows, const Accepted& accepted) {
         Fail(rows, deployment, failed.attempt(), failed.detail(), accepted.time);
         if (failed.given_up()) End(rows, std::move(deployment), v1::DEPLOYMENT_STATE_FAILED);
       });
-    case v1::Event::kReservationVacating: return Vacate(rows, event.reservation_vacating(), accepted.time);
+    case v1::Event::kReservationVacating:
+      return Vacate(rows, event.reservation_vacating(), accepted.time);
     case v1::Event::kModelRemoved:
       return change(event.model_removed().name(), [&](v1::Deployment deployment) {
         End(rows, std::move(deployment), v1::DEPLOYMENT_STATE_REMOVED);
       });
     case v1::Event::kRemovalFailed:
       return change(event.removal_failed().name(), [&](v1::Deployment deployment) {
-        Fail(rows, deployment, event.removal_failed().attempt(), event.removal_failed().detail(), accepted.time);
+        Fail(rows, deployment, event.removal_failed().attempt(), event.removal_failed().detail(),
+             accepted.time);
       });
-    case v1::Event::kReservationVacated: return EndReservation(rows, event.reservation_vacated().reservation());
+    case v1::Event::kReservationVacated:
+      return EndReservation(rows, event.reservation_vacated().reservation());
     case v1::Event::kCommandRefused:
     case v1::Event::EVENT_NOT_SET: return;
   }

@@ -1,5 +1,5 @@
-// What deployment keeps: artefacts, the reservations it may use, deployments, and which of them wait for
-// the executor. Law: a fold of its own stream and of nothing else.
+// What deployment keeps: artefacts, the reservations it may use, deployments, and which of them
+// wait for the executor. Law: a fold of its own stream and of nothing else.
 #pragma once
 
 #include <absl/time/time.h>
@@ -25,8 +25,8 @@ struct Rows {
   storage::Table<v1::Artefact> artefacts;                         // by artefact
   storage::Table<v1::ReservationRecord> deployment_reservations;  // by reservation
   storage::Table<v1::Deployment> deployments;                     // by deployment
-  // By deployment, when its next attempt may be made: those PLACING or REMOVING and no others, so that
-  // the executor need not read all that ever ran.
+  // By deployment, when its next attempt may be made: those PLACING or REMOVING and no others, so
+  // that the executor need not read all that ever ran.
   storage::Table<google::protobuf::Timestamp> deployment_work;
 };
 
@@ -39,8 +39,8 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted);
 // How long to wait after this many failed attempts: 1 s, doubling up to 60 s.
 absl::Duration RetryDelay(int failed_attempts);
 
-// Compliance judges it, it is being put on servers, runs, or is being removed: its reservation's servers
-// cannot be freed.
+// Compliance judges it, it is being put on servers, runs, or is being removed: its reservation's
+// servers cannot be freed.
 bool IsLive(const v1::Deployment& deployment);
 
 // No deployment of the reservation is live.

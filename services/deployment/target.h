@@ -1,6 +1,6 @@
 // Where models are put: the port of the executor.
-// Law: both calls may be made again with the same deployment at any time and come to the same; what was
-// removed is never placed again, however late an earlier call arrives.
+// Law: both calls may be made again with the same deployment at any time and come to the same; what
+// was removed is never placed again, however late an earlier call arrives.
 #pragma once
 
 #include <absl/status/status.h>
@@ -12,7 +12,8 @@
 
 namespace concordat::deployment {
 
-// Calls may come from several processes at once: a paused executor and the one that took over for it.
+// Calls may come from several processes at once: a paused executor and the one that took over for
+// it.
 class Target {
  public:
   virtual ~Target() = default;
@@ -22,8 +23,8 @@ class Target {
   // FAILED_PRECONDITION: the deployment was removed.
   virtual absl::StatusOr<std::string> Place(const v1::Deployment& deployment) = 0;
 
-  // Takes whatever of the deployment is there off the servers, nothing too. OK: nothing of it is there,
-  // and nothing will be.
+  // Takes whatever of the deployment is there off the servers, nothing too. OK: nothing of it is
+  // there, and nothing will be.
   virtual absl::Status Remove(const v1::Deployment& deployment) = 0;
 };
 

@@ -196,7 +196,7 @@ class EngineOf final : public Engine {
                                              const events::Attributes& attributes, const Place& place,
                                              Follows<Others...>) {
     std::vector<AnyIntent> intents;
-    const auto try_one = [&](auto* type) {
+    [[maybe_unused]] const auto try_one = [&](auto* type) {
       using Other = std::remove_pointer_t<decltype(type)>;
       if (event.GetDescriptor() == Other::descriptor()) {
         intents = Erase(S::React(AcceptedOf<Other>(event, attributes, place)));

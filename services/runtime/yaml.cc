@@ -73,9 +73,11 @@ absl::Status AppendMap(std::string& json, const YAML::Node& node, int depth) {
   absl::flat_hash_set<std::string> keys;
   json += '{';
   for (const auto& entry : node) {
-    if (!entry.first.IsScalar()) return Wrong(entry.first, "found a key that is no word, expected a word");
+    if (!entry.first.IsScalar())
+      return Wrong(entry.first, "found a key that is no word, expected a word");
     const std::string& key = entry.first.Scalar();
-    if (!keys.insert(key).second) return Wrong(entry.first, fmt::format("found the key {} twice, expected once", key));
+    if (!keys.insert(key).second)
+      return Wrong(entry.first, fmt::format("found the key {} twice, expected once", key));
     if (keys.size() > 1) json += ',';
     AppendString(json, key);
     json += ':';
@@ -99,7 +101,8 @@ absl::Status AppendSequence(std::string& json, const YAML::Node& node, int depth
 
 absl::Status Append(std::string& json, const YAML::Node& node, int depth) {
   if (depth > kMaxDepth) return Wrong(node, fmt::format("found more than {} levels", kMaxDepth));
-  if (json.size() > kMaxJsonBytes) return Wrong(node, fmt::format("found more than {} bytes as JSON", kMaxJsonBytes));
+  if (json.size() > kMaxJsonBytes)
+    return Wrong(node, fmt::format("found more than {} bytes as JSON", kMaxJsonBytes));
   switch (node.Type()) {
     case YAML::NodeType::Undefined:
     case YAML::NodeType::Null: json += "null"; return absl::OkStatus();
@@ -116,7 +119,8 @@ absl::StatusOr<std::string> JsonOfYaml(const std::string& yaml) {
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(yaml);
     if (documents.size() != 1) {
-      return absl::InvalidArgumentError(fmt::format("found {} YAML documents, expected one", documents.size()));
+      return absl::InvalidArgumentError(
+          fmt::format("found {} YAML documents, expected one", documents.size()));
     }
     std::string json;
     if (absl::Status status = Append(json, documents.front(), 1); !status.ok()) return status;

@@ -1,0 +1,45 @@
+// Carries a site's own streams to another site's log, between embedded logs of one process: what
+// MirrorMaker does between Kafka clusters. Law: it copies records byte for byte and judges none.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "storage/log/embedded.h"
+
+namespace concordat::node {
+
+class Mirror {
+ public:
+  // Neither log is owned. `streams` are the origin's own.
+  Mirror(std::string origin, storage::EmbeddedLog& from, storage::EmbeddedLog& to, std::vector<std::string> streams);
+  ~Mirror();
+  Mirror(const Mirror&) = delete;
+
+  void Run();
+  void Stop();
+  // Any thread. A cut link carries nothing; healed, it goes on where it was.
+  void SetCut(bool cut) { cut_ = cut; }
+  bool cut() const { return cut_; }
+  const std::string& origin() const { return origin_; }
+  // Records at the origin that were not carried yet.
+  int64_t Pending();
+  // Delivers the last `records` of a stream again, as a mirror does that was killed; for tests.
+  void Redeliver(const std::string& stream, int64_t records);
+
+ private:
+  int64_t Position(const std::string& stream);
+  bool CarrySome();
+
+  const std::string origin_;
+  storage::EmbeddedLog& from_;
+  storage::EmbeddedLog& to_;
+  const std::vector<std::string> streams_;
+  std::atomic<bool> cut_ = false;
+  std::atomic<bool> stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace concordat::node

@@ -1,0 +1,289 @@
+#include "services/node/site.h"
+
+#include <absl/time/clock.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "services/compliance/service.h"
+#include "services/deployment/executor.h"
+#include "services/deployment/manifest_target.h"
+#include "services/deployment/service.h"
+#include "services/inventory/service.h"
+#include "services/reservations/service.h"
+#include "services/runtime/engine.h"
+
+namespace concordat::node {
+namespace {
+
+// Changes with the layout of any row; a projection of another layout is folded anew.
+constexpr char kSchema[] = "1";
+constexpr char kRelease[] = CONCORDAT_VERSION;
+
+std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal) {
+  if (service == inventory::Service::kName) return std::make_unique<runtime::EngineOf<inventory::Service>>(journal);
+  if (service == reservations::Service::kName) return std::make_unique<runtime::EngineOf<reservations::Service>>(journal);
+  if (service == compliance::Service::kName) return std::make_unique<runtime::EngineOf<compliance::Service>>(journal);
+  return std::make_unique<runtime::EngineOf<deployment::Service>>(journal);
+}
+
+// `inventory` of `concordat.inventory.v1.Event`.
+std::string ServiceOfEvent(const google::protobuf::Descriptor* event) {
+  const std::string& package = event->file()->package();
+  const size_t begin = package.find('.') + 1;
+  return package.substr(begin, package.find('.', begin) - begin);
+}
+
+}  // namespace
+
+bool Folded::WaitFor(int64_t sequence, absl::Duration wait) const {
+  return writer != nullptr ? writer->WaitFor(sequence, wait) : replica->WaitFor(sequence, wait);
+}
+
+// Keeps one stream's accepted records in the archive.
+class Site::ArchiveSink final : public runtime::Sink {
+ public:
+  ArchiveSink(storage::Archive& archive, events::Chain chain) : archive_(archive), chain_(std::move(chain)) { Publish(); }
+
+  const std::string& stream() const override { return chain_.stream(); }
+  int64_t next_offset() const override { return chain_.next_offset(); }
+  absl::Status Offer(const events::Record& record, int64_t offset) override {
+    events::Attributes attributes;
+    changed_ = true;
+    if (chain_.Offer(record, offset, &attributes) == events::Outcome::kAccepted) {
+      archive_.Add(chain_.stream(), attributes, record);
+    }
+    return absl::OkStatus();
+  }
+  absl::Status EndBatch(const std::atomic<bool>& stopping) override {
+    if (!changed_) return absl::OkStatus();
+    changed_ = false;
+    absl::Status status = archive_.Commit(chain_);
+    while (!status.ok()) {
+      {
+        absl::MutexLock lock(&mutex_);
+        view_.alarm = std::string(status.message());
+      }
+      if (stopping) return status;
+      absl::SleepFor(absl::Milliseconds(200));
+      status = archive_.Commit(chain_);
+    }
+    Publish();
+    return absl::OkStatus();
+  }
+  runtime::FollowedView View() const override {
+    absl::MutexLock lock(&mutex_);
+    return view_;
+  }
+
+ private:
+  void Publish() {
+    absl::MutexLock lock(&mutex_);
+    view_ = {chain_.head(), chain_.condition(), chain_.forked(), chain_.alarm(), chain_.voids(), chain_.next_offset()};
+  }
+  storage::Archive& archive_;
+  events::Chain chain_;
+  bool changed_ = false;
+  mutable absl::Mutex mutex_;
+  runtime::FollowedView view_ ABSL_GUARDED_BY(mutex_);
+};
+
+Site::Site(const Config& config, std::string name, storage::Log& log, runtime::Clock& clock)
+    : config_(config), name_(std::move(name)), services_(config.services), log_(log), clock_(clock) {}
+
+Site::~Site() { Stop(); }
+
+absl::StatusOr<std::unique_ptr<Site>> Site::Open(const Config& config, const std::string& name, storage::Log& log,
+                                                 runtime::Clock& clock) {
+  std::unique_ptr<Site> site(new Site(config, name, log, clock));
+  for (const std::string& service : site->services_) {
+    const absl::Status status = site->OpenStream(name, service);
+    if (!status.ok()) return status;
+  }
+  for (const SiteConfig& other : config.sites) {
+    if (other.name == name) continue;
+    for (const std::string& service : site->services_) {
+      const absl::Status status = site->OpenStream(other.name, service);
+      if (!status.ok()) return status;
+    }
+  }
+  site->OpenFeeds();
+  const absl::Status archive = site->OpenArchive();
+  if (!archive.ok()) return archive;
+
+  std::vector<runtime::Sink*> feeds;
+  for (const auto& feed : site->feeds_) feeds.push_back(feed.get());
+  std::vector<runtime::Sink*> replicas;
+  for (const auto& folded : site->folded_) {
+    if (folded->replica != nullptr) replicas.push_back(folded->replica.get());
+  }
+  for (const auto& sink : site->archive_sinks_) replicas.push_back(sink.get());
+  site->feed_follower_ = std::make_unique<runtime::Follower>(log, std::move(feeds));
+  site->replica_follower_ = std::make_unique<runtime::Follower>(log, std::move(replicas));
+  return site;
+}
+
+absl::Status Site::OpenStream(const std::string& site, const std::string& service) {
+  auto folded = std::make_unique<Folded>();
+  folded->stream = events::StreamName(site, service);
+  folded->site = site;
+  folded->service = service;
+  const bool home = site == name_;
+  auto projection = storage::Projection::Open(fmt::format("{}/{}/{}", config_.data_dir, name_, folded->stream), folded->stream,
+                                              home ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored, kSchema);
+  if (!projection.ok()) return projection.status();
+  folded->projection = *std::move(projection);
+  folded->engine = NewEngine(service, folded->projection->journal());
+  if (home) {
+    runtime::WriterOptions options;
+    options.site = name_;
+    options.release = kRelease;
+    options.demands = {config_.replication, config_.min_insync_replicas, true};
+    folded->writer = std::make_unique<runtime::Writer>(*folded->engine, *folded->projection, log_, clock_, options);
+  } else {
+    folded->replica = std::make_unique<runtime::Replica>(*folded->engine, *folded->projection, name_);
+  }
+  folded_.push_back(std::move(folded));
+  return absl::OkStatus();
+}
+
+void Site::OpenFeeds() {
+  for (const auto& folded : folded_) {
+    if (!folded->home()) continue;
+    for (const google::protobuf::Descriptor* event : folded->engine->followed()) {
+      const std::string service = ServiceOfEvent(event);
+      const bool peers = service == folded->service;
+      for (const SiteConfig& site : config_.sites) {
+        if (peers == (site.name == name_)) continue;  // peers: every other site; other services: this site
+        feeds_.push_back(std::make_unique<runtime::Feed>(*folded->engine, *folded->writer, *folded->projection,
+                                                         events::StreamName(site.name, service), event, name_));
+      }
+    }
+  }
+}
+
+absl::Status Site::OpenArchive() {
+  if (Home("compliance") == nullptr) return absl::OkStatus();
+  auto archive = storage::Archive::Open(fmt::format("{}/{}/archive", config_.data_dir, name_));
+  if (!archive.ok()) return archive.status();
+  archive_ = *std::move(archive);
+  for (const SiteConfig& site : config_.sites) {
+    for (const std::string& service : AllServices()) {
+      auto chain = archive_->ChainOf(events::StreamName(site.name, service),
+                                     site.name == name_ ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored);
+      if (!chain.ok()) return chain.status();
+      archive_sinks_.push_back(std::make_unique<ArchiveSink>(*archive_, *std::move(chain)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Site::Run() {
+  for (const auto& folded : folded_) {
+    if (folded->home()) folded->writer->Run();
+  }
+  feed_follower_->Run();
+  replica_follower_->Run();
+  if (Home("deployment") != nullptr) executor_ = std::thread([this] { ExecuteDeployments(); });
+}
+
+void Site::Stop() {
+  if (stopping_.exchange(true)) return;
+  if (executor_.joinable()) executor_.join();
+  if (feed_follower_ != nullptr) feed_follower_->Stop();
+  if (replica_follower_ != nullptr) replica_follower_->Stop();
+  for (const auto& folded : folded_) {
+    if (folded->home()) folded->writer->Stop();
+  }
+}
+
+// What was decided about models is carried out here, and what came of it goes back as commands.
+void Site::ExecuteDeployments() {
+  Folded& home = *Home("deployment");
+  deployment::ManifestTarget target(fmt::format("{}/{}/manifests", config_.data_dir, name_));
+  while (!stopping_) {
+    const auto view = home.projection->View();
+    const auto steps = deployment::Work(deployment::Rows(*view), clock_.Now(), 100);
+    for (const deployment::Step& step : steps) {
+      if (stopping_) return;
+      runtime::Submission submission;
+      submission.command = std::make_unique<deployment::v1::Command>(deployment::Execute(target, step.deployment));
+      submission.command_id = step.command_id;
+      submission.actor = fmt::format("{}deployment", runtime::kSystemActor);
+      submission.correlation_id = step.deployment.correlation_id();
+      absl::Mutex mutex;
+      bool answered = false;
+      submission.done = [&](const absl::StatusOr<type::v1::Outcome>&) {
+        absl::MutexLock lock(&mutex);
+        answered = true;
+      };
+      home.writer->Submit(std::move(submission));
+      absl::MutexLock lock(&mutex);
+      mutex.Await(absl::Condition(&answered));  // the writer answers everything, at the latest when it stops
+    }
+    for (int i = 0; i < 5 && !stopping_ && steps.empty(); ++i) absl::SleepFor(absl::Milliseconds(20));
+  }
+}
+
+absl::Status Site::WaitUntilWriting(absl::Duration wait) const {
+  const absl::Time deadline = absl::Now() + wait;
+  for (const auto& folded : folded_) {
+    if (!folded->home()) continue;
+    const absl::Status status = folded->writer->WaitUntilWriting(deadline - absl::Now());
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+bool Site::Ready() const {
+  return !stopping_ && std::all_of(folded_.begin(), folded_.end(), [](const auto& folded) {
+    return !folded->home() || folded->writer->View().state == runtime::WriterState::kWriting;
+  });
+}
+
+Folded* Site::Home(const std::string& service) const {
+  for (const auto& folded : folded_) {
+    if (folded->home() && folded->service == service) return folded.get();
+  }
+  return nullptr;
+}
+
+std::vector<StreamState> Site::States() const {
+  std::vector<StreamState> states;
+  const auto lag = replica_follower_->Lag();
+  const auto add_alarm = [](StreamState& state, const std::string& alarm) {
+    if (!alarm.empty() && state.alarm.empty()) state.alarm = alarm;
+  };
+  for (const auto& folded : folded_) {
+    StreamState state{.stream = folded->stream, .home = folded->home(), .head = {}, .condition = {}, .writer_state = {},
+                      .alarm = {}, .voids = {}, .lag = 0};
+    if (folded->home()) {
+      const runtime::StreamView view = folded->writer->View();
+      state.head = view.head;
+      state.condition = Name(view.condition);
+      state.writer_state = Name(view.state);
+      state.voids = view.voids;
+      add_alarm(state, view.alarm);
+    } else {
+      const runtime::FollowedView view = folded->replica->View();
+      state.head = view.head;
+      state.condition = view.forked ? "forked" : Name(view.condition);
+      state.voids = view.voids;
+      add_alarm(state, view.alarm);
+      const auto found = lag.find(folded->stream);
+      if (found != lag.end()) state.lag = found->second;
+    }
+    for (const auto& feed : feeds_) {
+      if (feed->stream() == folded->stream) add_alarm(state, feed->View().alarm);
+    }
+    for (const auto& sink : archive_sinks_) {
+      if (sink->stream() == folded->stream) add_alarm(state, sink->View().alarm);
+    }
+    if (folded->home()) add_alarm(state, clock_.Alarm());
+    states.push_back(std::move(state));
+  }
+  return states;
+}
+
+}  // namespace concordat::node

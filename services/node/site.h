@@ -1,0 +1,103 @@
+// A site as one process runs it: its services' writers, replicas of other sites, feeds between them, the
+// archive, and what the doors need to answer.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "services/node/config.h"
+#include "services/runtime/clock.h"
+#include "services/runtime/follower.h"
+#include "services/runtime/writer.h"
+#include "storage/archive/archive.h"
+#include "storage/log/log.h"
+#include "storage/projection/projection.h"
+
+namespace concordat::node {
+
+// A stream that this process folds: its own, or a replica of another site's.
+struct Folded {
+  std::string stream;
+  std::string site;
+  std::string service;
+  std::unique_ptr<storage::Projection> projection;
+  std::unique_ptr<runtime::Engine> engine;
+  std::unique_ptr<runtime::Writer> writer;    // at home
+  std::unique_ptr<runtime::Replica> replica;  // of another site
+
+  bool home() const { return writer != nullptr; }
+  // Waits until the events up to `sequence` are folded.
+  bool WaitFor(int64_t sequence, absl::Duration wait) const;
+};
+
+// A stream's state, the same for writers, replicas, feeds and the archive.
+struct StreamState {
+  std::string stream;
+  bool home = false;
+  events::Head head;
+  std::string condition;
+  std::string writer_state;  // empty but for writers
+  std::string alarm;
+  absl::flat_hash_map<events::Outcome, uint64_t> voids;
+  int64_t lag = 0;
+};
+
+class Site {
+ public:
+  // Opens everything under `<data_dir>/<site>`; nothing runs yet. Log and clock are not owned.
+  static absl::StatusOr<std::unique_ptr<Site>> Open(const Config& config, const std::string& name, storage::Log& log,
+                                                    runtime::Clock& clock);
+  ~Site();
+  Site(const Site&) = delete;
+
+  void Run();
+  void Stop();
+  // Waits until every writer writes; the first one's alarm where one stopped.
+  absl::Status WaitUntilWriting(absl::Duration wait) const;
+  // Every writer writes, at this moment.
+  bool Ready() const;
+
+  const std::string& name() const { return name_; }
+  const std::vector<std::string>& services() const { return services_; }
+  runtime::Clock& clock() { return clock_; }
+  // The site's own stream of a service; nothing where this process does not run it.
+  Folded* Home(const std::string& service) const;
+  // Own streams first, then the others by site.
+  const std::vector<std::unique_ptr<Folded>>& folded() const { return folded_; }
+  // The archive, where this process runs the compliance service; otherwise nothing.
+  storage::Archive* archive() const { return archive_.get(); }
+  // Every stream that is folded here, in the order of folded(), with whatever alarm any of its
+  // consumers has.
+  std::vector<StreamState> States() const;
+
+ private:
+  class ArchiveSink;
+
+  Site(const Config& config, std::string name, storage::Log& log, runtime::Clock& clock);
+  absl::Status OpenStream(const std::string& site, const std::string& service);
+  void OpenFeeds();
+  absl::Status OpenArchive();
+  void ExecuteDeployments();
+
+  const Config& config_;
+  const std::string name_;
+  const std::vector<std::string> services_;
+  storage::Log& log_;
+  runtime::Clock& clock_;
+  std::vector<std::unique_ptr<Folded>> folded_;
+  std::vector<std::unique_ptr<runtime::Feed>> feeds_;
+  std::unique_ptr<storage::Archive> archive_;
+  std::vector<std::unique_ptr<ArchiveSink>> archive_sinks_;
+  // Feeds wait for their commands to be decided, so replicas have a thread of their own.
+  std::unique_ptr<runtime::Follower> feed_follower_;
+  std::unique_ptr<runtime::Follower> replica_follower_;
+  std::thread executor_;
+  std::atomic<bool> stopping_ = false;
+};
+
+}  // namespace concordat::node

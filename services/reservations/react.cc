@@ -1,0 +1,317 @@
+#include "services/reservations/react.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "services/runtime/check.h"
+
+namespace concordat::reservations {
+namespace {
+
+using Intent = runtime::Intent<v1::Command>;
+
+Intents One(std::string kind, const std::string& subject, v1::Command command) {
+  return {Intent{.kind = std::move(kind), .subject = subject, .command = std::move(command)}};
+}
+
+Intents Record(v1::SiteRecorded site) {
+  v1::Command command;
+  *command.mutable_record_site()->mutable_site() = site;
+  return One("site", site.name(), std::move(command));
+}
+
+Intents Record(v1::EnvelopeRecorded envelope) {
+  v1::Command command;
+  *command.mutable_record_envelope()->mutable_envelope() = envelope;
+  return One("envelope", envelope.site(), std::move(command));
+}
+
+// Without a model the decider keeps what is known of the server.
+v1::ServerRecorded Server(const std::string& name, bool bookable, bool lost) {
+  v1::ServerRecorded server;
+  server.set_name(name);
+  server.set_bookable(bookable);
+  server.set_lost(lost);
+  return server;
+}
+
+Intents Record(v1::ServerRecorded server) {
+  v1::Command command;
+  *command.mutable_record_server()->mutable_server() = server;
+  return One("server", server.name(), std::move(command));
+}
+
+Intents Record(const inventory::v1::SiteOpened& opened) {
+  v1::SiteRecorded site;
+  site.set_name(opened.name());
+  site.set_country(opened.country());
+  *site.mutable_certifications() = opened.certifications();
+  return Record(std::move(site));
+}
+
+Intents Record(const inventory::v1::EnvelopeSet& set) {
+  v1::EnvelopeRecorded envelope;
+  envelope.set_site(set.site());
+  *envelope.mutable_effective_from() = set.effective_from();
+  envelope.set_it_power_watts(set.it_power_watts());
+  envelope.set_cooling_watts(set.cooling_watts());
+  return Record(std::move(envelope));
+}
+
+Intents Record(const inventory::v1::ServerEnteredService& entered) {
+  v1::ServerRecorded server = Server(entered.name(), true, false);
+  server.set_model(entered.model());
+  server.set_it_power_watts(entered.it_power_watts());
+  server.set_cooling_watts(entered.cooling_watts());
+  return Record(std::move(server));
+}
+
+// One prohibiting finding in words; empty for any other.
+std::string Describe(const compliance::v1::Finding& finding) {
+  const bool violated = finding.outcome() == compliance::v1::FINDING_OUTCOME_VIOLATED;
+  const bool unevaluable = finding.outcome() == compliance::v1::FINDING_OUTCOME_UNEVALUABLE;
+  const bool warns = finding.effect() == compliance::v1::EFFECT_WARN;
+  if (!unevaluable && (!violated || warns)) return {};
+  return fmt::format("{} version {} \"{}\" {} ({}, {})", finding.rule(), finding.version(), finding.title(),
+                     violated ? "is violated" : "could not be evaluated", finding.citation().instrument(),
+                     finding.citation().article());
+}
+
+std::string Describe(const compliance::v1::ReservationJudged& judged) {
+  std::string detail;
+  for (const compliance::v1::Finding& finding : judged.findings()) {
+    const std::string described = Describe(finding);
+    if (!described.empty()) detail += fmt::format("{}{}", detail.empty() ? "" : "; ", described);
+  }
+  return detail.empty() ? "Compliance prohibits it and names no rule." : detail + ".";
+}
+
+Intents Judge(const compliance::v1::ReservationJudged& judged) {
+  v1::Command command;
+  if (judged.verdict() == compliance::v1::VERDICT_CLEARED) {
+    command.mutable_confirm_reservation()->set_name(judged.reservation());
+    return One("confirm", judged.reservation(), std::move(command));
+  }
+  if (judged.verdict() == compliance::v1::VERDICT_PROHIBITED) {
+    command.mutable_decline_reservation()->set_name(judged.reservation());
+    command.mutable_decline_reservation()->set_detail(Describe(judged));
+    return One("decline", judged.reservation(), std::move(command));
+  }
+  return {};  // the hold lapses
+}
+
+Intent StartOf(const std::string& name, const std::string& correlation_id) {
+  v1::Command command;
+  command.mutable_start_reservation()->set_name(name);
+  return {.kind = "start", .subject = name, .command = std::move(command), .correlation_id = correlation_id};
+}
+
+// Whether what the delayed one waits for may be free once these servers are: one of them, or power or
+// cooling.
+bool MayStart(const v1::ReservationDelayed& delayed, const google::protobuf::RepeatedPtrField<std::string>& freed) {
+  const auto& taken = delayed.taken_servers();
+  return taken.empty() || std::any_of(taken.begin(), taken.end(), [&](const std::string& server) {
+           return std::find(freed.begin(), freed.end(), server) != freed.end();
+         });
+}
+
+Intents StartDelayed(const Rows& rows, const std::string& ended) {
+  const v1::Reservation reservation = rows.reservations.Get(ended).value_or(v1::Reservation());
+  Intents intents;
+  rows.delayed.Scan("", [&](std::string_view name, const v1::ReservationDelayed& delayed) {
+    if (!MayStart(delayed, reservation.servers())) return true;
+    const v1::Reservation waiting = rows.reservations.Get(name).value_or(v1::Reservation());
+    intents.push_back(StartOf(std::string(name), waiting.correlation_id()));
+    return true;
+  });
+  return intents;
+}
+
+Intents Fulfil(const v1::ReservationOrdered& order, const runtime::Accepted<v1::Event>& accepted) {
+  if (order.site() != fmt::format("sites/{}", accepted.here)) return {};
+  v1::Command command;
+  *command.mutable_fulfil_order()->mutable_order() = order;
+  return One("fulfil", order.reservation(), std::move(command));
+}
+
+Intents Record(const v1::ContractSigned& contract, const runtime::Accepted<v1::Event>& accepted) {
+  const std::string here = fmt::format("sites/{}", accepted.here);
+  if (std::find(contract.sites().begin(), contract.sites().end(), here) == contract.sites().end()) return {};
+  v1::Command command;
+  *command.mutable_record_contract()->mutable_contract() = contract;
+  command.mutable_record_contract()->set_home_site(fmt::format("sites/{}", accepted.site));
+  return One("contract", contract.name(), std::move(command));
+}
+
+// An answer to an order that came from here; all others are not for us.
+Intents Answer(const std::string& order, v1::OrderState state, v1::Reason reason, const std::string& detail,
+               const runtime::Accepted<v1::Event>& accepted) {
+  if (runtime::SiteOfName(order) != accepted.here) return {};
+  v1::Command command;
+  command.mutable_record_order_answer()->set_site(fmt::format("sites/{}", accepted.site));
+  v1::OrderAnswered& answer = *command.mutable_record_order_answer()->mutable_answer();
+  answer.set_order(order);
+  answer.set_state(state);
+  answer.set_reason(reason);
+  answer.set_detail(detail);
+  return One("answer", order, std::move(command));
+}
+
+}  // namespace
+
+Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
+  const v1::Event& event = accepted.event;
+  switch (event.event_case()) {
+    case v1::Event::kReservationEnded: return StartDelayed(rows, event.reservation_ended().name());
+    case v1::Event::kCustomerRegistered:
+    case v1::Event::kContractSigned:
+    case v1::Event::kContractRecorded:
+    case v1::Event::kSiteRecorded:
+    case v1::Event::kEnvelopeRecorded:
+    case v1::Event::kServerRecorded:
+    case v1::Event::kReservationHeld:
+    case v1::Event::kReservationConfirmed:
+    case v1::Event::kReservationDeclined:
+    case v1::Event::kHoldLapsed:
+    case v1::Event::kReservationStarted:
+    case v1::Event::kReservationDelayed:
+    case v1::Event::kReservationEnding:
+    case v1::Event::kReservationCancelled:
+    case v1::Event::kReservationOrdered:
+    case v1::Event::kOrderDeclined:
+    case v1::Event::kOrderAnswered:
+    case v1::Event::kCommandRefused:
+    case v1::Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
+  using Event = inventory::v1::Event;
+  const Event& event = accepted.event;
+  switch (event.event_case()) {
+    case Event::kSiteOpened: return Record(event.site_opened());
+    case Event::kEnvelopeSet: return Record(event.envelope_set());
+    case Event::kServerEnteredService: return Record(event.server_entered_service());
+    case Event::kServerCordoned: return Record(Server(event.server_cordoned().name(), false, false));
+    case Event::kServerUncordoned: return Record(Server(event.server_uncordoned().name(), true, false));
+    case Event::kServerLeftService: return Record(Server(event.server_left_service().name(), false, true));
+    case Event::kModelRegistered:
+    case Event::kServerOrdered:
+    case Event::kServerDelivered:
+    case Event::kServerInstalled:
+    case Event::kBurnInPassed:
+    case Event::kBurnInFailed:
+    case Event::kCommandRefused:
+    case Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents React(const runtime::Accepted<compliance::v1::Event>& accepted) {
+  using Event = compliance::v1::Event;
+  switch (accepted.event.event_case()) {
+    case Event::kReservationJudged: return Judge(accepted.event.reservation_judged());
+    case Event::kRuleAdopted:
+    case Event::kRuleRepealed:
+    case Event::kArtefactJudged:
+    case Event::kSiteRecorded:
+    case Event::kCommandRefused:
+    case Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
+  using Event = deployment::v1::Event;
+  switch (accepted.event.event_case()) {
+    case Event::kReservationVacated: {
+      v1::Command command;
+      const std::string& reservation = accepted.event.reservation_vacated().reservation();
+      command.mutable_end_reservation()->set_name(reservation);
+      return One("end", reservation, std::move(command));
+    }
+    case Event::kArtefactRegistered:
+    case Event::kReservationRecorded:
+    case Event::kDeploymentRequested:
+    case Event::kDeploymentCleared:
+    case Event::kDeploymentProhibited:
+    case Event::kModelPlaced:
+    case Event::kPlacementFailed:
+    case Event::kReservationVacating:
+    case Event::kModelRemoved:
+    case Event::kRemovalFailed:
+    case Event::kCommandRefused:
+    case Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents React(const runtime::Accepted<v1::Event>& accepted) {
+  if (accepted.site == accepted.here) return {};
+  const v1::Event& event = accepted.event;
+  switch (event.event_case()) {
+    case v1::Event::kReservationOrdered: return Fulfil(event.reservation_ordered(), accepted);
+    case v1::Event::kContractSigned: return Record(event.contract_signed(), accepted);
+    case v1::Event::kReservationConfirmed:
+      return Answer(event.reservation_confirmed().order(), v1::ORDER_STATE_CONFIRMED, v1::REASON_UNSPECIFIED, "",
+                    accepted);
+    case v1::Event::kReservationDeclined: {
+      const v1::ReservationDeclined& declined = event.reservation_declined();
+      return Answer(declined.order(), v1::ORDER_STATE_DECLINED, declined.reason(), declined.detail(), accepted);
+    }
+    case v1::Event::kHoldLapsed:
+      return Answer(event.hold_lapsed().order(), v1::ORDER_STATE_DECLINED, v1::REASON_HOLD_LAPSED,
+                    "The hold lapsed before compliance had judged it.", accepted);
+    case v1::Event::kReservationCancelled: {
+      const v1::ReservationCancelled& cancelled = event.reservation_cancelled();
+      return Answer(cancelled.order(), v1::ORDER_STATE_CANCELLED, v1::REASON_UNSPECIFIED, cancelled.reason(), accepted);
+    }
+    case v1::Event::kOrderDeclined: {
+      const v1::OrderDeclined& declined = event.order_declined();
+      return Answer(declined.order(), v1::ORDER_STATE_DECLINED, declined.reason(), declined.detail(), accepted);
+    }
+    case v1::Event::kCustomerRegistered:
+    case v1::Event::kContractRecorded:
+    case v1::Event::kSiteRecorded:
+    case v1::Event::kEnvelopeRecorded:
+    case v1::Event::kServerRecorded:
+    case v1::Event::kReservationHeld:
+    case v1::Event::kReservationStarted:
+    case v1::Event::kReservationDelayed:
+    case v1::Event::kReservationEnding:
+    case v1::Event::kReservationEnded:
+    case v1::Event::kOrderAnswered:
+    case v1::Event::kCommandRefused:
+    case v1::Event::EVENT_NOT_SET: break;
+  }
+  return {};
+}
+
+Intents Due(const Rows& rows, absl::Time now, size_t limit) {
+  Intents intents;
+  if (limit == 0) return intents;
+  // Rounded down, as the keys are rounded up.
+  const std::string last = TimeKey(absl::FromUnixMicros(absl::ToUnixMicros(now)));
+  rows.deadlines.Scan("", [&](std::string_view key, const google::protobuf::StringValue& value) {
+    if (key.substr(0, last.size()) > last) return false;
+    const std::string& name = value.value();
+    const v1::Reservation reservation = rows.reservations.Get(name).value_or(v1::Reservation());
+    Intent intent = StartOf(name, reservation.correlation_id());
+    if (reservation.state() == v1::RESERVATION_STATE_HELD) {
+      intent.kind = "lapse";
+      intent.command.mutable_lapse_hold()->set_name(name);
+    } else if (reservation.state() == v1::RESERVATION_STATE_ACTIVE) {
+      intent.kind = "finish";
+      intent.command.mutable_begin_end_reservation()->set_name(name);
+    }
+    intent.deadline = std::string(key);
+    intents.push_back(std::move(intent));
+    return intents.size() < limit;
+  });
+  return intents;
+}
+
+}  // namespace concordat::reservations

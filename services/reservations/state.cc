@@ -1,0 +1,229 @@
+#include "services/reservations/state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "services/runtime/check.h"
+
+namespace concordat::reservations {
+namespace {
+
+// The only writer of the `reservations` table: it keeps the deadlines and what is delayed in step.
+void Put(Rows& rows, const v1::Reservation& after) {
+  const std::string& name = after.name();
+  if (const auto before = rows.reservations.Get(name)) {
+    if (const auto deadline = DeadlineOf(*before)) rows.deadlines.Delete(DeadlineKey(*deadline, name));
+    if (before->has_retry_time() && !after.has_retry_time()) rows.delayed.Delete(name);
+  }
+  if (const auto deadline = DeadlineOf(after)) {
+    google::protobuf::StringValue value;
+    value.set_value(name);
+    rows.deadlines.Put(DeadlineKey(*deadline, name), value);
+  }
+  rows.reservations.Put(name, after);
+}
+
+// The reservation with `change` applied; one that is not known is ignored.
+template <typename Change>
+void ChangeReservation(Rows& rows, const std::string& name, Change change) {
+  std::optional<v1::Reservation> reservation = rows.reservations.Get(name);
+  if (!reservation) return;
+  change(*reservation);
+  Put(rows, *reservation);
+}
+
+void SetState(Rows& rows, const std::string& name, v1::ReservationState state, const std::string& detail = {}) {
+  ChangeReservation(rows, name, [&](v1::Reservation& reservation) {
+    reservation.set_state(state);
+    reservation.clear_retry_time();
+    if (!detail.empty()) reservation.set_detail(detail);
+  });
+}
+
+void Register(Rows& rows, const v1::CustomerRegistered& registered) {
+  v1::Customer customer;
+  customer.set_name(registered.name());
+  customer.set_display_name(registered.display_name());
+  customer.set_country(registered.country());
+  customer.set_sector(registered.sector());
+  rows.customers.Put(registered.name(), customer);
+}
+
+void PutContract(Rows& rows, const v1::ContractSigned& terms, const std::string& home_site) {
+  v1::Contract contract;
+  contract.set_name(terms.name());
+  *contract.mutable_terms() = terms;
+  contract.set_home_site(home_site);
+  rows.contracts.Put(terms.name(), contract);
+}
+
+void RecordSite(Rows& rows, const v1::SiteRecorded& recorded) {
+  v1::SiteRecord site = rows.site_records.Get(recorded.name()).value_or(v1::SiteRecord());
+  site.set_name(recorded.name());
+  site.set_country(recorded.country());
+  *site.mutable_certifications() = recorded.certifications();
+  rows.site_records.Put(recorded.name(), site);
+}
+
+// A step with the same beginning is replaced; the steps stay ordered.
+void RecordEnvelope(Rows& rows, const v1::EnvelopeRecorded& recorded) {
+  v1::SiteRecord site = rows.site_records.Get(recorded.site()).value_or(v1::SiteRecord());
+  site.set_name(recorded.site());
+  const auto begins = [](const v1::EnvelopeRecorded& step) { return runtime::ToTime(step.effective_from()); };
+  std::vector<v1::EnvelopeRecorded> steps(site.envelope().begin(), site.envelope().end());
+  const auto at = std::find_if(steps.begin(), steps.end(), [&](const v1::EnvelopeRecorded& step) {
+    return begins(step) >= begins(recorded);
+  });
+  if (at != steps.end() && begins(*at) == begins(recorded)) {
+    *at = recorded;
+  } else {
+    steps.insert(at, recorded);
+  }
+  site.mutable_envelope()->Assign(steps.begin(), steps.end());
+  rows.site_records.Put(recorded.site(), site);
+}
+
+bool HasStarted(const v1::Reservation& reservation) {
+  return reservation.state() == v1::RESERVATION_STATE_ACTIVE || reservation.state() == v1::RESERVATION_STATE_ENDING;
+}
+
+// Notes on one reservation that a server of it was lost, or came back. What a running reservation has
+// lost stays lost: a server that comes back was tested and wiped meanwhile.
+bool MarkLost(v1::Reservation& reservation, const v1::ServerRecorded& recorded) {
+  const auto& servers = reservation.servers();
+  if (std::find(servers.begin(), servers.end(), recorded.name()) == servers.end()) return false;
+  auto& lost = *reservation.mutable_lost_servers();
+  const auto marked = std::find(lost.begin(), lost.end(), recorded.name());
+  if (recorded.lost() == (marked != lost.end())) return false;
+  if (recorded.lost()) {
+    lost.Add(std::string(recorded.name()));
+    return true;
+  }
+  if (HasStarted(reservation)) return false;
+  lost.erase(marked);
+  return true;
+}
+
+void RecordServer(Rows& rows, const v1::ServerRecorded& recorded) {
+  const auto before = rows.server_records.Get(recorded.name());
+  v1::ServerRecord server;
+  server.set_name(recorded.name());
+  *server.mutable_server() = recorded;
+  rows.server_records.Put(recorded.name(), server);
+  if (recorded.lost() == (before && before->server().lost())) return;
+  // Servers are seldom lost; so the reservations that are not over are looked through, which are those
+  // with a deadline, instead of keeping a row for every server of every reservation.
+  std::vector<std::string> names;
+  rows.deadlines.Scan("", [&](std::string_view, const google::protobuf::StringValue& name) {
+    names.push_back(name.value());
+    return true;
+  });
+  for (const std::string& name : names) {
+    std::optional<v1::Reservation> reservation = rows.reservations.Get(name);
+    if (reservation && MarkLost(*reservation, recorded)) Put(rows, *reservation);
+  }
+}
+
+void Hold(Rows& rows, const v1::ReservationHeld& held, const std::string& correlation_id) {
+  v1::Reservation reservation;
+  reservation.set_name(held.name());
+  reservation.set_state(v1::RESERVATION_STATE_HELD);
+  *reservation.mutable_terms() = held.terms();
+  *reservation.mutable_servers() = held.servers();
+  reservation.set_it_power_watts(held.it_power_watts());
+  reservation.set_cooling_watts(held.cooling_watts());
+  *reservation.mutable_hold_expires_at() = held.hold_expires_at();
+  reservation.set_order(held.order());
+  reservation.set_correlation_id(correlation_id);
+  Put(rows, reservation);
+}
+
+void Delay(Rows& rows, const v1::ReservationDelayed& delayed) {
+  ChangeReservation(rows, delayed.name(), [&](v1::Reservation& reservation) {
+    *reservation.mutable_retry_time() = delayed.retry_time();
+    reservation.set_delays(reservation.delays() + 1);
+    reservation.set_detail(delayed.detail());
+    rows.delayed.Put(delayed.name(), delayed);
+  });
+}
+
+void Order(Rows& rows, const v1::ReservationOrdered& ordered) {
+  v1::Order order;
+  order.set_name(ordered.name());
+  order.set_state(v1::ORDER_STATE_PENDING);
+  order.set_site(ordered.site());
+  order.set_reservation(ordered.reservation());
+  *order.mutable_terms() = ordered.terms();
+  rows.orders.Put(ordered.name(), order);
+}
+
+void Answer(Rows& rows, const v1::OrderAnswered& answered) {
+  std::optional<v1::Order> order = rows.orders.Get(answered.order());
+  if (!order) return;
+  order->set_state(answered.state());
+  order->set_reason(answered.reason());
+  order->set_detail(answered.detail());
+  rows.orders.Put(answered.order(), *order);
+}
+
+}  // namespace
+
+std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation) {
+  const v1::Terms& terms = reservation.terms();
+  if (reservation.state() == v1::RESERVATION_STATE_HELD) return runtime::ToTime(reservation.hold_expires_at());
+  if (reservation.state() == v1::RESERVATION_STATE_CONFIRMED) {
+    return runtime::ToTime(reservation.has_retry_time() ? reservation.retry_time() : terms.start_time());
+  }
+  if (reservation.state() == v1::RESERVATION_STATE_ACTIVE) return runtime::ToTime(terms.end_time());
+  return std::nullopt;
+}
+
+std::string TimeKey(absl::Time time) {
+  const absl::Time clamped = std::max(time, absl::UnixEpoch());
+  const int64_t micros = absl::ToUnixMicros(clamped);
+  return fmt::format("{:020}", micros + (absl::FromUnixMicros(micros) < clamped ? 1 : 0));
+}
+
+std::string DeadlineKey(absl::Time time, const std::string& reservation) { return TimeKey(time) + reservation; }
+
+void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
+  const v1::Event& event = accepted.event;
+  switch (event.event_case()) {
+    case v1::Event::kCustomerRegistered: return Register(rows, event.customer_registered());
+    case v1::Event::kContractSigned:
+      return PutContract(rows, event.contract_signed(), fmt::format("sites/{}", accepted.site));
+    case v1::Event::kContractRecorded:
+      return PutContract(rows, event.contract_recorded().contract(), event.contract_recorded().home_site());
+    case v1::Event::kSiteRecorded: return RecordSite(rows, event.site_recorded());
+    case v1::Event::kEnvelopeRecorded: return RecordEnvelope(rows, event.envelope_recorded());
+    case v1::Event::kServerRecorded: return RecordServer(rows, event.server_recorded());
+    case v1::Event::kReservationHeld:
+      return Hold(rows, event.reservation_held(), accepted.attributes.correlation_id);
+    case v1::Event::kReservationConfirmed:
+      return SetState(rows, event.reservation_confirmed().name(), v1::RESERVATION_STATE_CONFIRMED);
+    case v1::Event::kReservationDeclined:
+      return SetState(rows, event.reservation_declined().name(), v1::RESERVATION_STATE_DECLINED,
+                      event.reservation_declined().detail());
+    case v1::Event::kHoldLapsed: return SetState(rows, event.hold_lapsed().name(), v1::RESERVATION_STATE_LAPSED);
+    case v1::Event::kReservationStarted:
+      return SetState(rows, event.reservation_started().name(), v1::RESERVATION_STATE_ACTIVE);
+    case v1::Event::kReservationDelayed: return Delay(rows, event.reservation_delayed());
+    case v1::Event::kReservationEnding:
+      return SetState(rows, event.reservation_ending().name(), v1::RESERVATION_STATE_ENDING);
+    case v1::Event::kReservationEnded:
+      return SetState(rows, event.reservation_ended().name(), v1::RESERVATION_STATE_ENDED);
+    case v1::Event::kReservationCancelled:
+      return SetState(rows, event.reservation_cancelled().name(), v1::RESERVATION_STATE_CANCELLED,
+                      event.reservation_cancelled().reason());
+    case v1::Event::kReservationOrdered: return Order(rows, event.reservation_ordered());
+    case v1::Event::kOrderDeclined:
+      return rows.declined_orders.Put(event.order_declined().order(), event.order_declined());
+    case v1::Event::kOrderAnswered: return Answer(rows, event.order_answered());
+    case v1::Event::kCommandRefused: return;
+    case v1::Event::EVENT_NOT_SET: return;
+  }
+}
+
+}  // namespace concordat::reservations

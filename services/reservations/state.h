@@ -1,0 +1,66 @@
+// What reservations keeps: customers, contracts, reservations and orders, and what it knows of its
+// site and the site's servers. Law: a fold of its own stream and of nothing else.
+#pragma once
+
+#include <google/protobuf/wrappers.pb.h>
+
+#include <optional>
+#include <string>
+
+#include "concordat/reservations/v1/api.pb.h"
+#include "services/reservations/index.h"
+#include "services/runtime/service.h"
+#include "storage/projection/table.h"
+
+namespace concordat::reservations {
+
+struct Rows {
+  explicit Rows(storage::Journal& journal)
+      : customers("customers", journal, &journal),
+        contracts("contracts", journal, &journal),
+        reservations("reservations", journal, &journal),
+        orders("orders", journal, &journal),
+        site_records("site_records", journal, &journal),
+        server_records("server_records", journal, &journal),
+        deadlines("deadlines", journal, &journal),
+        delayed("delayed", journal, &journal),
+        declined_orders("declined_orders", journal, &journal) {}
+  explicit Rows(const storage::RowSource& source)
+      : customers("customers", source),
+        contracts("contracts", source),
+        reservations("reservations", source),
+        orders("orders", source),
+        site_records("site_records", source),
+        server_records("server_records", source),
+        deadlines("deadlines", source),
+        delayed("delayed", source),
+        declined_orders("declined_orders", source) {}
+
+  storage::Table<v1::Customer> customers;
+  storage::Table<v1::Contract> contracts;
+  storage::Table<v1::Reservation> reservations;
+  storage::Table<v1::Order> orders;  // this site's
+  storage::Table<v1::SiteRecord> site_records;
+  storage::Table<v1::ServerRecord> server_records;
+  // Every reservation that has a deadline, by DeadlineKey(); the value is its name.
+  storage::Table<google::protobuf::StringValue> deadlines;
+  // Reservations whose start is delayed, by name, with what each waits for.
+  storage::Table<v1::ReservationDelayed> delayed;
+  // Other sites' orders that were declined here: asked again, they are not decided again.
+  storage::Table<v1::OrderDeclined> declined_orders;
+};
+
+using State = runtime::StateOf<Rows, Index>;
+
+// The only way that rows change.
+void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted);
+
+// When a timer has to act on the reservation; nothing where it waits for no time.
+std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation);
+
+// The time in microseconds, 20 digits, rounded up so that nothing is due early.
+std::string TimeKey(absl::Time time);
+// Orders by time: TimeKey() and name. A moved deadline has another key.
+std::string DeadlineKey(absl::Time time, const std::string& reservation);
+
+}  // namespace concordat::reservations

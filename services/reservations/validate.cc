@@ -1,0 +1,118 @@
+#include <fmt/format.h>
+
+#include <limits>
+#include <set>
+
+#include "services/reservations/decider.h"
+#include "services/runtime/check.h"
+
+namespace concordat::reservations {
+namespace {
+
+using runtime::FirstError;
+using Texts = google::protobuf::RepeatedPtrField<std::string>;
+
+// One event holds all of them, so they are bounded.
+constexpr int kMostSites = 100;
+constexpr int kMostDataClasses = 50;
+constexpr int kMostServers = 10'000;
+
+// 1 to `most` values, each once, each of which passes `check`.
+template <typename Check>
+absl::Status CheckEach(const std::string& field, const Texts& values, int most, Check check) {
+  absl::Status status = runtime::CheckRange(field, values.size(), 1, most);
+  std::set<std::string> seen;
+  for (int i = 0; status.ok() && i < values.size(); ++i) {
+    const std::string item = fmt::format("{}[{}]", field, i);
+    status = check(item, values[i]);
+    if (status.ok() && !seen.insert(values[i]).second) {
+      status = absl::InvalidArgumentError(fmt::format("{}: found \"{}\" again, expected it once", item, values[i]));
+    }
+  }
+  return status;
+}
+
+absl::Status CheckDataClasses(const Texts& classes) {
+  return CheckEach("data_classes", classes, kMostDataClasses,
+                   [](const std::string& field, const std::string& value) { return runtime::CheckWord(field, value); });
+}
+
+absl::Status Check(const v1::RegisterCustomerRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "customers/*"),
+      runtime::CheckText("display_name", request.display_name()),
+      runtime::CheckCountry("country", request.country()),
+      runtime::CheckWord("sector", request.sector()),
+  });
+}
+
+absl::Status Check(const v1::SignContractRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "customers/*/contracts/*"),
+      CheckEach("sites", request.sites(), kMostSites,
+                [](const std::string& field, const std::string& value) {
+                  return runtime::CheckName(field, value, "sites/*");
+                }),
+      runtime::CheckRange("max_servers_per_site", request.max_servers_per_site(), 1,
+                          std::numeric_limits<int32_t>::max()),
+      runtime::CheckSpan("start_time", request.has_start_time(), request.start_time(), "end_time",
+                         request.has_end_time(), request.end_time()),
+      CheckDataClasses(request.data_classes()),
+  });
+}
+
+absl::Status Check(const v1::ReserveRequest& request) {
+  return FirstError({
+      runtime::CheckName("site", request.site(), "sites/*"),
+      runtime::CheckName("contract", request.contract(), "customers/*/contracts/*"),
+      runtime::CheckName("model", request.model(), "models/*"),
+      runtime::CheckRange("count", request.count(), 1, kMostServers),
+      runtime::CheckSpan("start_time", request.has_start_time(), request.start_time(), "end_time",
+                         request.has_end_time(), request.end_time()),
+      runtime::CheckEnum("purpose", request.purpose()),
+      CheckDataClasses(request.data_classes()),
+      runtime::CheckText("project", request.project(), runtime::Presence::kOptional),
+  });
+}
+
+absl::Status Check(const v1::CancelReservationRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
+      runtime::CheckText("reason", request.reason()),
+  });
+}
+
+// Commands of reactions and timers were made here; only their subject has to be there.
+absl::Status CheckPresent(std::string_view field, const std::string& name) {
+  if (!name.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("{}: found nothing, expected a name", field));
+}
+
+}  // namespace
+
+absl::Status Validate(const v1::Command& command) {
+  switch (command.command_case()) {
+    case v1::Command::kRegisterCustomer: return Check(command.register_customer());
+    case v1::Command::kSignContract: return Check(command.sign_contract());
+    case v1::Command::kReserve: return Check(command.reserve());
+    case v1::Command::kCancelReservation: return Check(command.cancel_reservation());
+    case v1::Command::kFulfilOrder: return CheckPresent("order.name", command.fulfil_order().order().name());
+    case v1::Command::kRecordOrderAnswer:
+      return CheckPresent("answer.order", command.record_order_answer().answer().order());
+    case v1::Command::kRecordContract: return CheckPresent("contract.name", command.record_contract().contract().name());
+    case v1::Command::kRecordSite: return CheckPresent("site.name", command.record_site().site().name());
+    case v1::Command::kRecordEnvelope:
+      return CheckPresent("envelope.site", command.record_envelope().envelope().site());
+    case v1::Command::kRecordServer: return CheckPresent("server.name", command.record_server().server().name());
+    case v1::Command::kConfirmReservation: return CheckPresent("name", command.confirm_reservation().name());
+    case v1::Command::kDeclineReservation: return CheckPresent("name", command.decline_reservation().name());
+    case v1::Command::kLapseHold: return CheckPresent("name", command.lapse_hold().name());
+    case v1::Command::kStartReservation: return CheckPresent("name", command.start_reservation().name());
+    case v1::Command::kBeginEndReservation: return CheckPresent("name", command.begin_end_reservation().name());
+    case v1::Command::kEndReservation: return CheckPresent("name", command.end_reservation().name());
+    case v1::Command::COMMAND_NOT_SET: break;
+  }
+  return absl::InvalidArgumentError("command: found nothing, expected one of the commands of reservations");
+}
+
+}  // namespace concordat::reservations
