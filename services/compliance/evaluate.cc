@@ -31,16 +31,14 @@ std::optional<bool> Holds(const v1::Predicate& predicate, const v1::Fact& fact) 
   return std::nullopt;
 }
 
-// What several predicates come to together: one that does not hold decides, known or not the
-// others.
+// What several predicates come to together: one that does not hold decides, whether or not the others
+// are known.
 struct Together {
   bool failed = false;
   bool unevaluable = false;
   void Add(const v1::PredicateOutcome& outcome) {
-    if (outcome.unevaluable())
-      unevaluable = true;
-    else if (!outcome.held())
-      failed = true;
+    unevaluable = unevaluable || outcome.unevaluable();
+    failed = failed || (!outcome.held() && !outcome.unevaluable());
   }
 };
 
@@ -63,8 +61,9 @@ v1::FindingOutcome OutcomeOf(const Together& applies, const Together& required) 
 }
 
 void Append(std::string& bytes, uint64_t number, int size) {
-  for (int shift = 8 * (size - 1); shift >= 0; shift -= 8)
+  for (int shift = 8 * (size - 1); shift >= 0; shift -= 8) {
     bytes += static_cast<char>(number >> shift & 0xff);
+  }
 }
 
 void AppendText(std::string& bytes, const std::string& text) {
@@ -126,8 +125,9 @@ v1::PredicateOutcome Evaluate(const v1::Predicate& predicate, const Facts& facts
 std::optional<v1::Finding> Evaluate(const v1::Rule& rule, const Place& place, const Facts& facts) {
   if (!rule.sites().empty() && !Contains(rule.sites(), place.site)) return std::nullopt;
   const bool everywhere = rule.countries().empty();
-  if (!everywhere && place.country && !Contains(rule.countries(), *place.country))
+  if (!everywhere && place.country && !Contains(rule.countries(), *place.country)) {
     return std::nullopt;
+  }
   v1::Finding finding;
   finding.set_rule(rule.name());
   finding.set_version(rule.version());

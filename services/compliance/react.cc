@@ -43,8 +43,9 @@ Intents Judge(const reservations::v1::ReservationHeld& held, std::string_view he
   AddWord(facts, "site.name", fmt::format("sites/{}", here));
   AddWord(facts, "site.country", held.site_country());
   // No certifications are a fact only where the site is known at all.
-  if (!held.site_country().empty())
+  if (!held.site_country().empty()) {
     AddWords(facts, "site.certifications", held.site_certifications());
+  }
   AddWord(facts, "customer.name", held.terms().customer());
   AddWord(facts, "customer.country", held.customer_country());
   AddWord(facts, "customer.sector", held.customer_sector());

@@ -7,8 +7,6 @@
 namespace concordat::deployment {
 namespace {
 
-using runtime::Presence;
-
 v1::Event Refused(const google::protobuf::Message& command, v1::Reason reason, std::string detail) {
   v1::Event event;
   v1::CommandRefused& refused = *event.mutable_command_refused();
@@ -60,8 +58,9 @@ v1::Event Deploy(const Rows& rows, const v1::DeployRequest& request, const runti
   if (!artefact) return NotFound(request, request.artefact(), "an artefact that was registered");
   const std::optional<v1::ReservationRecord> reservation =
       rows.deployment_reservations.Get(request.reservation());
-  if (!reservation)
+  if (!reservation) {
     return NotFound(request, request.reservation(), "a reservation that has started");
+  }
   if (reservation->vacating()) {
     return Refused(request, v1::REASON_RESERVATION_NOT_ACTIVE,
                    fmt::format("{} is over; expected one that is active.", request.reservation()));
@@ -146,8 +145,9 @@ v1::Event RecordPlacement(const Rows& rows, const v1::RecordPlacement& command) 
   if (deployment->state() != v1::DEPLOYMENT_STATE_PLACING) {
     return WrongState(command, *deployment, "one that is being placed");
   }
-  if (!IsNext(*deployment, command.attempt()))
+  if (!IsNext(*deployment, command.attempt())) {
     return WrongAttempt(command, *deployment, command.attempt());
+  }
   v1::Event event;
   if (command.error().empty()) {
     event.mutable_model_placed()->set_name(command.name());
@@ -168,8 +168,9 @@ v1::Event RecordRemoval(const Rows& rows, const v1::RecordRemoval& command) {
   if (deployment->state() != v1::DEPLOYMENT_STATE_REMOVING) {
     return WrongState(command, *deployment, "one that is being removed");
   }
-  if (!IsNext(*deployment, command.attempt()))
+  if (!IsNext(*deployment, command.attempt())) {
     return WrongAttempt(command, *deployment, command.attempt());
+  }
   v1::Event event;
   if (command.error().empty()) {
     event.mutable_model_removed()->set_name(command.name());
@@ -206,8 +207,9 @@ v1::Event VacateReservation(const Rows& rows, const v1::VacateReservation& comma
     const std::optional<v1::Deployment> deployment = rows.deployments.Get(name);
     if (!deployment) continue;
     // A requested one ends by this too. A failed attempt may have left something on the servers.
-    if (IsLive(*deployment) || deployment->state() == v1::DEPLOYMENT_STATE_FAILED)
+    if (IsLive(*deployment) || deployment->state() == v1::DEPLOYMENT_STATE_FAILED) {
       vacating.add_deployments(name);
+    }
   }
   return vacating.deployments().empty() ? Vacated(command.reservation()) : event;
 }
@@ -215,8 +217,9 @@ v1::Event VacateReservation(const Rows& rows, const v1::VacateReservation& comma
 v1::Event ConfirmVacated(const Rows& rows, const v1::ConfirmVacated& command) {
   const std::optional<v1::ReservationRecord> reservation =
       rows.deployment_reservations.Get(command.reservation());
-  if (!reservation)
+  if (!reservation) {
     return NotFound(command, command.reservation(), "a reservation that is vacating");
+  }
   if (!reservation->vacating() || reservation->vacated()) {
     return Refused(command, v1::REASON_WRONG_STATE,
                    fmt::format("{} is {}; expected one that is vacating.", command.reservation(),
@@ -230,62 +233,7 @@ v1::Event ConfirmVacated(const Rows& rows, const v1::ConfirmVacated& command) {
   return Vacated(command.reservation());
 }
 
-absl::Status CheckOutcome(const std::string& name, int attempt, bool succeeded, bool failed) {
-  absl::Status status =
-      runtime::FirstError({runtime::CheckName("name", name, "sites/*/deployments/*"),
-                           runtime::CheckPositive("attempt", attempt)});
-  if (!status.ok() || succeeded != failed) return status;
-  return absl::InvalidArgumentError(fmt::format(
-      "manifest_digest, error: found {}, expected one of them", succeeded ? "both" : "neither"));
-}
-
-absl::Status CheckArtefact(const v1::RegisterArtefactRequest& request) {
-  return runtime::FirstError({
-      runtime::CheckName("name", request.name(), "artefacts/*"),
-      runtime::CheckHex("digest", request.digest(), 64),
-      runtime::CheckText("licence", request.licence()),
-      runtime::CheckCountry("trained_in", request.trained_in()),
-      // Whether an artefact without provenance may run is for the rules to say.
-      runtime::CheckText("provenance", request.provenance(), Presence::kOptional),
-  });
-}
-
 }  // namespace
-
-absl::Status Validate(const v1::Command& command) {
-  switch (command.command_case()) {
-    case v1::Command::kRegisterArtefact: return CheckArtefact(command.register_artefact());
-    case v1::Command::kDeploy:
-      return runtime::FirstError(
-          {runtime::CheckName("artefact", command.deploy().artefact(), "artefacts/*"),
-           runtime::CheckName("reservation", command.deploy().reservation(),
-                              "sites/*/reservations/*")});
-    case v1::Command::kRecordReservation:
-      return runtime::CheckText("reservation.reservation",
-                                command.record_reservation().reservation().reservation());
-    case v1::Command::kClearDeployment:
-      return runtime::CheckText("name", command.clear_deployment().name());
-    case v1::Command::kProhibitDeployment:
-      return runtime::CheckText("name", command.prohibit_deployment().name());
-    case v1::Command::kRecordPlacement: {
-      const v1::RecordPlacement& placement = command.record_placement();
-      return CheckOutcome(placement.name(), placement.attempt(),
-                          !placement.manifest_digest().empty(), !placement.error().empty());
-    }
-    case v1::Command::kRecordRemoval: {
-      const v1::RecordRemoval& removal = command.record_removal();
-      return CheckOutcome(removal.name(), removal.attempt(), removal.error().empty(),
-                          !removal.error().empty());
-    }
-    case v1::Command::kVacateReservation:
-      return runtime::CheckText("reservation", command.vacate_reservation().reservation());
-    case v1::Command::kConfirmVacated:
-      return runtime::CheckText("reservation", command.confirm_vacated().reservation());
-    case v1::Command::COMMAND_NOT_SET: break;
-  }
-  return absl::InvalidArgumentError(
-      "command: found nothing, expected one of the commands of deployment");
-}
 
 v1::Event Decide(const State& state, const v1::Command& command, const runtime::Facts& facts) {
   const Rows& rows = state.rows;

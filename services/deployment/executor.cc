@@ -39,8 +39,9 @@ v1::Command Remove(Target& target, const v1::Deployment& deployment) {
   v1::RecordRemoval& removal = *command.mutable_record_removal();
   removal.set_name(deployment.name());
   removal.set_attempt(deployment.failed_attempts() + 1);
-  if (const absl::Status status = target.Remove(deployment); !status.ok())
+  if (const absl::Status status = target.Remove(deployment); !status.ok()) {
     removal.set_error(ErrorText(status));
+  }
   return command;
 }
 

@@ -81,8 +81,9 @@ absl::StatusOr<Location> Locate(const std::string& dir, const v1::Deployment& de
   const std::string site = fmt::format("{}/{}", dir, runtime::SiteOfName(name));
   std::error_code error;
   std::filesystem::create_directories(site, error);
-  if (error)
+  if (error) {
     return absl::UnavailableError(fmt::format("cannot make {}: {}", site, error.message()));
+  }
   absl::StatusOr<File> folder = File::Open(site, O_RDONLY | O_DIRECTORY);
   if (!folder.ok()) return folder.status();
   if (absl::Status locked = folder->Lock(); !locked.ok()) return locked;
@@ -150,8 +151,9 @@ absl::StatusOr<std::string> ManifestTarget::Place(const v1::Deployment& deployme
   const std::string manifest = ManifestOf(deployment);
   const std::string unfinished = location->manifest + ".tmp";
   if (absl::Status written = WriteDurably(unfinished, manifest); !written.ok()) return written;
-  if (rename(unfinished.c_str(), location->manifest.c_str()) != 0)
+  if (rename(unfinished.c_str(), location->manifest.c_str()) != 0) {
     return Failed("cannot write", location->manifest);
+  }
   if (absl::Status synced = location->folder.Sync(); !synced.ok()) return synced;
   return events::Sha256(manifest).ToHex();
 }

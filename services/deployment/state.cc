@@ -124,8 +124,9 @@ void Evolve(Rows& rows, const Accepted& accepted) {
   const v1::Event& event = accepted.event;
   // A deployment that is not known is left alone.
   const auto change = [&](const std::string& name, auto&& how) {
-    if (std::optional<v1::Deployment> deployment = rows.deployments.Get(name))
+    if (std::optional<v1::Deployment> deployment = rows.deployments.Get(name)) {
       how(*std::move(deployment));
+    }
   };
   switch (event.event_case()) {
     case v1::Event::kArtefactRegistered: return Register(rows, event.artefact_registered());

@@ -73,11 +73,13 @@ absl::Status AppendMap(std::string& json, const YAML::Node& node, int depth) {
   absl::flat_hash_set<std::string> keys;
   json += '{';
   for (const auto& entry : node) {
-    if (!entry.first.IsScalar())
+    if (!entry.first.IsScalar()) {
       return Wrong(entry.first, "found a key that is no word, expected a word");
+    }
     const std::string& key = entry.first.Scalar();
-    if (!keys.insert(key).second)
+    if (!keys.insert(key).second) {
       return Wrong(entry.first, fmt::format("found the key {} twice, expected once", key));
+    }
     if (keys.size() > 1) json += ',';
     AppendString(json, key);
     json += ':';
@@ -101,8 +103,9 @@ absl::Status AppendSequence(std::string& json, const YAML::Node& node, int depth
 
 absl::Status Append(std::string& json, const YAML::Node& node, int depth) {
   if (depth > kMaxDepth) return Wrong(node, fmt::format("found more than {} levels", kMaxDepth));
-  if (json.size() > kMaxJsonBytes)
+  if (json.size() > kMaxJsonBytes) {
     return Wrong(node, fmt::format("found more than {} bytes as JSON", kMaxJsonBytes));
+  }
   switch (node.Type()) {
     case YAML::NodeType::Undefined:
     case YAML::NodeType::Null: json += "null"; return absl::OkStatus();

@@ -37,8 +37,9 @@ std::map<std::string, v1::Rule> Shipped() {
 // All shipped rules hold at the site.
 void AdoptAll(Scenario& scenario, const std::string& site) {
   scenario.At("2027-03-01T00:00:00Z");
-  for (const auto& [name, rule] : Shipped())
+  for (const auto& [name, rule] : Shipped()) {
     EXPECT_TRUE(scenario.When(Adopt(rule)).has_rule_adopted()) << name;
+  }
   scenario.When(
       site == "paris"
           ? R"(record_site { site { name: "sites/paris" country: "FR" certifications: "HDS" } })"
@@ -94,8 +95,9 @@ TEST(ShippedRules, AreWellFormed) {
 
 // Nobody has compared one of them with the text itself; who does may say so, in a new version.
 TEST(ShippedRules, DoNotClaimToHaveBeenComparedWithTheLaw) {
-  for (const auto& [name, rule] : Shipped())
+  for (const auto& [name, rule] : Shipped()) {
     EXPECT_NE(rule.verification(), v1::VERIFICATION_PRIMARY) << name;
+  }
 }
 
 TEST(ShippedRules, MakeOneRequestLawfulAtParisAndProhibitedAtBorlange) {

@@ -313,8 +313,9 @@ TEST(Deployment, WhatWasGivenUpIsRemovedBeforeItsServersAreFreed) {
   Scenario scenario;
   GivenAReservation(scenario);
   GivenAPlacement(scenario);
-  for (int attempt = 1; attempt <= kMaxPlacementAttempts; ++attempt)
+  for (int attempt = 1; attempt <= kMaxPlacementAttempts; ++attempt) {
     scenario.When(NotPlaced(attempt));
+  }
   EXPECT_EQ(StateOf(scenario), "FAILED");
   EXPECT_THAT(scenario.When(kVacate).reservation_vacating().deployments(),
               ElementsAre("sites/paris/deployments/d-1"));

@@ -91,8 +91,9 @@ TEST(ManifestTarget, WritesNothingButTheManifest) {
   ManifestTarget target(folder.path());
   ASSERT_TRUE(target.Place(Example()).ok());
   std::vector<std::string> files;
-  for (const auto& entry : fs::directory_iterator(folder / "paris"))
+  for (const auto& entry : fs::directory_iterator(folder / "paris")) {
     files.push_back(entry.path().filename());
+  }
   EXPECT_THAT(files, ElementsAre("d-1.json"));
 }
 
@@ -136,8 +137,9 @@ TEST(ManifestTarget, KeepsDeploymentsAndSitesApart) {
   v1::Deployment second = Example(), elsewhere = Example();
   second.set_name("sites/paris/deployments/d-2");
   elsewhere.set_name("sites/borlange/deployments/d-1");
-  for (const v1::Deployment& deployment : {Example(), second, elsewhere})
+  for (const v1::Deployment& deployment : {Example(), second, elsewhere}) {
     ASSERT_TRUE(target.Place(deployment).ok());
+  }
   ASSERT_TRUE(target.Remove(Example()).ok());
   EXPECT_TRUE(fs::exists(folder / "paris/d-2.json"));
   EXPECT_TRUE(fs::exists(folder / "borlange/d-1.json"));
@@ -203,8 +205,9 @@ TEST(Work, IsWhatIsPlacedOrRemovedAndDue) {
       R"(reservation_vacating { reservation: "r" deployments: "sites/paris/deployments/d-removing" })");
   const auto names = [&](const std::string& at, size_t limit) {
     std::vector<std::string> ids;
-    for (const Step& step : Work(scenario.state().rows, test::Time(at), limit))
+    for (const Step& step : Work(scenario.state().rows, test::Time(at), limit)) {
       ids.push_back(step.command_id);
+    }
     return ids;
   };
   EXPECT_THAT(names("2027-03-01T00:00:00Z", 10),
