@@ -436,7 +436,8 @@ class Broker(Jvm):
             "controller.listener.names=CONTROLLER",
             # The broker's own traffic and kafka.py's go past a proxy in front of the clients.
             "inter.broker.listener.name=INTERNAL",
-            f"listeners=CLIENT://{self.direct},INTERNAL://{self.internal},CONTROLLER://{controller}",
+            f"listeners=CLIENT://{self.direct},INTERNAL://{self.internal},"
+            f"CONTROLLER://{controller}",
             f"advertised.listeners=CLIENT://{self.bootstrap},INTERNAL://{self.internal},"
             f"CONTROLLER://{controller}",
             "listener.security.protocol.map="
@@ -457,7 +458,7 @@ class Broker(Jvm):
             "share.coordinator.state.topic.min.isr=1",
             "group.initial.rebalance.delay.ms=0",
             # A killed broker may register again only when its old session has ended, by default
-            # after 9 s. Stopped for longer than this, it is fenced and back with its next heartbeat.
+            # after 9 s. One stopped for longer is fenced, and back with its next heartbeat.
             f"broker.session.timeout.ms={self.session_ms}",
             f"broker.heartbeat.interval.ms={min(500, self.session_ms // 4)}",
             *(() if self.benchmark else ("num.network.threads=2", "num.io.threads=4")),
@@ -520,11 +521,7 @@ class MirrorMaker(Jvm):
     def start(self):
         self.lock()
         for site, bootstrap in self.sites.items():
-            try:
-                socket.create_connection(split_address(bootstrap), timeout=5).close()
-            except OSError as problem:
-                raise Failure(f"found nothing at {site}={bootstrap} ({problem.strerror}); expected "
-                              "its broker; start it first") from None
+            require_broker(bootstrap, f"the broker of {site}")
         properties = self.folder / "mirror.properties"
         properties.write_text(self.properties())
         self.spawn([*java_command("Mirror", self.heap, self.log_level, self.java_options),
@@ -543,8 +540,8 @@ class MirrorMaker(Jvm):
             "sync.topic.acls.enabled=false",
             "refresh.topics.enabled=true",
             "refresh.topics.interval.seconds=5",
-            # Readers keep their own position by link, so nobody translates offsets of groups. Without
-            # offset syncs MirrorMaker refuses any setting about them, such as offset.lag.max.
+            # Readers keep their own position by link, so nobody translates offsets of groups.
+            # Without offset syncs MirrorMaker refuses settings about them, as offset.lag.max.
             "emit.heartbeats.enabled=false",
             "emit.checkpoints.enabled=false",
             "emit.offset-syncs.enabled=false",
@@ -596,9 +593,14 @@ class MirrorMaker(Jvm):
                 "dir": str(self.folder), "log": str(self.log)}
 
 
-def split_address(text):
-    host, _, port = text.rpartition(":")
-    return host, int(port)
+def require_broker(bootstrap, what):
+    """Kafka's own clients would keep trying for a long time and then not say why."""
+    host, _, port = bootstrap.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as problem:
+        raise Failure(f"found nothing at {bootstrap} ({problem.strerror or problem}); "
+                      f"expected {what}; start it first") from None
 
 
 # ---------------------------------------------------------------------------------------------
@@ -869,13 +871,14 @@ def command_broker(options):
     topics = {name: HOME_LOG for name in options.topics}
     topics.update({name: EVENT_LOG for name in options.mirrored_topics})
     run_in_foreground(Broker(options.dir, topics, options.port, options.controller_port,
-                             options.advertised, options.heap, options.session_ms, options.log_level,
-                             benchmark=options.benchmark),
+                             options.advertised, options.heap, options.session_ms,
+                             options.log_level, benchmark=options.benchmark),
                       options.until_stdin_closes)
 
 
 def command_topic(options):
     ensure_installed()
+    require_broker(options.bootstrap, "a broker")
     settings = dict(options.config)
     if options.create:
         kind = {} if options.plain else EVENT_LOG if options.mirrored else HOME_LOG

@@ -158,7 +158,8 @@ class BrokerTest(unittest.TestCase):
             bootstrap = broker.ready["bootstrap"]
             run("topic", "--bootstrap", bootstrap, "--create", "x.y.events",
                 "--config", "segment.bytes=1048576")
-            self.assertEqual("1048576", describe(bootstrap, "x.y.events")["config"]["segment.bytes"])
+            created = describe(bootstrap, "x.y.events")
+            self.assertEqual("1048576", created["config"]["segment.bytes"])
             run("topic", "--bootstrap", bootstrap, "--alter", "x.y.events",
                 "--config", "retention.ms=5000")
             self.assertEqual("5000", describe(bootstrap, "x.y.events")["config"]["retention.ms"])

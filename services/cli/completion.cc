@@ -20,7 +20,7 @@ _concordat() {
 complete -o default -F _concordat concordat
 )";
 
-constexpr char kZsh[] = R"(#compdef concordat
+constexpr char kZsh[] = R"zsh(#compdef concordat
 # zsh: source <(concordat completion zsh)
 _concordat() {
   local -a found
@@ -28,7 +28,7 @@ _concordat() {
   compadd -a found
 }
 compdef _concordat concordat
-)";
+)zsh";
 
 constexpr char kFish[] = R"(# fish: concordat completion fish | source
 function __concordat_complete

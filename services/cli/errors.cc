@@ -2,7 +2,7 @@
 
 namespace concordat::cli {
 namespace {
-constexpr std::string_view kNextPayload = "concordat.cli/next";
+constexpr char kNextPayload[] = "concordat.cli/next";
 }
 
 Exit ExitOf(const absl::Status& status) {

@@ -84,7 +84,7 @@ const Kind* KindOfCollection(std::string_view collection) {
 }
 
 const Kind* KindOfName(std::string_view name) {
-  const std::vector<std::string_view> parts = Split(name, '/');
+  const std::vector<std::string> parts = Split(name, '/');
   if (parts.size() % 2 != 0) return nullptr;
   return KindOfCollection(parts[parts.size() - 2]);
 }
@@ -93,16 +93,16 @@ std::string FullName(const Kind& kind, std::string_view name, std::string_view s
   const std::string_view root = kind.pattern.substr(0, kind.pattern.find('/') + 1);
   if (name.empty() || name.starts_with(root)) return std::string(name);
   const std::string pattern = ReplaceAll(kind.pattern, "{site}", site);
-  const std::vector<std::string> fixed = Split(pattern, "{}");
+  const std::vector<std::string> fixed = Split(ReplaceAll(pattern, "{}", "\n"), '\n');
   if (fixed.size() == 2) {
     // `servers/a01-01` is as good as `a01-01`.
     if (name.starts_with(fmt::format("{}/", kind.collection))) name.remove_prefix(kind.collection.size() + 1);
     return fixed[0] + std::string(name);
   }
-  const std::vector<std::string_view> parts = Split(name, '/');
+  const std::vector<std::string> parts = Split(name, '/');
   if (parts.size() != fixed.size() - 1) return std::string(name);
   std::string full = fixed[0];
-  for (size_t i = 0; i < parts.size(); ++i) full += std::string(parts[i]) + fixed[i + 1];
+  for (size_t i = 0; i < parts.size(); ++i) full += parts[i] + fixed[i + 1];
   return full;
 }
 

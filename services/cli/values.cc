@@ -98,7 +98,7 @@ std::string FormatTime(absl::Time time) {
   return absl::FormatTime(whole ? "%Y-%m-%dT%H:%M:%SZ" : "%Y-%m-%dT%H:%M:%E6SZ", time, absl::UTCTimeZone());
 }
 
-std::string FormatTime(const google::protobuf::Timestamp& time) { return FormatTime(FromTimestamp(time)); }
+std::string FormatTime(const google::protobuf::Timestamp& time) { return cli::FormatTime(FromTimestamp(time)); }
 
 absl::Time FromTimestamp(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());

@@ -17,7 +17,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 /**
  * A small hand for tests: one JVM that produces and fetches as standard input tells it.
  *
- * One request a line, words apart by one blank, all data in Base64 ("-" is null), one answer a line:
+ * One request a line, words apart by one blank, data in Base64 ("-" is null), one answer a line:
  *   produce BOOTSTRAP TOPIC KEY VALUE [NAME:VALUE ...]  ->  "ok OFFSET"
  *   fetch BOOTSTRAP TOPIC FROM COUNT MILLISECONDS       ->  one "record OFFSET KEY VALUE
  *       NAME:VALUE ..." each, until COUNT have come or MILLISECONDS have passed, then "end"
@@ -70,8 +70,8 @@ public final class Records {
       while (missing > 0 && System.currentTimeMillis() < deadline) {
         for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(50))) {
           missing--;
-          StringBuilder answer = new StringBuilder(
-              "record " + record.offset() + " " + encode(record.key()) + " " + encode(record.value()));
+          StringBuilder answer = new StringBuilder("record " + record.offset()
+              + " " + encode(record.key()) + " " + encode(record.value()));
           for (Header header : record.headers()) {
             answer.append(' ').append(encode(header.key().getBytes(StandardCharsets.UTF_8)))
                 .append(':').append(encode(header.value()));

@@ -44,7 +44,8 @@ public final class Topics {
       specs.add(Spec.parse(args[i]));
     }
     Map<String, Object> client = Map.of(
-        "bootstrap.servers", args[0], "default.api.timeout.ms", 15_000, "request.timeout.ms", 10_000);
+        "bootstrap.servers", args[0],
+        "default.api.timeout.ms", 15_000, "request.timeout.ms", 10_000);
     try (Admin admin = Admin.create(client)) {
       switch (args[1]) {
         case "create" -> create(admin, specs);
@@ -54,7 +55,8 @@ public final class Topics {
         default -> throw new IllegalArgumentException("unknown action " + args[1]);
       }
     } catch (ExecutionException e) {
-      System.err.println(e.getCause().getClass().getSimpleName() + ": " + e.getCause().getMessage());
+      Throwable cause = e.getCause();
+      System.err.println(cause.getClass().getSimpleName() + ": " + cause.getMessage());
       System.exit(1);
     }
     // The admin client's threads are closed; leaving at once saves the JVM's slower way out.
@@ -155,7 +157,8 @@ public final class Topics {
       json.append("], \"config\": {");
       comma = "";
       for (Map.Entry<String, String> entry : settings(admin, spec.name()).entrySet()) {
-        json.append(comma).append(quote(entry.getKey())).append(": ").append(quote(entry.getValue()));
+        json.append(comma)
+            .append(quote(entry.getKey())).append(": ").append(quote(entry.getValue()));
         comma = ", ";
       }
       System.out.println(json.append("}}"));

@@ -51,8 +51,8 @@ def build():
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                     text=True)
                 if done.returncode != 0:
-                    sys.exit(f"run.py: Maven ended with {done.returncode}; expected 0; its output:\n"
-                             f"{done.stdout.strip()[-4000:]}")
+                    sys.exit(f"run.py: Maven ended with {done.returncode}; expected 0; "
+                             f"its output:\n{done.stdout.strip()[-4000:]}")
                 (target / "built").touch()
     return target
 

@@ -78,6 +78,8 @@ TEST(Compliance, ANewVersionAfterARepealHoldsFromItsOwnDateAndTheOldOneNeverAgai
   ASSERT_EQ(event.reservation_judged().findings_size(), 1);
   EXPECT_EQ(event.reservation_judged().findings(0).version(), 2);
   EXPECT_EQ(event.reservation_judged().verdict(), v1::VERDICT_PROHIBITED);
+  EXPECT_TRUE(scenario.When(R"(repeal_rule { name: "rules/hds-hosting" reason: "again" })")
+                  .has_rule_repealed());
 }
 
 TEST(Compliance, WithoutRulesEverythingIsCleared) {
@@ -261,6 +263,7 @@ TEST(Compliance, RefusesAMalformedRuleByItsField) {
       {R"(citation { wording_date: "26.04.2024" })", "wording_date"},
       {R"(citation { wording_date: "2024-02-30" })", "wording_date"},
       {R"(citation { wording_date: "2024-4-26" })", "wording_date"},
+      {R"(citation { wording_date: " 2024-4-26" })", "wording_date"},
       {"effective_from { nanos: -1 }", "rule.effective_from"},
       {"effective_to { seconds: 1000 }", "effective_to"},
       {R"(required { fact: "site.contry" comparison: COMPARISON_ANY_IN values: "FR" })",

@@ -54,6 +54,10 @@ struct Paris : test::Scenario<Service> {
     Given(fmt::format("contract_signed {{ {} }}", ContractText(site_, 10)));
   }
 
+  Paris& At(const std::string& rfc3339) {
+    Scenario::At(rfc3339);
+    return *this;
+  }
   void Envelope(const std::string& from, int64_t power, int64_t cooling) {
     Given(fmt::format(R"(envelope_recorded {{ site: "{}" effective_from {{ {} }} it_power_watts: {} cooling_watts: {} }})",
                       site_, Seconds(from), power, cooling));

@@ -1,1 +1,428 @@
-int unused_until_written = 0;
+// Random histories of one site against an oracle that reads nothing but rows, and decides again by
+// looking at every reservation and every instant.
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "tests/services/reservations/paris.h"
+
+namespace concordat::reservations {
+namespace {
+
+const absl::Time kStart = test::Time("2027-01-01T00:00:00Z");
+constexpr char kSite[] = "sites/paris";
+constexpr int kServers = 5;
+
+using Snapshot = std::map<std::string, std::string>;
+
+Snapshot RowsOf(const storage::RowSource& source) {
+  Snapshot rows;
+  source.Scan("", [&](std::string_view key, std::string_view value) {
+    rows.emplace(key, value);
+    return true;
+  });
+  return rows;
+}
+
+bool IsTerminal(v1::ReservationState state) {
+  return state == v1::RESERVATION_STATE_ENDED || state == v1::RESERVATION_STATE_CANCELLED ||
+         state == v1::RESERVATION_STATE_DECLINED || state == v1::RESERVATION_STATE_LAPSED;
+}
+bool Runs(const v1::Reservation& reservation) {
+  return reservation.state() == v1::RESERVATION_STATE_ACTIVE || reservation.state() == v1::RESERVATION_STATE_ENDING;
+}
+Span SpanOf(const v1::Reservation& reservation) {
+  return {runtime::ToTime(reservation.terms().start_time()), runtime::ToTime(reservation.terms().end_time())};
+}
+// Whether it runs though its end has passed.
+bool IsLate(const v1::Reservation& reservation, absl::Time now) {
+  return reservation.state() == v1::RESERVATION_STATE_ENDING || (Runs(reservation) && SpanOf(reservation).end <= now);
+}
+bool Uses(const v1::Reservation& reservation, const std::string& server) {
+  const auto& servers = reservation.servers();
+  return std::find(servers.begin(), servers.end(), server) != servers.end();
+}
+
+// One step of a history: what to do, and numbers to do it with.
+struct Step {
+  int what;
+  int a;
+  int b;
+  int c;
+};
+void showValue(const Step& step, std::ostream& out) {
+  out << '{' << step.what << ',' << step.a << ',' << step.b << ',' << step.c << '}';
+}
+
+rc::Gen<std::vector<Step>> Steps() {
+  // resize(): numbers do not depend on RapidCheck's size, so that short histories are as varied as long ones.
+  const auto number = rc::gen::resize(100, rc::gen::inRange(0, 1000));
+  return rc::gen::scale(2.0, rc::gen::container<std::vector<Step>>(rc::gen::map(
+      rc::gen::tuple(number, number, number, number), [](const std::tuple<int, int, int, int>& n) {
+        return Step{std::get<0>(n), std::get<1>(n), std::get<2>(n), std::get<3>(n)};
+      })));
+}
+
+class World {
+ public:
+  // Where envelopes only grow, use never exceeds them at all; otherwise no decision makes it exceed.
+  explicit World(bool envelopes_only_grow) : only_grow_(envelopes_only_grow) {
+    Fact(R"(site_recorded { name: "sites/paris" country: "FR" })");
+    for (const auto& [id, most] : {std::pair("wide", 9), std::pair("narrow", 2)}) {
+      Fact(fmt::format("contract_signed {{ {} }}", ContractText(kSite, most, id)));
+    }
+    for (int i = 0; i < kServers; ++i) RecordServer(i, true, false);
+    SetEnvelope(kStart, 350, 400);
+  }
+
+  void Do(const Step& step) {
+    // Reservations are what it is about; the rest is there to disturb them.
+    switch (step.what % 20) {
+      case 0: case 1: case 2: case 3: case 4: return Reserve(step, step.what % 40 < 20 ? "" : "order");
+      case 5: case 6: case 7: return Advance(step);
+      case 8: case 9: return FireTimers();
+      case 10: return About(step, [](v1::Command& c, const std::string& n) { c.mutable_confirm_reservation()->set_name(n); });
+      case 12: return About(step, [](v1::Command& c, const std::string& n) { c.mutable_cancel_reservation()->set_name(n); });
+      case 13: return About(step, [](v1::Command& c, const std::string& n) { c.mutable_decline_reservation()->set_name(n); });
+      case 11: case 14: case 15:
+        return About(step, [](v1::Command& c, const std::string& n) { c.mutable_end_reservation()->set_name(n); });
+      case 16: return RecordServer(step.a % kServers, step.b % 2 == 0, step.c % 3 == 0);
+      case 17: return ChangeEnvelope(step);
+      case 18: return Rollback(step.a % 6);
+      case 19: return About(step, [&](v1::Command& c, const std::string& n) {
+        // Timers' commands at times when no timer would give them.
+        if (step.b % 3 == 0) c.mutable_lapse_hold()->set_name(n);
+        if (step.b % 3 == 1) c.mutable_start_reservation()->set_name(n);
+        if (step.b % 3 == 2) c.mutable_begin_end_reservation()->set_name(n);
+      });
+    }
+  }
+
+  void FireTimers() {
+    for (int round = 0; round < 50; ++round) {
+      const Intents due = Due(Rows(), now_, 3);
+      if (due.empty()) return;
+      for (const auto& intent : due) {
+        const v1::Event event = Decide(intent.command, intent.kind + intent.subject + intent.deadline);
+        RC_ASSERT(!event.has_command_refused());
+        const auto row = Rows().deadlines.Get(intent.deadline);
+        RC_ASSERT(!row.has_value());
+      }
+    }
+    RC_FAIL("timers never come to rest");
+  }
+
+  std::map<std::string, int> seen;  // which events there were, to see that the histories are worth it
+
+ private:
+  Service::Rows& Rows() { return scenario_.state().rows; }
+
+  std::vector<v1::Reservation> Reservations() {
+    std::vector<v1::Reservation> all;
+    Rows().reservations.Scan("", [&](std::string_view, const v1::Reservation& row) {
+      all.push_back(row);
+      return true;
+    });
+    return all;
+  }
+  std::vector<v1::Reservation> Live() {
+    std::vector<v1::Reservation> live = Reservations();
+    live.erase(std::remove_if(live.begin(), live.end(), [](const auto& r) { return IsTerminal(r.state()); }), live.end());
+    return live;
+  }
+
+  v1::Event Decide(const v1::Command& command, const std::string& id) {
+    scenario_.At(absl::FormatTime(absl::RFC3339_full, now_, absl::UTCTimeZone()));
+    const Snapshot before = RowsOf(scenario_.journal());
+    const v1::Event event = scenario_.When(command, id);
+    ++sequence_;
+    ++seen[event.GetDescriptor()->FindFieldByNumber(event.event_case())->name()];
+    if (event.has_command_refused()) RC_ASSERT(RowsOf(scenario_.journal()) == before);
+    Check(event);
+    return event;
+  }
+  void Fact(const std::string& text) {
+    scenario_.Given(text);
+    ++sequence_;
+  }
+  std::string NextId() { return fmt::format("c-{}", ++commands_); }
+
+  void Advance(const Step& step) {
+    now_ += step.a % 4 == 0 ? absl::Minutes(7) : absl::Minutes(30) * (step.a % 3);
+    // Mostly the timers are in time.
+    if (step.b % 3 != 0) FireTimers();
+  }
+
+  void RecordServer(int i, bool bookable, bool lost) {
+    Fact(fmt::format(R"(server_recorded {{ name: "sites/paris/servers/s{}" model: "models/{}" it_power_watts: 100 cooling_watts: 90
+                        bookable: {} lost: {} }})", i, i < 4 ? "m" : "other", bookable && !lost, lost));
+    Check({});
+  }
+
+  void SetEnvelope(absl::Time from, int64_t power, int64_t cooling) {
+    Fact(fmt::format(R"(envelope_recorded {{ site: "sites/paris" effective_from {{ seconds: {} }} it_power_watts: {} cooling_watts: {} }})",
+                     absl::ToUnixSeconds(from), power, cooling));
+    history_.push_back({from, {power, cooling}});
+  }
+  void ChangeEnvelope(const Step& step) {
+    const absl::Time from = kStart + absl::Hours(1) * (absl::ToInt64Hours(now_ - kStart) + step.a % 6);
+    if (!only_grow_) return SetEnvelope(from, 100 + step.b % 400, 100 + step.c % 400);
+    // A step that is lower than no later one and higher than every earlier one.
+    const Watts last = EnvelopeOf(absl::InfiniteFuture());
+    for (const auto& [begin, watts] : history_) if (begin > from) return;
+    SetEnvelope(from, last.it_power + step.b % 60, last.cooling + step.c % 60);
+  }
+  // What the history says, without the rows: the latest beginning wins, and of equal ones the last said.
+  Watts EnvelopeOf(absl::Time at) const {
+    Watts found;
+    absl::Time since = absl::InfinitePast();
+    for (const auto& [from, watts] : history_) {
+      if (from <= at && from >= since) {
+        found = watts;
+        since = from;
+      }
+    }
+    return found;
+  }
+
+  void Rollback(int events) {
+    const uint64_t keep = sequence_ > static_cast<uint64_t>(events) + 20 ? sequence_ - events : sequence_;
+    scenario_.journal().Rollback(keep + 1);
+    // What was rolled back never happened; the oracle reads the envelope from the rows again.
+    history_.clear();
+    const auto site = Rows().site_records.Get(kSite);
+    for (const auto& step : site->envelope()) {
+      history_.push_back({runtime::ToTime(step.effective_from()), {step.it_power_watts(), step.cooling_watts()}});
+    }
+    states_.clear();
+    Check({});
+  }
+
+  template <typename Fill>
+  void About(const Step& step, Fill fill) {
+    // Mostly to what lives.
+    const std::vector<v1::Reservation> all = step.c % 4 == 0 ? Reservations() : Live();
+    if (all.empty()) return;
+    v1::Command command;
+    fill(command, all[step.a % all.size()].name());
+    Decide(command, NextId());
+  }
+
+  void Reserve(const Step& step, const std::string& order) {
+    const absl::Time hour = kStart + absl::Hours(absl::ToInt64Hours(now_ - kStart) + 1);
+    const absl::Time start = hour + absl::Minutes(30) * (step.a % 5);
+    const Wish wish{.start = runtime::ToText(start), .end = runtime::ToText(start + absl::Minutes(30) * (1 + step.b % 5)),
+                    .count = 1 + step.c % 3,
+                    .contract = fmt::format("customers/hsbc/contracts/{}", step.c % 7 == 0 ? "narrow" : "wide"),
+                    .model = step.c % 5 == 0 ? "models/other" : "models/m"};
+    const std::string id = NextId();
+    const std::string text =
+        order.empty() ? fmt::format(R"(reserve {{ site: "sites/paris" {} }})", TermsText(wish))
+                      : fmt::format(R"(fulfil_order {{ order {{ name: "sites/borlange/orders/{}" site: "sites/paris"
+                                       reservation: "sites/paris/reservations/{}" terms {{ {} }} }} }})", id, id, TermsText(wish));
+    const v1::Command command = test::Parse<v1::Command>(text);
+    const v1::Terms terms = order.empty() ? test::Parse<v1::Terms>(TermsText(wish)) : command.fulfil_order().order().terms();
+    const std::set<v1::Reason> expected = Obstacles(terms);
+    const std::vector<std::string> free = Free(terms);
+    const v1::Event event = Decide(command, id);
+    if (expected.empty()) {
+      RC_ASSERT(event.has_reservation_held());
+      const auto& servers = event.reservation_held().servers();
+      RC_ASSERT(std::vector<std::string>(servers.begin(), servers.end()) ==
+                std::vector<std::string>(free.begin(), free.begin() + terms.count()));
+      v1::Command confirm;
+      confirm.mutable_confirm_reservation()->set_name(event.reservation_held().name());
+      // Most are confirmed at once: what happens later is more interesting.
+      if (step.c % 4 != 0) Decide(confirm, NextId());
+    } else if (order.empty()) {
+      RC_ASSERT(expected.count(event.command_refused().reason()) == 1);
+    } else {
+      RC_ASSERT(expected.count(event.order_declined().reason()) == 1);
+    }
+  }
+
+  // The oracle's own decision.
+
+  std::vector<std::string> Free(const v1::Terms& terms) {
+    const Span span{runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
+    std::vector<std::string> free;
+    Rows().server_records.Scan("", [&](std::string_view name, const v1::ServerRecord& row) {
+      bool is_free = row.server().bookable() && !row.server().lost() && row.server().model() == terms.model();
+      for (const v1::Reservation& other : Live()) {
+        if (Uses(other, std::string(name)) && (IsLate(other, now_) || SpanOf(other).Overlaps(span))) is_free = false;
+      }
+      if (is_free) free.emplace_back(name);
+      return true;
+    });
+    return free;
+  }
+
+  // Every instant at which use or envelope may be highest or lowest within the span.
+  std::vector<absl::Time> Instants(const Span& span) {
+    std::vector<absl::Time> instants{span.start};
+    for (const v1::Reservation& other : Live()) instants.push_back(SpanOf(other).start);
+    for (const auto& [from, watts] : history_) instants.push_back(from);
+    instants.erase(std::remove_if(instants.begin(), instants.end(),
+                                  [&](absl::Time at) { return at < span.start || at >= span.end; }), instants.end());
+    return instants;
+  }
+
+  // What is promised at an instant; with `late`, what runs beyond its end stays for ever.
+  Watts UseAt(absl::Time at, bool late) {
+    Watts use;
+    for (const v1::Reservation& other : Live()) {
+      const Span span = SpanOf(other);
+      const bool in_use = span.start <= at && (at < span.end || (late && IsLate(other, now_)));
+      if (in_use) use += {other.it_power_watts(), other.cooling_watts()};
+    }
+    return use;
+  }
+  int64_t ContractUseAt(absl::Time at, const std::string& contract) {
+    int64_t use = 0;
+    for (const v1::Reservation& other : Live()) {
+      const Span span = SpanOf(other);
+      if (other.terms().contract() == contract && span.start <= at && at < span.end) use += other.terms().count();
+    }
+    return use;
+  }
+
+  // Every reason for which it may be refused; empty: it must be held.
+  std::set<v1::Reason> Obstacles(const v1::Terms& terms) {
+    const Span span{runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
+    const int64_t most = terms.contract() == "customers/hsbc/contracts/narrow" ? 2 : 9;
+    std::set<v1::Reason> obstacles;
+    if (Free(terms).size() < static_cast<size_t>(terms.count())) obstacles.insert(v1::REASON_NO_CAPACITY);
+    for (const absl::Time at : Instants(span)) {
+      const Watts use = UseAt(at, true);
+      const Watts limit = EnvelopeOf(at);
+      if (use.it_power + 100 * terms.count() > limit.it_power) obstacles.insert(v1::REASON_POWER_ENVELOPE);
+      if (use.cooling + 90 * terms.count() > limit.cooling) obstacles.insert(v1::REASON_COOLING_ENVELOPE);
+      if (ContractUseAt(at, terms.contract()) + terms.count() > most) obstacles.insert(v1::REASON_CONTRACT);
+    }
+    return obstacles;
+  }
+
+  // What must hold after every event.
+
+  void Check(const v1::Event& event) {
+    CheckServers();
+    CheckContracts();
+    CheckEnvelope(event);
+    CheckStates();
+    CheckDeadlines();
+    CheckIndex();
+  }
+
+  void CheckServers() {
+    const std::vector<v1::Reservation> live = Live();
+    for (size_t i = 0; i < live.size(); ++i) {
+      for (size_t j = 0; j < i; ++j) {
+        const bool at_once = SpanOf(live[i]).Overlaps(SpanOf(live[j])) || (Runs(live[i]) && Runs(live[j]));
+        for (const std::string& server : live[i].servers()) RC_ASSERT(!at_once || !Uses(live[j], server));
+      }
+    }
+  }
+
+  void CheckContracts() {
+    for (const v1::Reservation& reservation : Live()) {
+      const std::string& contract = reservation.terms().contract();
+      const int64_t most = contract == "customers/hsbc/contracts/narrow" ? 2 : 9;
+      for (const absl::Time at : Instants(SpanOf(reservation))) RC_ASSERT(ContractUseAt(at, contract) <= most);
+    }
+  }
+
+  void CheckEnvelope(const v1::Event& event) {
+    if (only_grow_) {
+      for (const absl::Time at : Instants({kStart, absl::InfiniteFuture()})) {
+        RC_ASSERT(UseAt(at, false).it_power <= EnvelopeOf(at).it_power);
+        RC_ASSERT(UseAt(at, false).cooling <= EnvelopeOf(at).cooling);
+      }
+    }
+    if (event.has_reservation_held()) {
+      const Span span = SpanOf(*Rows().reservations.Get(event.reservation_held().name()));
+      for (const absl::Time at : Instants(span)) {
+        RC_ASSERT(UseAt(at, true).it_power <= EnvelopeOf(at).it_power);
+        RC_ASSERT(UseAt(at, true).cooling <= EnvelopeOf(at).cooling);
+      }
+    }
+    if (event.has_reservation_started()) {
+      Watts use;
+      for (const v1::Reservation& other : Live()) {
+        if (Runs(other)) use += {other.it_power_watts(), other.cooling_watts()};
+      }
+      RC_ASSERT(use.it_power <= EnvelopeOf(now_).it_power);
+      RC_ASSERT(use.cooling <= EnvelopeOf(now_).cooling);
+    }
+  }
+
+  void CheckStates() {
+    for (const v1::Reservation& reservation : Reservations()) {
+      const auto before = states_.find(reservation.name());
+      if (before != states_.end() && IsTerminal(before->second)) RC_ASSERT(reservation.state() == before->second);
+      states_[reservation.name()] = reservation.state();
+    }
+  }
+
+  void CheckDeadlines() {
+    std::set<std::string> expected;
+    std::set<std::string> delayed;
+    for (const v1::Reservation& reservation : Reservations()) {
+      if (const auto deadline = DeadlineOf(reservation)) expected.insert(DeadlineKey(*deadline, reservation.name()));
+      if (reservation.has_retry_time()) delayed.insert(reservation.name());
+    }
+    const auto keys = [](const auto& table) {
+      std::set<std::string> keys;
+      table.Scan("", [&](std::string_view key, const auto&) {
+        keys.emplace(key);
+        return true;
+      });
+      return keys;
+    };
+    RC_ASSERT(keys(Rows().deadlines) == expected);
+    RC_ASSERT(keys(Rows().delayed) == delayed);
+  }
+
+  void CheckIndex() {
+    Index rebuilt;
+    scenario_.journal().Scan("", [&](std::string_view key, std::string_view value) {
+      rebuilt.Apply({std::string(key), std::nullopt, std::string(value)});
+      return true;
+    });
+    RC_ASSERT(rebuilt == scenario_.state().index);
+  }
+
+  const bool only_grow_;
+  test::Scenario<Service> scenario_;
+  absl::Time now_ = kStart;
+  uint64_t sequence_ = 0;
+  int commands_ = 0;
+  std::vector<std::pair<absl::Time, Watts>> history_;
+  std::map<std::string, v1::ReservationState> states_;
+};
+
+void LiveManyLives(bool envelopes_only_grow) {
+  std::map<std::string, int> seen;
+  EXPECT_TRUE(rc::check([&] {
+    World world(envelopes_only_grow);
+    for (const Step& step : *Steps()) world.Do(step);
+    world.FireTimers();
+    for (const auto& [event, count] : world.seen) seen[event] += count;
+  }));
+  // Properties of histories in which nothing happens would prove nothing.
+  for (const char* event : {"reservation_held", "reservation_confirmed", "reservation_declined", "hold_lapsed",
+                            "reservation_started", "reservation_delayed", "reservation_ending", "reservation_ended",
+                            "reservation_cancelled", "order_declined", "command_refused"}) {
+    EXPECT_GE(seen[event], 5) << event;
+  }
+}
+
+TEST(ReservationProperties, NothingIsEverGivenTwiceOrAboveAnyLimit) { LiveManyLives(true); }
+
+TEST(ReservationProperties, NoDecisionExceedsAnEnvelopeThatShrinksMeanwhile) { LiveManyLives(false); }
+
+}  // namespace
+}  // namespace concordat::reservations

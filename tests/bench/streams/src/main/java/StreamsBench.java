@@ -51,7 +51,8 @@ public final class StreamsBench {
     try (Admin admin = Admin.create(Map.of("bootstrap.servers", options.bootstrap()))) {
       // An event log is kept for ever. Whether each batch is forced to the disk is an option, since
       // that costs more than all the rest; both sides of a comparison must choose the same.
-      Map<String, String> log = new HashMap<>(Map.of("retention.ms", "-1", "retention.bytes", "-1"));
+      Map<String, String> log =
+          new HashMap<>(Map.of("retention.ms", "-1", "retention.bytes", "-1"));
       if (options.flushMessages() > 0) {
         log.put("flush.messages", Integer.toString(options.flushMessages()));
       }
@@ -143,7 +144,7 @@ public final class StreamsBench {
     static Options parse(String[] args) {
       Map<String, String> given = new HashMap<>(Map.of(
           "--clients", "1,16,128,8192", "--seconds", "10", "--warmup", "5",
-          "--commit-interval-ms", "20", "--linger-ms", "0", "--batch-bytes", "65536",
+          "--commit-interval-ms", "20", "--linger-ms", "5", "--batch-bytes", "524288",
           "--cache-bytes", "0", "--changelog", "on", "--poll-ms", "1"));
       given.put("--flush-messages", "0");
       for (int i = 0; i < args.length; i += 2) {
@@ -253,8 +254,8 @@ public final class StreamsBench {
         }
       }
       Arrays.sort(latencies, 0, measured);
-      return "{\"clients\": %d, \"throughput_per_second\": %.0f, \"latency_p50_ms\": %.2f, \"latency_p99_ms\": %.2f, \"commands\": %d}"
-          .formatted(count, measured / (double) seconds, at(latencies, measured, 0.50),
+      return ("{\"clients\": %d, \"throughput_per_second\": %.0f, \"latency_p50_ms\": %.2f, "
+          + "\"latency_p99_ms\": %.2f, \"commands\": %d}").formatted(count, measured / (double) seconds, at(latencies, measured, 0.50),
               at(latencies, measured, 0.99), measured);
     }
 
