@@ -46,7 +46,7 @@ void PrintSites(Session& session, const std::vector<SiteAnswer>& answers) {
                                   link.pending_records() > 0 ? fmt::format(" ({} pending)", link.pending_records()) : ""));
     }
     table.Add({answer.site->name, answer.address, answer.status.release(), answer.status.profile(),
-               answer.status.log(), FormatTime(answer.status.now()), Join(answer.status.services(), ","),
+               answer.status.log(), TimeText(answer.status.now()), Join(answer.status.services(), ","),
                links.empty() ? "-" : Join(links, ", ")});
   }
   table.Print(session.console().out, !session.globals.no_headers);
@@ -81,7 +81,7 @@ absl::Status SetClocks(Session& session, absl::Time time) {
       if (!set.ok()) {
         return WithNext(absl::Status(set.code(), fmt::format("{}: {}", site.name, MessageOf(set))), "clock show");
       }
-      fmt::print(session.console().out, "{}  {}\n", site.name, FormatTime(response.now()));
+      fmt::print(session.console().out, "{}  {}\n", site.name, TimeText(response.now()));
     }
   }
   return absl::OkStatus();
@@ -152,7 +152,7 @@ absl::Status RunClockShow(Session& session) {
   if (!answers.ok()) return answers.status();
   for (const SiteAnswer& answer : *answers) {
     if (!answer.asked.ok()) return answer.asked;
-    fmt::print(session.console().out, "{}  {}  {}\n", answer.site->name, FormatTime(answer.status.now()),
+    fmt::print(session.console().out, "{}  {}  {}\n", answer.site->name, TimeText(answer.status.now()),
                answer.status.profile());
   }
   return absl::OkStatus();

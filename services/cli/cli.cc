@@ -95,7 +95,7 @@ void AddFields(CommandLine& line, CLI::App* sub, const Verb& verb,
     fields.emplace_back(field->name(), &line.lists.emplace_back());
     auto* option = sub->add_option(field->name(), *fields.back().second, CommentOf(*field));
     // Not `required`: a file may say it, and the server refuses what lacks it.
-    option->expected(0, 1)->type_name(optional ? "" : "TEXT");
+    option->expected(0, 1)->allow_extra_args(false)->type_name(optional ? "" : "TEXT");
   }
   for (int i = 0; i < type->field_count(); ++i) {
     const auto* field = type->field(i);
@@ -253,6 +253,8 @@ Exit Run(const std::vector<std::string>& arguments, Console console) {
   Session session(arguments, console);
   CommandLine line(session);
   line.app.set_help_flag("-h,--help", "Show help.");
+  // After a command a word is a word, even where it is also a command's name: `get order r-7k2m9x4q1b`.
+  line.app.require_subcommand(0, 1);
   AddGlobals(line.app, session.globals);
   AddVerbs(line);
   AddReading(line);

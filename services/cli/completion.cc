@@ -12,13 +12,13 @@
 namespace concordat::cli {
 namespace {
 
-constexpr char kBash[] = R"(# bash: source <(concordat completion bash)
+constexpr char kBash[] = R"sh(# bash: source <(concordat completion bash)
 _concordat() {
   local IFS=$'\n'
   COMPREPLY=($(concordat __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
 }
 complete -o default -F _concordat concordat
-)";
+)sh";
 
 constexpr char kZsh[] = R"zsh(#compdef concordat
 # zsh: source <(concordat completion zsh)
@@ -30,13 +30,13 @@ _concordat() {
 compdef _concordat concordat
 )zsh";
 
-constexpr char kFish[] = R"(# fish: concordat completion fish | source
+constexpr char kFish[] = R"sh(# fish: concordat completion fish | source
 function __concordat_complete
   set -l words (commandline -opc)[2..-1]
   concordat __complete -- $words (commandline -ct) 2>/dev/null
 end
 complete -c concordat -f -a '(__concordat_complete)'
-)";
+)sh";
 
 // The kind whose names may stand after these words; nullptr where none may.
 const Kind* KindAfter(const std::vector<std::string>& path) {

@@ -23,7 +23,7 @@ namespace {
 constexpr int kPage = 1000;
 
 std::vector<std::string> EventRow(const node::v1::EventRecord& record) {
-  return {FormatTime(record.time()), Position(record), ShortType(record), record.subject(), record.actor(),
+  return {TimeText(record.time()), Position(record), ShortType(record), record.subject(), record.actor(),
           Gist(record)};
 }
 
@@ -127,7 +127,7 @@ void PrintEvents(std::ostream& out, const Events& events, bool headers) {
 }
 
 std::string EventText(const node::v1::EventRecord& record) {
-  std::string text = fmt::format("# {} {} by {}\n", Position(record), FormatTime(record.time()), record.actor());
+  std::string text = fmt::format("# {} {} by {}\n", Position(record), TimeText(record.time()), record.actor());
   const Fact opened = OpenFact(record);
   if (opened.value == nullptr) return text + "# unknown type " + record.data_type() + "\n";
   google::protobuf::TextFormat::Printer printer;

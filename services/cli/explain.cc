@@ -124,7 +124,7 @@ class Tree {
     for (const auto* root : roots_) {
       const std::string why = root->causation_id().empty() ? fmt::format("request {}", root->command_id())
                                                            : fmt::format("after {}", CausePosition(*root));
-      Append(&text_, root->actor(), ", ", FormatTime(root->time()), ", ", why, "\n");
+      Append(&text_, root->actor(), ", ", TimeText(root->time()), ", ", why, "\n");
       Add(*root, "", true);
     }
     return text_;
@@ -136,7 +136,7 @@ class Tree {
     const auto found = children_.find(position);
     const bool parent = found != children_.end();
     Append(&text_, margin, last ? "└─ " : "├─ ", ShortType(record), "  ", record.subject(), "  ", position,
-                    "  ", FormatTime(record.time()), "\n");
+                    "  ", TimeText(record.time()), "\n");
     const std::string inner = margin + (last ? "   " : "│  ");
     for (const std::string& line : Details(record)) {
       Append(&text_, inner, parent ? "│    " : "     ", line, "\n");

@@ -48,7 +48,7 @@ std::string ValueText(const Message& message, const FieldDescriptor& field, int 
     case FieldDescriptor::CPPTYPE_MESSAGE: {
       const Message& part = many ? reflection->GetRepeatedMessage(message, &field, index)
                                  : reflection->GetMessage(message, &field);
-      if (const auto* time = dynamic_cast<const google::protobuf::Timestamp*>(&part)) return FormatTime(*time);
+      if (const auto* time = dynamic_cast<const google::protobuf::Timestamp*>(&part)) return TimeText(*time);
       if (const auto* figure = dynamic_cast<const inventory::v1::Figure*>(&part)) {
         return fmt::format("{}={}:{}", figure->name(), figure->value(), figure->unit());
       }

@@ -25,7 +25,7 @@ absl::StatusOr<Resource> Known(const google::protobuf::Any& any) {
 void SayFreshness(Session& session, const node::v1::Freshness& freshness) {
   if (freshness.home() || freshness.stream().empty()) return;
   session.Say(fmt::format("as of {}:{}, {}", freshness.stream(), freshness.sequence(),
-                          FormatTime(freshness.event_time())));
+                          TimeText(freshness.event_time())));
 }
 
 absl::Status PrintList(Session& session, const Kind& kind, const node::v1::ListResourcesResponse& response) {

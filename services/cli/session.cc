@@ -144,7 +144,7 @@ Clock Session::clock() {
 
 absl::StatusOr<absl::Time> Session::TimeOf(const std::string& text) {
   const auto time = ParseTime(text, clock());
-  if (time.ok() && IsRelativeTime(text)) resolved_times_[text] = cli::FormatTime(*time);
+  if (time.ok() && IsRelativeTime(text)) resolved_times_[text] = cli::TimeText(*time);
   return time;
 }
 

@@ -93,12 +93,12 @@ absl::StatusOr<absl::Duration> ParseDuration(std::string_view text) {
   return span;
 }
 
-std::string FormatTime(absl::Time time) {
+std::string TimeText(absl::Time time) {
   const bool whole = time == absl::FromUnixSeconds(absl::ToUnixSeconds(time));
   return absl::FormatTime(whole ? "%Y-%m-%dT%H:%M:%SZ" : "%Y-%m-%dT%H:%M:%E6SZ", time, absl::UTCTimeZone());
 }
 
-std::string FormatTime(const google::protobuf::Timestamp& time) { return cli::FormatTime(FromTimestamp(time)); }
+std::string TimeText(const google::protobuf::Timestamp& time) { return cli::TimeText(FromTimestamp(time)); }
 
 absl::Time FromTimestamp(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());

@@ -29,8 +29,8 @@ bool IsRelativeTime(std::string_view text);
 absl::StatusOr<absl::Duration> ParseDuration(std::string_view text);
 
 // UTC, seconds; microseconds where there are any.
-std::string FormatTime(absl::Time time);
-std::string FormatTime(const google::protobuf::Timestamp& time);
+std::string TimeText(absl::Time time);
+std::string TimeText(const google::protobuf::Timestamp& time);
 
 absl::Time FromTimestamp(const google::protobuf::Timestamp& time);
 google::protobuf::Timestamp ToTimestamp(absl::Time time);

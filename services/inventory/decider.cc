@@ -29,7 +29,8 @@ std::optional<v1::Event> NotHere(const State& state, const google::protobuf::Mes
                                  const std::string& name, const runtime::Facts& facts) {
   if (runtime::SiteOfName(name) != facts.site) {
     return Refused(command, v1::REASON_NOT_HOME,
-                   fmt::format("{} belongs to another site; {} decides only about its own.", name, Here(facts)));
+                   fmt::format("{} belongs to another site; {} decides only about its own.", name,
+                               Here(facts)));
   }
   if (!state.rows.sites.Contains(Here(facts))) {
     return Refused(command, v1::REASON_NOT_FOUND,
@@ -39,23 +40,27 @@ std::optional<v1::Event> NotHere(const State& state, const google::protobuf::Mes
 }
 
 v1::Event NoServer(const google::protobuf::Message& command, const std::string& name) {
-  return Refused(command, v1::REASON_NOT_FOUND, fmt::format("{} is not known; expected OrderServer first.", name));
+  return Refused(command, v1::REASON_NOT_FOUND,
+                 fmt::format("{} is not known; expected OrderServer first.", name));
 }
 
 v1::Event WrongState(const google::protobuf::Message& command, const v1::Server& server,
                      std::string_view expected) {
-  return Refused(command, v1::REASON_WRONG_STATE,
-                 fmt::format("{} is {}{}, expected {}.", server.name(), v1::ServerState_Name(server.state()),
-                             server.cordoned() ? " and cordoned" : "", expected));
+  return Refused(
+      command, v1::REASON_WRONG_STATE,
+      fmt::format("{} is {}{}, expected {}.", server.name(), v1::ServerState_Name(server.state()),
+                  server.cordoned() ? " and cordoned" : "", expected));
 }
 
-v1::Event OpenSite(const State& state, const v1::OpenSiteRequest& request, const runtime::Facts& facts) {
+v1::Event OpenSite(const State& state, const v1::OpenSiteRequest& request,
+                   const runtime::Facts& facts) {
   if (request.name() != Here(facts)) {
     return Refused(request, v1::REASON_NOT_HOME,
                    fmt::format("{} is another site, expected {}.", request.name(), Here(facts)));
   }
   if (state.rows.sites.Contains(request.name())) {
-    return Refused(request, v1::REASON_ALREADY_EXISTS, fmt::format("{} is open already.", request.name()));
+    return Refused(request, v1::REASON_ALREADY_EXISTS,
+                   fmt::format("{} is open already.", request.name()));
   }
   v1::Event event;
   v1::SiteOpened& opened = *event.mutable_site_opened();
@@ -66,7 +71,8 @@ v1::Event OpenSite(const State& state, const v1::OpenSiteRequest& request, const
   return event;
 }
 
-v1::Event SetEnvelope(const State& state, const v1::SetEnvelopeRequest& request, const runtime::Facts& facts) {
+v1::Event SetEnvelope(const State& state, const v1::SetEnvelopeRequest& request,
+                      const runtime::Facts& facts) {
   if (auto refusal = NotHere(state, request, request.site(), facts)) return *refusal;
   const absl::Time from = runtime::ToTime(request.effective_from());
   if (from < facts.now - kEnvelopeGrace) {
@@ -102,20 +108,23 @@ v1::Event RegisterModel(const State& state, const v1::RegisterModelRequest& requ
   return event;
 }
 
-v1::Event OrderServer(const State& state, const v1::OrderServerRequest& request, const runtime::Facts& facts) {
+v1::Event OrderServer(const State& state, const v1::OrderServerRequest& request,
+                      const runtime::Facts& facts) {
   if (auto refusal = NotHere(state, request, request.name(), facts)) return *refusal;
   if (!state.rows.models.Contains(request.model())) {
     return Refused(request, v1::REASON_NOT_FOUND,
-                   fmt::format("{} is not known at {}; expected RegisterModel first.", request.model(), Here(facts)));
+                   fmt::format("{} is not known at {}; expected RegisterModel first.",
+                               request.model(), Here(facts)));
   }
   if (state.rows.servers.Contains(request.name())) {
-    return Refused(request, v1::REASON_ALREADY_EXISTS, fmt::format("{} was ordered already.", request.name()));
+    return Refused(request, v1::REASON_ALREADY_EXISTS,
+                   fmt::format("{} was ordered already.", request.name()));
   }
   const absl::Time promised = runtime::ToTime(request.promised_time());
   if (promised < facts.now) {
     return Refused(request, v1::REASON_TIME,
-                   fmt::format("promised_time is {}, expected {} or later.", runtime::ToText(promised),
-                               runtime::ToText(facts.now)));
+                   fmt::format("promised_time is {}, expected {} or later.",
+                               runtime::ToText(promised), runtime::ToText(facts.now)));
   }
   v1::Event event;
   v1::ServerOrdered& ordered = *event.mutable_server_ordered();
@@ -126,12 +135,14 @@ v1::Event OrderServer(const State& state, const v1::OrderServerRequest& request,
   return event;
 }
 
-v1::Event DeliverServer(const State& state, const v1::DeliverServerRequest& request, const v1::Server& server) {
-  if (server.state() != v1::SERVER_STATE_ORDERED) return WrongState(request, server, "SERVER_STATE_ORDERED");
+v1::Event DeliverServer(const State& state, const v1::DeliverServerRequest& request,
+                        const v1::Server& server) {
+  if (server.state() != v1::SERVER_STATE_ORDERED)
+    return WrongState(request, server, "SERVER_STATE_ORDERED");
   if (const auto owner = state.rows.serials.Get(request.serial())) {
     return Refused(request, v1::REASON_SERIAL_TAKEN,
-                   fmt::format("serial {} belongs to {}, expected one of no other server.", request.serial(),
-                               owner->value()));
+                   fmt::format("serial {} belongs to {}, expected one of no other server.",
+                               request.serial(), owner->value()));
   }
   v1::Event event;
   event.mutable_server_delivered()->set_name(request.name());
@@ -139,12 +150,15 @@ v1::Event DeliverServer(const State& state, const v1::DeliverServerRequest& requ
   return event;
 }
 
-v1::Event InstallServer(const State& state, const v1::InstallServerRequest& request, const v1::Server& server) {
-  if (server.state() != v1::SERVER_STATE_DELIVERED) return WrongState(request, server, "SERVER_STATE_DELIVERED");
-  if (const auto owner = state.rows.positions.Get(PositionKey(request.room(), request.rack(), request.position()))) {
+v1::Event InstallServer(const State& state, const v1::InstallServerRequest& request,
+                        const v1::Server& server) {
+  if (server.state() != v1::SERVER_STATE_DELIVERED)
+    return WrongState(request, server, "SERVER_STATE_DELIVERED");
+  if (const auto owner = state.rows.positions.Get(
+          PositionKey(request.room(), request.rack(), request.position()))) {
     return Refused(request, v1::REASON_POSITION_TAKEN,
-                   fmt::format("room {}, rack {}, position {} holds {}, expected a free one.", request.room(),
-                               request.rack(), request.position(), owner->value()));
+                   fmt::format("room {}, rack {}, position {} holds {}, expected a free one.",
+                               request.room(), request.rack(), request.position(), owner->value()));
   }
   v1::Event event;
   v1::ServerInstalled& installed = *event.mutable_server_installed();
@@ -160,7 +174,8 @@ bool MayBeTested(v1::ServerState state) {
          state == v1::SERVER_STATE_QUALIFIED || state == v1::SERVER_STATE_OUT_OF_SERVICE;
 }
 
-v1::Event TestServer(const State& state, const v1::TestServerRequest& request, const v1::Server& server) {
+v1::Event TestServer(const State& state, const v1::TestServerRequest& request,
+                     const v1::Server& server) {
   if (!MayBeTested(server.state())) {
     return WrongState(request, server,
                       "SERVER_STATE_INSTALLED, SERVER_STATE_TEST_FAILED, SERVER_STATE_QUALIFIED or "
@@ -184,12 +199,15 @@ v1::Event TestServer(const State& state, const v1::TestServerRequest& request, c
   return event;
 }
 
-v1::Event EnterService(const State& state, const v1::EnterServiceRequest& request, const v1::Server& server) {
-  if (server.state() == v1::SERVER_STATE_IN_SERVICE) return WrongState(request, server, "SERVER_STATE_QUALIFIED");
+v1::Event EnterService(const State& state, const v1::EnterServiceRequest& request,
+                       const v1::Server& server) {
+  if (server.state() == v1::SERVER_STATE_IN_SERVICE)
+    return WrongState(request, server, "SERVER_STATE_QUALIFIED");
   if (server.state() != v1::SERVER_STATE_QUALIFIED) {
-    return Refused(request, v1::REASON_TEST_NOT_PASSED,
-                   fmt::format("{} is {}, expected SERVER_STATE_QUALIFIED by a burn-in that passed.", server.name(),
-                               v1::ServerState_Name(server.state())));
+    return Refused(
+        request, v1::REASON_TEST_NOT_PASSED,
+        fmt::format("{} is {}, expected SERVER_STATE_QUALIFIED by a burn-in that passed.",
+                    server.name(), v1::ServerState_Name(server.state())));
   }
   const v1::Model model = state.rows.models.Get(server.model()).value_or(v1::Model());
   v1::Event event;
@@ -221,7 +239,8 @@ v1::Event UncordonServer(const v1::UncordonServerRequest& request, const v1::Ser
 }
 
 v1::Event LeaveService(const v1::LeaveServiceRequest& request, const v1::Server& server) {
-  if (server.state() != v1::SERVER_STATE_IN_SERVICE) return WrongState(request, server, "SERVER_STATE_IN_SERVICE");
+  if (server.state() != v1::SERVER_STATE_IN_SERVICE)
+    return WrongState(request, server, "SERVER_STATE_IN_SERVICE");
   v1::Event event;
   event.mutable_server_left_service()->set_name(request.name());
   event.mutable_server_left_service()->set_reason(request.reason());
@@ -241,29 +260,47 @@ v1::Event AboutServer(const State& state, const Request& request, const runtime:
 
 std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
   switch (command.command_case()) {
-    case v1::Command::kOpenSite: return command.open_site().name();
-    case v1::Command::kSetEnvelope: return command.set_envelope().site();
-    case v1::Command::kRegisterModel: return command.register_model().name();
-    case v1::Command::kOrderServer: return command.order_server().name();
-    case v1::Command::kDeliverServer: return command.deliver_server().name();
-    case v1::Command::kInstallServer: return command.install_server().name();
-    case v1::Command::kTestServer: return command.test_server().name();
-    case v1::Command::kEnterService: return command.enter_service().name();
-    case v1::Command::kCordonServer: return command.cordon_server().name();
-    case v1::Command::kUncordonServer: return command.uncordon_server().name();
-    case v1::Command::kLeaveService: return command.leave_service().name();
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::kOpenSite:
+      return command.open_site().name();
+    case v1::Command::kSetEnvelope:
+      return command.set_envelope().site();
+    case v1::Command::kRegisterModel:
+      return command.register_model().name();
+    case v1::Command::kOrderServer:
+      return command.order_server().name();
+    case v1::Command::kDeliverServer:
+      return command.deliver_server().name();
+    case v1::Command::kInstallServer:
+      return command.install_server().name();
+    case v1::Command::kTestServer:
+      return command.test_server().name();
+    case v1::Command::kEnterService:
+      return command.enter_service().name();
+    case v1::Command::kCordonServer:
+      return command.cordon_server().name();
+    case v1::Command::kUncordonServer:
+      return command.uncordon_server().name();
+    case v1::Command::kLeaveService:
+      return command.leave_service().name();
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
   return Here(facts);
 }
 
 v1::Event Decide(const State& state, const v1::Command& command, const runtime::Facts& facts) {
-  const auto about = [&](const auto& request, auto decide) { return AboutServer(state, request, facts, decide); };
+  const auto about = [&](const auto& request, auto decide) {
+    return AboutServer(state, request, facts, decide);
+  };
   switch (command.command_case()) {
-    case v1::Command::kOpenSite: return OpenSite(state, command.open_site(), facts);
-    case v1::Command::kSetEnvelope: return SetEnvelope(state, command.set_envelope(), facts);
-    case v1::Command::kRegisterModel: return RegisterModel(state, command.register_model(), facts);
-    case v1::Command::kOrderServer: return OrderServer(state, command.order_server(), facts);
+    case v1::Command::kOpenSite:
+      return OpenSite(state, command.open_site(), facts);
+    case v1::Command::kSetEnvelope:
+      return SetEnvelope(state, command.set_envelope(), facts);
+    case v1::Command::kRegisterModel:
+      return RegisterModel(state, command.register_model(), facts);
+    case v1::Command::kOrderServer:
+      return OrderServer(state, command.order_server(), facts);
     case v1::Command::kDeliverServer:
       return about(command.deliver_server(), [&](const v1::Server& server) {
         return DeliverServer(state, command.deliver_server(), server);
@@ -273,24 +310,30 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
         return InstallServer(state, command.install_server(), server);
       });
     case v1::Command::kTestServer:
-      return about(command.test_server(),
-                   [&](const v1::Server& server) { return TestServer(state, command.test_server(), server); });
+      return about(command.test_server(), [&](const v1::Server& server) {
+        return TestServer(state, command.test_server(), server);
+      });
     case v1::Command::kEnterService:
       return about(command.enter_service(), [&](const v1::Server& server) {
         return EnterService(state, command.enter_service(), server);
       });
     case v1::Command::kCordonServer:
-      return about(command.cordon_server(),
-                   [&](const v1::Server& server) { return CordonServer(command.cordon_server(), server); });
+      return about(command.cordon_server(), [&](const v1::Server& server) {
+        return CordonServer(command.cordon_server(), server);
+      });
     case v1::Command::kUncordonServer:
-      return about(command.uncordon_server(),
-                   [&](const v1::Server& server) { return UncordonServer(command.uncordon_server(), server); });
+      return about(command.uncordon_server(), [&](const v1::Server& server) {
+        return UncordonServer(command.uncordon_server(), server);
+      });
     case v1::Command::kLeaveService:
-      return about(command.leave_service(),
-                   [&](const v1::Server& server) { return LeaveService(command.leave_service(), server); });
-    case v1::Command::COMMAND_NOT_SET: break;
+      return about(command.leave_service(), [&](const v1::Server& server) {
+        return LeaveService(command.leave_service(), server);
+      });
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
-  return Refused(command, v1::REASON_NOT_FOUND, "The command is empty, expected one of the inventory's.");
+  return Refused(command, v1::REASON_NOT_FOUND,
+                 "The command is empty, expected one of the inventory's.");
 }
 
 }  // namespace concordat::inventory

@@ -1,6 +1,6 @@
 // Decides about the site, its envelope, models and servers.
-// Law: pure; every command gets exactly one event, the fact or its refusal. No server enters service
-// without its passed burn-in; no serial number and no rack position is given twice.
+// Law: pure; every command gets exactly one event, the fact or its refusal. No server enters
+// service without its passed burn-in; no serial number and no rack position is given twice.
 #pragma once
 
 #include <absl/status/status.h>
@@ -22,7 +22,8 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
 
 // What the figures miss of the criteria, a sentence a criterion; empty where the burn-in passed. A
 // figure that no criterion asks for is kept as evidence and judges nothing.
-std::vector<std::string> Shortfalls(const google::protobuf::RepeatedPtrField<v1::Criterion>& criteria,
-                                    const google::protobuf::RepeatedPtrField<v1::Figure>& figures);
+std::vector<std::string> Shortfalls(
+    const google::protobuf::RepeatedPtrField<v1::Criterion>& criteria,
+    const google::protobuf::RepeatedPtrField<v1::Figure>& figures);
 
 }  // namespace concordat::inventory

@@ -23,11 +23,15 @@ struct Service {
   static Event Decide(const State& state, const Command& command, const runtime::Facts& facts) {
     return inventory::Decide(state, command, facts);
   }
-  static void Evolve(Rows& rows, const runtime::Accepted<Event>& accepted) { inventory::Evolve(rows, accepted); }
+  static void Evolve(Rows& rows, const runtime::Accepted<Event>& accepted) {
+    inventory::Evolve(rows, accepted);
+  }
   static Intents React(const Rows& rows, const runtime::Accepted<Event>& accepted) {
     return inventory::React(rows, accepted);
   }
-  static Intents Due(const Rows& rows, absl::Time now, size_t limit) { return inventory::Due(rows, now, limit); }
+  static Intents Due(const Rows& rows, absl::Time now, size_t limit) {
+    return inventory::Due(rows, now, limit);
+  }
 
   static std::vector<runtime::TableInfo> Tables() {
     return {{"sites", &v1::Site::default_instance()},

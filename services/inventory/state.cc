@@ -29,10 +29,13 @@ void OpenSite(Rows& rows, const v1::SiteOpened& opened) {
 void SetEnvelope(Rows& rows, const v1::EnvelopeSet& set) {
   v1::Site site = rows.sites.Get(set.site()).value_or(v1::Site());
   site.set_name(set.site());
-  const auto begins = [](const v1::EnvelopeSet& step) { return runtime::ToTime(step.effective_from()); };
+  const auto begins = [](const v1::EnvelopeSet& step) {
+    return runtime::ToTime(step.effective_from());
+  };
   std::vector<v1::EnvelopeSet> steps(site.envelope().begin(), site.envelope().end());
-  const auto at = std::find_if(steps.begin(), steps.end(),
-                               [&](const v1::EnvelopeSet& step) { return begins(step) >= begins(set); });
+  const auto at = std::find_if(steps.begin(), steps.end(), [&](const v1::EnvelopeSet& step) {
+    return begins(step) >= begins(set);
+  });
   if (at != steps.end() && begins(*at) == begins(set)) {
     *at = set;
   } else {
@@ -124,26 +127,38 @@ std::string PositionKey(const std::string& room, const std::string& rack, int po
 void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   const v1::Event& event = accepted.event;
   switch (event.event_case()) {
-    case v1::Event::kSiteOpened: return OpenSite(rows, event.site_opened());
-    case v1::Event::kEnvelopeSet: return SetEnvelope(rows, event.envelope_set());
-    case v1::Event::kModelRegistered: return RegisterModel(rows, event.model_registered());
-    case v1::Event::kServerOrdered: return Order(rows, event.server_ordered());
-    case v1::Event::kServerDelivered: return Deliver(rows, event.server_delivered());
-    case v1::Event::kServerInstalled: return Install(rows, event.server_installed());
-    case v1::Event::kBurnInPassed: return Pass(rows, event.burn_in_passed());
-    case v1::Event::kBurnInFailed: return Fail(rows, event.burn_in_failed());
+    case v1::Event::kSiteOpened:
+      return OpenSite(rows, event.site_opened());
+    case v1::Event::kEnvelopeSet:
+      return SetEnvelope(rows, event.envelope_set());
+    case v1::Event::kModelRegistered:
+      return RegisterModel(rows, event.model_registered());
+    case v1::Event::kServerOrdered:
+      return Order(rows, event.server_ordered());
+    case v1::Event::kServerDelivered:
+      return Deliver(rows, event.server_delivered());
+    case v1::Event::kServerInstalled:
+      return Install(rows, event.server_installed());
+    case v1::Event::kBurnInPassed:
+      return Pass(rows, event.burn_in_passed());
+    case v1::Event::kBurnInFailed:
+      return Fail(rows, event.burn_in_failed());
     case v1::Event::kServerEnteredService:
-      return SetService(rows, event.server_entered_service().name(), v1::SERVER_STATE_IN_SERVICE, false, "");
+      return SetService(rows, event.server_entered_service().name(), v1::SERVER_STATE_IN_SERVICE,
+                        false, "");
     case v1::Event::kServerCordoned:
       return SetService(rows, event.server_cordoned().name(), v1::SERVER_STATE_IN_SERVICE, true,
                         event.server_cordoned().reason());
     case v1::Event::kServerUncordoned:
-      return SetService(rows, event.server_uncordoned().name(), v1::SERVER_STATE_IN_SERVICE, false, "");
+      return SetService(rows, event.server_uncordoned().name(), v1::SERVER_STATE_IN_SERVICE, false,
+                        "");
     case v1::Event::kServerLeftService:
-      return SetService(rows, event.server_left_service().name(), v1::SERVER_STATE_OUT_OF_SERVICE, false,
-                        event.server_left_service().reason());
-    case v1::Event::kCommandRefused: return;
-    case v1::Event::EVENT_NOT_SET: return;
+      return SetService(rows, event.server_left_service().name(), v1::SERVER_STATE_OUT_OF_SERVICE,
+                        false, event.server_left_service().reason());
+    case v1::Event::kCommandRefused:
+      return;
+    case v1::Event::EVENT_NOT_SET:
+      return;
   }
 }
 

@@ -40,7 +40,8 @@ using State = runtime::StateOf<Rows, Index>;
 // The only way that rows change.
 void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted);
 
-// The key of a rack position. The separator cannot be in a room or rack: they have no control characters.
+// The key of a rack position. The separator cannot be in a room or rack: they have no control
+// characters.
 std::string PositionKey(const std::string& room, const std::string& rack, int position);
 
 }  // namespace concordat::inventory

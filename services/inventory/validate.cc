@@ -23,7 +23,9 @@ absl::Status CheckWordText(std::string_view field, std::string_view value) {
   return runtime::CheckText(field, value, runtime::Presence::kRequired, kWordBytes);
 }
 
-absl::Status CheckServer(std::string_view name) { return runtime::CheckName("name", name, "sites/*/servers/*"); }
+absl::Status CheckServer(std::string_view name) {
+  return runtime::CheckName("name", name, "sites/*/servers/*");
+}
 
 absl::Status Check(const v1::OpenSiteRequest& request) {
   absl::Status fields = FirstError({
@@ -48,16 +50,19 @@ absl::Status Check(const v1::SetEnvelopeRequest& request) {
 }
 
 absl::Status CheckCriterion(const std::string& field, const v1::Criterion& criterion) {
-  absl::Status fields = FirstError(
-      {CheckWordText(field + ".figure", criterion.figure()), CheckWordText(field + ".unit", criterion.unit())});
+  absl::Status fields = FirstError({CheckWordText(field + ".figure", criterion.figure()),
+                                    CheckWordText(field + ".unit", criterion.unit())});
   if (!fields.ok() || criterion.minimum() <= criterion.maximum()) return fields;
-  return absl::InvalidArgumentError(fmt::format("{}.maximum: found {}, expected at least the minimum {}", field,
-                                                criterion.maximum(), criterion.minimum()));
+  return absl::InvalidArgumentError(
+      fmt::format("{}.maximum: found {}, expected at least the minimum {}", field,
+                  criterion.maximum(), criterion.minimum()));
 }
 
-absl::Status CheckOnce(const std::string& field, const std::string& figure, std::set<std::string>& seen) {
+absl::Status CheckOnce(const std::string& field, const std::string& figure,
+                       std::set<std::string>& seen) {
   if (seen.insert(figure).second) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("{}: found \"{}\" again, expected each figure once", field, figure));
+  return absl::InvalidArgumentError(
+      fmt::format("{}: found \"{}\" again, expected each figure once", field, figure));
 }
 
 absl::Status Check(const v1::RegisterModelRequest& request) {
@@ -97,13 +102,15 @@ absl::Status Check(const v1::InstallServerRequest& request) {
 }
 
 absl::Status Check(const v1::TestServerRequest& request) {
-  absl::Status fields = FirstError(
-      {CheckServer(request.name()), runtime::CheckRange("figures", request.figures_size(), 1, kMostFigures)});
+  absl::Status fields =
+      FirstError({CheckServer(request.name()),
+                  runtime::CheckRange("figures", request.figures_size(), 1, kMostFigures)});
   std::set<std::string> seen;
   for (int i = 0; fields.ok() && i < request.figures_size(); ++i) {
     const v1::Figure& figure = request.figures(i);
     const std::string field = fmt::format("figures[{}]", i);
-    fields = FirstError({CheckWordText(field + ".name", figure.name()), CheckWordText(field + ".unit", figure.unit())});
+    fields = FirstError({CheckWordText(field + ".name", figure.name()),
+                         CheckWordText(field + ".unit", figure.unit())});
     if (fields.ok()) fields = CheckOnce(field + ".name", figure.name(), seen);
   }
   return fields;
@@ -113,26 +120,36 @@ absl::Status Check(const v1::TestServerRequest& request) {
 
 absl::Status Validate(const v1::Command& command) {
   switch (command.command_case()) {
-    case v1::Command::kOpenSite: return Check(command.open_site());
-    case v1::Command::kSetEnvelope: return Check(command.set_envelope());
-    case v1::Command::kRegisterModel: return Check(command.register_model());
-    case v1::Command::kOrderServer: return Check(command.order_server());
+    case v1::Command::kOpenSite:
+      return Check(command.open_site());
+    case v1::Command::kSetEnvelope:
+      return Check(command.set_envelope());
+    case v1::Command::kRegisterModel:
+      return Check(command.register_model());
+    case v1::Command::kOrderServer:
+      return Check(command.order_server());
     case v1::Command::kDeliverServer:
       return FirstError({CheckServer(command.deliver_server().name()),
                          CheckWordText("serial", command.deliver_server().serial())});
-    case v1::Command::kInstallServer: return Check(command.install_server());
-    case v1::Command::kTestServer: return Check(command.test_server());
-    case v1::Command::kEnterService: return CheckServer(command.enter_service().name());
+    case v1::Command::kInstallServer:
+      return Check(command.install_server());
+    case v1::Command::kTestServer:
+      return Check(command.test_server());
+    case v1::Command::kEnterService:
+      return CheckServer(command.enter_service().name());
     case v1::Command::kCordonServer:
       return FirstError({CheckServer(command.cordon_server().name()),
                          runtime::CheckText("reason", command.cordon_server().reason())});
-    case v1::Command::kUncordonServer: return CheckServer(command.uncordon_server().name());
+    case v1::Command::kUncordonServer:
+      return CheckServer(command.uncordon_server().name());
     case v1::Command::kLeaveService:
       return FirstError({CheckServer(command.leave_service().name()),
                          runtime::CheckText("reason", command.leave_service().reason())});
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
-  return absl::InvalidArgumentError("command: found nothing, expected one of the inventory's commands");
+  return absl::InvalidArgumentError(
+      "command: found nothing, expected one of the inventory's commands");
 }
 
 }  // namespace concordat::inventory

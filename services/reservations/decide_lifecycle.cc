@@ -20,28 +20,35 @@ struct Found {
 Found Find(const State& state, const google::protobuf::Message& command, const std::string& name,
            const runtime::Facts& facts, std::initializer_list<v1::ReservationState> expected) {
   if (runtime::SiteOfName(name) != facts.site) {
-    return {std::nullopt, Refused(command, v1::REASON_NOT_HOME,
-                                  fmt::format("\"{}\" belongs to another site; ask there, {} decides only about its "
-                                              "own.", name, Here(facts)))};
+    return {
+        std::nullopt,
+        Refused(command, v1::REASON_NOT_HOME,
+                fmt::format("\"{}\" belongs to another site; ask there, {} decides only about its "
+                            "own.",
+                            name, Here(facts)))};
   }
   std::optional<v1::Reservation> reservation = state.rows.reservations.Get(name);
   if (!reservation) {
     return {std::nullopt, Refused(command, v1::REASON_NOT_FOUND,
-                                  fmt::format("{} is not known, expected a reservation of {}.", name, Here(facts)))};
+                                  fmt::format("{} is not known, expected a reservation of {}.",
+                                              name, Here(facts)))};
   }
   if (std::find(expected.begin(), expected.end(), reservation->state()) != expected.end()) {
     return {std::move(reservation), {}};
   }
   std::string names;
   for (const v1::ReservationState state_expected : expected) {
-    names += fmt::format("{}{}", names.empty() ? "" : " or ", v1::ReservationState_Name(state_expected));
+    names +=
+        fmt::format("{}{}", names.empty() ? "" : " or ", v1::ReservationState_Name(state_expected));
   }
-  return {std::nullopt, Refused(command, v1::REASON_WRONG_STATE,
-                                fmt::format("{} is {}, expected {}.", name,
-                                            v1::ReservationState_Name(reservation->state()), names))};
+  return {std::nullopt,
+          Refused(command, v1::REASON_WRONG_STATE,
+                  fmt::format("{} is {}, expected {}.", name,
+                              v1::ReservationState_Name(reservation->state()), names))};
 }
 
-v1::Event Declined(const v1::Reservation& reservation, v1::Reason reason, const std::string& detail) {
+v1::Event Declined(const v1::Reservation& reservation, v1::Reason reason,
+                   const std::string& detail) {
   v1::Event event;
   v1::ReservationDeclined& declined = *event.mutable_reservation_declined();
   declined.set_name(reservation.name());
@@ -65,31 +72,35 @@ std::vector<std::string> UsableServers(const v1::Reservation& reservation) {
 std::string ObstacleOf(const State& state, const v1::Reservation& reservation,
                        const std::vector<std::string>& taken, const runtime::Facts& facts) {
   if (!taken.empty()) {
-    return fmt::format("{} of its servers are still taken, {} first; expected all of them free.", taken.size(), taken[0]);
+    return fmt::format("{} of its servers are still taken, {} first; expected all of them free.",
+                       taken.size(), taken[0]);
   }
   if (UsableServers(reservation).empty()) {
-    return fmt::format("All {} of its servers are lost; expected at least one.", reservation.servers_size());
+    return fmt::format("All {} of its servers are lost; expected at least one.",
+                       reservation.servers_size());
   }
   const v1::SiteRecord site = state.rows.site_records.Get(Here(facts)).value_or(v1::SiteRecord());
   const Watts envelope = EnvelopeAt(site, facts.now);
   Watts after = state.index.running();
   after += {reservation.it_power_watts(), reservation.cooling_watts()};
   if (after.it_power > envelope.it_power) {
-    return fmt::format("The site would draw {} W now, expected at most {} W.", after.it_power, envelope.it_power);
+    return fmt::format("The site would draw {} W now, expected at most {} W.", after.it_power,
+                       envelope.it_power);
   }
   if (after.cooling > envelope.cooling) {
-    return fmt::format("The site would give off {} W now, expected at most {} W.", after.cooling, envelope.cooling);
+    return fmt::format("The site would give off {} W now, expected at most {} W.", after.cooling,
+                       envelope.cooling);
   }
   return {};
 }
 
-// The fact that moves the deadline, so that the timer does not fire for ever: to a time after now, and
-// at last to the end of the time span, when Start() closes it.
+// The fact that moves the deadline, so that the timer does not fire for ever: to a time after now,
+// and at last to the end of the time span, when Start() closes it.
 v1::Event Delayed(const v1::Reservation& reservation, const std::vector<std::string>& taken,
                   const std::string& detail, absl::Time now) {
   constexpr int kMostDoublings = 6;
-  const absl::Duration wait =
-      std::min(kFirstRetry * (1 << std::clamp(reservation.delays(), 0, kMostDoublings)), kLongestRetry);
+  const absl::Duration wait = std::min(
+      kFirstRetry * (1 << std::clamp(reservation.delays(), 0, kMostDoublings)), kLongestRetry);
   v1::Event event;
   v1::ReservationDelayed& delayed = *event.mutable_reservation_delayed();
   delayed.set_name(reservation.name());
@@ -102,7 +113,8 @@ v1::Event Delayed(const v1::Reservation& reservation, const std::vector<std::str
 
 }  // namespace
 
-v1::Event Cancel(const State& state, const v1::CancelReservationRequest& request, const runtime::Facts& facts) {
+v1::Event Cancel(const State& state, const v1::CancelReservationRequest& request,
+                 const runtime::Facts& facts) {
   const Found found = Find(state, request, request.name(), facts,
                            {v1::RESERVATION_STATE_HELD, v1::RESERVATION_STATE_CONFIRMED});
   if (!found.reservation) return found.refusal;
@@ -114,14 +126,15 @@ v1::Event Cancel(const State& state, const v1::CancelReservationRequest& request
   return event;
 }
 
-v1::Event Confirm(const State& state, const v1::ConfirmReservation& command, const runtime::Facts& facts) {
+v1::Event Confirm(const State& state, const v1::ConfirmReservation& command,
+                  const runtime::Facts& facts) {
   const Found found = Find(state, command, command.name(), facts, {v1::RESERVATION_STATE_HELD});
   if (!found.reservation) return found.refusal;
   const absl::Time expires = runtime::ToTime(found.reservation->hold_expires_at());
   if (facts.now > expires) {
     return Refused(command, v1::REASON_HOLD_LAPSED,
-                   fmt::format("{} was held until {}, expected a confirmation by then.", command.name(),
-                               runtime::ToText(expires)));
+                   fmt::format("{} was held until {}, expected a confirmation by then.",
+                               command.name(), runtime::ToText(expires)));
   }
   v1::Event event;
   event.mutable_reservation_confirmed()->set_name(command.name());
@@ -129,9 +142,11 @@ v1::Event Confirm(const State& state, const v1::ConfirmReservation& command, con
   return event;
 }
 
-v1::Event Decline(const State& state, const v1::DeclineReservation& command, const runtime::Facts& facts) {
+v1::Event Decline(const State& state, const v1::DeclineReservation& command,
+                  const runtime::Facts& facts) {
   const Found found = Find(state, command, command.name(), facts, {v1::RESERVATION_STATE_HELD});
-  return found.reservation ? Declined(*found.reservation, v1::REASON_COMPLIANCE, command.detail()) : found.refusal;
+  return found.reservation ? Declined(*found.reservation, v1::REASON_COMPLIANCE, command.detail())
+                           : found.refusal;
 }
 
 v1::Event Lapse(const State& state, const v1::LapseHold& command, const runtime::Facts& facts) {
@@ -143,21 +158,25 @@ v1::Event Lapse(const State& state, const v1::LapseHold& command, const runtime:
   return event;
 }
 
-v1::Event Start(const State& state, const v1::StartReservation& command, const runtime::Facts& facts) {
-  const Found found = Find(state, command, command.name(), facts, {v1::RESERVATION_STATE_CONFIRMED});
+v1::Event Start(const State& state, const v1::StartReservation& command,
+                const runtime::Facts& facts) {
+  const Found found =
+      Find(state, command, command.name(), facts, {v1::RESERVATION_STATE_CONFIRMED});
   if (!found.reservation) return found.refusal;
   const v1::Reservation& reservation = *found.reservation;
   const v1::Terms& terms = reservation.terms();
   const Span span{runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
   if (facts.now < span.start) {
-    return Refused(command, v1::REASON_TIME, fmt::format("{} starts at {}, expected not before.", command.name(),
-                                                         runtime::ToText(span.start)));
+    return Refused(command, v1::REASON_TIME,
+                   fmt::format("{} starts at {}, expected not before.", command.name(),
+                               runtime::ToText(span.start)));
   }
   if (facts.now >= span.end) {
     const bool delayed = reservation.delays() > 0;
-    return Declined(reservation, delayed ? v1::REASON_NO_CAPACITY : v1::REASON_TIME,
-                    fmt::format("It could not start before its end, {}.{}{}", runtime::ToText(span.end),
-                                delayed ? " " : "", delayed ? reservation.detail() : ""));
+    return Declined(
+        reservation, delayed ? v1::REASON_NO_CAPACITY : v1::REASON_TIME,
+        fmt::format("It could not start before its end, {}.{}{}", runtime::ToText(span.end),
+                    delayed ? " " : "", delayed ? reservation.detail() : ""));
   }
   const auto taken = state.index.TakenServers(reservation.servers(), reservation.name());
   const std::string obstacle = ObstacleOf(state, reservation, taken, facts);
@@ -171,13 +190,15 @@ v1::Event Start(const State& state, const v1::StartReservation& command, const r
   return event;
 }
 
-v1::Event BeginEnd(const State& state, const v1::BeginEndReservation& command, const runtime::Facts& facts) {
+v1::Event BeginEnd(const State& state, const v1::BeginEndReservation& command,
+                   const runtime::Facts& facts) {
   const Found found = Find(state, command, command.name(), facts, {v1::RESERVATION_STATE_ACTIVE});
   if (!found.reservation) return found.refusal;
   const absl::Time end = runtime::ToTime(found.reservation->terms().end_time());
   if (facts.now < end) {
-    return Refused(command, v1::REASON_TIME,
-                   fmt::format("{} ends at {}, expected not before.", command.name(), runtime::ToText(end)));
+    return Refused(
+        command, v1::REASON_TIME,
+        fmt::format("{} ends at {}, expected not before.", command.name(), runtime::ToText(end)));
   }
   v1::Event event;
   event.mutable_reservation_ending()->set_name(command.name());

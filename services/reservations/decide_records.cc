@@ -7,7 +7,8 @@ namespace concordat::reservations {
 namespace {
 
 // Reactions bring what the inventory of this site said; anything else was misled.
-v1::Event NotHome(const google::protobuf::Message& command, const std::string& name, const runtime::Facts& facts) {
+v1::Event NotHome(const google::protobuf::Message& command, const std::string& name,
+                  const runtime::Facts& facts) {
   return Refused(command, v1::REASON_NOT_HOME,
                  fmt::format("\"{}\" belongs to another site, expected {}.", name, Here(facts)));
 }
@@ -15,7 +16,8 @@ v1::Event NotHome(const google::protobuf::Message& command, const std::string& n
 // Whether an order that stands at `before` may be answered so.
 bool MayFollow(v1::OrderState before, v1::OrderState after) {
   if (before == v1::ORDER_STATE_PENDING) {
-    return after == v1::ORDER_STATE_CONFIRMED || after == v1::ORDER_STATE_DECLINED || after == v1::ORDER_STATE_CANCELLED;
+    return after == v1::ORDER_STATE_CONFIRMED || after == v1::ORDER_STATE_DECLINED ||
+           after == v1::ORDER_STATE_CANCELLED;
   }
   return before == v1::ORDER_STATE_CONFIRMED &&
          (after == v1::ORDER_STATE_DECLINED || after == v1::ORDER_STATE_CANCELLED);
@@ -25,7 +27,8 @@ bool MayFollow(v1::OrderState before, v1::OrderState after) {
 
 v1::Event RegisterCustomer(const State& state, const v1::RegisterCustomerRequest& request) {
   if (state.rows.customers.Contains(request.name())) {
-    return Refused(request, v1::REASON_ALREADY_EXISTS, fmt::format("{} is registered already.", request.name()));
+    return Refused(request, v1::REASON_ALREADY_EXISTS,
+                   fmt::format("{} is registered already.", request.name()));
   }
   v1::Event event;
   v1::CustomerRegistered& registered = *event.mutable_customer_registered();
@@ -36,21 +39,25 @@ v1::Event RegisterCustomer(const State& state, const v1::RegisterCustomerRequest
   return event;
 }
 
-v1::Event SignContract(const State& state, const v1::SignContractRequest& request, const runtime::Facts& facts) {
+v1::Event SignContract(const State& state, const v1::SignContractRequest& request,
+                       const runtime::Facts& facts) {
   const std::string customer_name(runtime::ParentOfName(request.name()));
   const auto customer = state.rows.customers.Get(customer_name);
   if (!customer) {
     return Refused(request, v1::REASON_NOT_FOUND,
-                   fmt::format("{} is not known at {}; expected RegisterCustomer first.", customer_name, Here(facts)));
+                   fmt::format("{} is not known at {}; expected RegisterCustomer first.",
+                               customer_name, Here(facts)));
   }
   if (const auto contract = state.rows.contracts.Get(request.name())) {
-    return Refused(request, v1::REASON_ALREADY_EXISTS,
-                   fmt::format("{} was signed at {} already.", request.name(), contract->home_site()));
+    return Refused(
+        request, v1::REASON_ALREADY_EXISTS,
+        fmt::format("{} was signed at {} already.", request.name(), contract->home_site()));
   }
   const absl::Time end = runtime::ToTime(request.end_time());
   if (end <= facts.now) {
-    return Refused(request, v1::REASON_TIME, fmt::format("end_time is {}, expected a time after {}.",
-                                                         runtime::ToText(end), runtime::ToText(facts.now)));
+    return Refused(request, v1::REASON_TIME,
+                   fmt::format("end_time is {}, expected a time after {}.", runtime::ToText(end),
+                               runtime::ToText(facts.now)));
   }
   v1::Event event;
   v1::ContractSigned& contract = *event.mutable_contract_signed();
@@ -66,17 +73,19 @@ v1::Event SignContract(const State& state, const v1::SignContractRequest& reques
   return event;
 }
 
-v1::Event RecordContract(const State& state, const v1::RecordContract& command, const runtime::Facts& facts) {
+v1::Event RecordContract(const State& state, const v1::RecordContract& command,
+                         const runtime::Facts& facts) {
   const v1::ContractSigned& contract = command.contract();
   if (command.home_site() == Here(facts)) {
     return Refused(command, v1::REASON_NOT_HOME,
-                   fmt::format("{} is said to be signed at {}, expected another site.", contract.name(), Here(facts)));
+                   fmt::format("{} is said to be signed at {}, expected another site.",
+                               contract.name(), Here(facts)));
   }
   // Contracts never change. The first that is known under a name stays, wherever it was signed.
   if (const auto known = state.rows.contracts.Get(contract.name())) {
     return Refused(command, v1::REASON_ALREADY_EXISTS,
-                   fmt::format("{} as signed at {} is known already; found one signed at {}.", contract.name(),
-                               known->home_site(), command.home_site()));
+                   fmt::format("{} as signed at {} is known already; found one signed at {}.",
+                               contract.name(), known->home_site(), command.home_site()));
   }
   v1::Event event;
   *event.mutable_contract_recorded()->mutable_contract() = contract;
@@ -88,18 +97,20 @@ v1::Event RecordOrderAnswer(const State& state, const v1::RecordOrderAnswer& com
   const v1::OrderAnswered& answer = command.answer();
   const auto order = state.rows.orders.Get(answer.order());
   if (!order) {
-    return Refused(command, v1::REASON_NOT_FOUND,
-                   fmt::format("\"{}\" is not known, expected an order of this site.", answer.order()));
+    return Refused(
+        command, v1::REASON_NOT_FOUND,
+        fmt::format("\"{}\" is not known, expected an order of this site.", answer.order()));
   }
   if (command.site() != order->site()) {
     return Refused(command, v1::REASON_NOT_HOME,
-                   fmt::format("{} was answered by {}, expected {}, which was asked.", answer.order(), command.site(),
-                               order->site()));
+                   fmt::format("{} was answered by {}, expected {}, which was asked.",
+                               answer.order(), command.site(), order->site()));
   }
   if (!MayFollow(order->state(), answer.state())) {
-    return Refused(command, v1::REASON_WRONG_STATE,
-                   fmt::format("{} is {} already; found the answer {}.", answer.order(),
-                               v1::OrderState_Name(order->state()), v1::OrderState_Name(answer.state())));
+    return Refused(
+        command, v1::REASON_WRONG_STATE,
+        fmt::format("{} is {} already; found the answer {}.", answer.order(),
+                    v1::OrderState_Name(order->state()), v1::OrderState_Name(answer.state())));
   }
   v1::Event event;
   *event.mutable_order_answered() = answer;
@@ -114,13 +125,15 @@ v1::Event RecordSite(const v1::RecordSite& command, const runtime::Facts& facts)
 }
 
 v1::Event RecordEnvelope(const v1::RecordEnvelope& command, const runtime::Facts& facts) {
-  if (command.envelope().site() != Here(facts)) return NotHome(command, command.envelope().site(), facts);
+  if (command.envelope().site() != Here(facts))
+    return NotHome(command, command.envelope().site(), facts);
   v1::Event event;
   *event.mutable_envelope_recorded() = command.envelope();
   return event;
 }
 
-v1::Event RecordServer(const State& state, const v1::RecordServer& command, const runtime::Facts& facts) {
+v1::Event RecordServer(const State& state, const v1::RecordServer& command,
+                       const runtime::Facts& facts) {
   const v1::ServerRecorded& found = command.server();
   if (runtime::SiteOfName(found.name()) != facts.site) return NotHome(command, found.name(), facts);
   v1::Event event;
@@ -130,8 +143,9 @@ v1::Event RecordServer(const State& state, const v1::RecordServer& command, cons
   // Only the entry into service says what a server is; the rest of the story is kept from there.
   const auto known = state.rows.server_records.Get(found.name());
   if (!known) {
-    return Refused(command, v1::REASON_NOT_FOUND,
-                   fmt::format("{} is not known, expected that it entered service before.", found.name()));
+    return Refused(
+        command, v1::REASON_NOT_FOUND,
+        fmt::format("{} is not known, expected that it entered service before.", found.name()));
   }
   recorded.set_model(known->server().model());
   recorded.set_it_power_watts(known->server().it_power_watts());

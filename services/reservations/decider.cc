@@ -30,51 +30,86 @@ Watts EnvelopeAt(const v1::SiteRecord& site, absl::Time at) {
 
 std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
   switch (command.command_case()) {
-    case v1::Command::kRegisterCustomer: return command.register_customer().name();
-    case v1::Command::kSignContract: return command.sign_contract().name();
+    case v1::Command::kRegisterCustomer:
+      return command.register_customer().name();
+    case v1::Command::kSignContract:
+      return command.sign_contract().name();
     case v1::Command::kReserve: {
       const bool home = command.reserve().site() == Here(facts);
-      return fmt::format("{}/{}/r-{}", Here(facts), home ? "reservations" : "orders", runtime::DerivedId(facts));
+      return fmt::format("{}/{}/r-{}", Here(facts), home ? "reservations" : "orders",
+                         runtime::DerivedId(facts));
     }
-    case v1::Command::kCancelReservation: return command.cancel_reservation().name();
-    case v1::Command::kFulfilOrder: return command.fulfil_order().order().reservation();
-    case v1::Command::kRecordOrderAnswer: return command.record_order_answer().answer().order();
-    case v1::Command::kRecordContract: return command.record_contract().contract().name();
-    case v1::Command::kRecordSite: return command.record_site().site().name();
-    case v1::Command::kRecordEnvelope: return command.record_envelope().envelope().site();
-    case v1::Command::kRecordServer: return command.record_server().server().name();
-    case v1::Command::kConfirmReservation: return command.confirm_reservation().name();
-    case v1::Command::kDeclineReservation: return command.decline_reservation().name();
-    case v1::Command::kLapseHold: return command.lapse_hold().name();
-    case v1::Command::kStartReservation: return command.start_reservation().name();
-    case v1::Command::kBeginEndReservation: return command.begin_end_reservation().name();
-    case v1::Command::kEndReservation: return command.end_reservation().name();
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::kCancelReservation:
+      return command.cancel_reservation().name();
+    case v1::Command::kFulfilOrder:
+      return command.fulfil_order().order().reservation();
+    case v1::Command::kRecordOrderAnswer:
+      return command.record_order_answer().answer().order();
+    case v1::Command::kRecordContract:
+      return command.record_contract().contract().name();
+    case v1::Command::kRecordSite:
+      return command.record_site().site().name();
+    case v1::Command::kRecordEnvelope:
+      return command.record_envelope().envelope().site();
+    case v1::Command::kRecordServer:
+      return command.record_server().server().name();
+    case v1::Command::kConfirmReservation:
+      return command.confirm_reservation().name();
+    case v1::Command::kDeclineReservation:
+      return command.decline_reservation().name();
+    case v1::Command::kLapseHold:
+      return command.lapse_hold().name();
+    case v1::Command::kStartReservation:
+      return command.start_reservation().name();
+    case v1::Command::kBeginEndReservation:
+      return command.begin_end_reservation().name();
+    case v1::Command::kEndReservation:
+      return command.end_reservation().name();
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
   return Here(facts);
 }
 
 v1::Event Decide(const State& state, const v1::Command& command, const runtime::Facts& facts) {
   switch (command.command_case()) {
-    case v1::Command::kRegisterCustomer: return RegisterCustomer(state, command.register_customer());
-    case v1::Command::kSignContract: return SignContract(state, command.sign_contract(), facts);
-    case v1::Command::kReserve: return Reserve(state, command.reserve(), facts);
-    case v1::Command::kCancelReservation: return Cancel(state, command.cancel_reservation(), facts);
-    case v1::Command::kFulfilOrder: return Fulfil(state, command.fulfil_order(), facts);
-    case v1::Command::kRecordOrderAnswer: return RecordOrderAnswer(state, command.record_order_answer());
-    case v1::Command::kRecordContract: return RecordContract(state, command.record_contract(), facts);
-    case v1::Command::kRecordSite: return RecordSite(command.record_site(), facts);
-    case v1::Command::kRecordEnvelope: return RecordEnvelope(command.record_envelope(), facts);
-    case v1::Command::kRecordServer: return RecordServer(state, command.record_server(), facts);
-    case v1::Command::kConfirmReservation: return Confirm(state, command.confirm_reservation(), facts);
-    case v1::Command::kDeclineReservation: return Decline(state, command.decline_reservation(), facts);
-    case v1::Command::kLapseHold: return Lapse(state, command.lapse_hold(), facts);
-    case v1::Command::kStartReservation: return Start(state, command.start_reservation(), facts);
-    case v1::Command::kBeginEndReservation: return BeginEnd(state, command.begin_end_reservation(), facts);
-    case v1::Command::kEndReservation: return End(state, command.end_reservation(), facts);
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::kRegisterCustomer:
+      return RegisterCustomer(state, command.register_customer());
+    case v1::Command::kSignContract:
+      return SignContract(state, command.sign_contract(), facts);
+    case v1::Command::kReserve:
+      return Reserve(state, command.reserve(), facts);
+    case v1::Command::kCancelReservation:
+      return Cancel(state, command.cancel_reservation(), facts);
+    case v1::Command::kFulfilOrder:
+      return Fulfil(state, command.fulfil_order(), facts);
+    case v1::Command::kRecordOrderAnswer:
+      return RecordOrderAnswer(state, command.record_order_answer());
+    case v1::Command::kRecordContract:
+      return RecordContract(state, command.record_contract(), facts);
+    case v1::Command::kRecordSite:
+      return RecordSite(command.record_site(), facts);
+    case v1::Command::kRecordEnvelope:
+      return RecordEnvelope(command.record_envelope(), facts);
+    case v1::Command::kRecordServer:
+      return RecordServer(state, command.record_server(), facts);
+    case v1::Command::kConfirmReservation:
+      return Confirm(state, command.confirm_reservation(), facts);
+    case v1::Command::kDeclineReservation:
+      return Decline(state, command.decline_reservation(), facts);
+    case v1::Command::kLapseHold:
+      return Lapse(state, command.lapse_hold(), facts);
+    case v1::Command::kStartReservation:
+      return Start(state, command.start_reservation(), facts);
+    case v1::Command::kBeginEndReservation:
+      return BeginEnd(state, command.begin_end_reservation(), facts);
+    case v1::Command::kEndReservation:
+      return End(state, command.end_reservation(), facts);
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
-  return Refused(command, v1::REASON_NOT_FOUND, "The command is empty, expected one of reservations.");
+  return Refused(command, v1::REASON_NOT_FOUND,
+                 "The command is empty, expected one of reservations.");
 }
 
 }  // namespace concordat::reservations

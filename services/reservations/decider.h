@@ -1,7 +1,7 @@
 // Decides about customers, contracts, reservations and orders.
-// Law: pure; every command gets exactly one event, the fact or its refusal. No server is promised to
-// two reservations at one instant; no hold exceeds power, cooling or its contract at any instant; and
-// what starts does so on servers, power and cooling that are really free.
+// Law: pure; every command gets exactly one event, the fact or its refusal. No server is promised
+// to two reservations at one instant; no hold exceeds power, cooling or its contract at any
+// instant; and what starts does so on servers, power and cooling that are really free.
 #pragma once
 
 #include <absl/status/status.h>
@@ -23,7 +23,8 @@ inline constexpr absl::Duration kLongestRetry = absl::Hours(1);
 // INVALID_ARGUMENT, naming the field: what the bytes of the command alone can tell.
 absl::Status Validate(const v1::Command& command);
 
-// The resource that the command is about; for Reserve the reservation or order that it would create.
+// The resource that the command is about; for Reserve the reservation or order that it would
+// create.
 std::string Subject(const v1::Command& command, const runtime::Facts& facts);
 
 v1::Event Decide(const State& state, const v1::Command& command, const runtime::Facts& facts);
@@ -31,26 +32,35 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
 // One file for each family of commands.
 
 // decide_capacity.cc: what takes capacity, here or at another site.
-v1::Event Reserve(const State& state, const v1::ReserveRequest& request, const runtime::Facts& facts);
+v1::Event Reserve(const State& state, const v1::ReserveRequest& request,
+                  const runtime::Facts& facts);
 v1::Event Fulfil(const State& state, const v1::FulfilOrder& command, const runtime::Facts& facts);
 
 // decide_lifecycle.cc: what becomes of a reservation.
-v1::Event Cancel(const State& state, const v1::CancelReservationRequest& request, const runtime::Facts& facts);
-v1::Event Confirm(const State& state, const v1::ConfirmReservation& command, const runtime::Facts& facts);
-v1::Event Decline(const State& state, const v1::DeclineReservation& command, const runtime::Facts& facts);
+v1::Event Cancel(const State& state, const v1::CancelReservationRequest& request,
+                 const runtime::Facts& facts);
+v1::Event Confirm(const State& state, const v1::ConfirmReservation& command,
+                  const runtime::Facts& facts);
+v1::Event Decline(const State& state, const v1::DeclineReservation& command,
+                  const runtime::Facts& facts);
 v1::Event Lapse(const State& state, const v1::LapseHold& command, const runtime::Facts& facts);
-v1::Event Start(const State& state, const v1::StartReservation& command, const runtime::Facts& facts);
-v1::Event BeginEnd(const State& state, const v1::BeginEndReservation& command, const runtime::Facts& facts);
+v1::Event Start(const State& state, const v1::StartReservation& command,
+                const runtime::Facts& facts);
+v1::Event BeginEnd(const State& state, const v1::BeginEndReservation& command,
+                   const runtime::Facts& facts);
 v1::Event End(const State& state, const v1::EndReservation& command, const runtime::Facts& facts);
 
 // decide_records.cc: customers, contracts, and what others said.
 v1::Event RegisterCustomer(const State& state, const v1::RegisterCustomerRequest& request);
-v1::Event SignContract(const State& state, const v1::SignContractRequest& request, const runtime::Facts& facts);
-v1::Event RecordContract(const State& state, const v1::RecordContract& command, const runtime::Facts& facts);
+v1::Event SignContract(const State& state, const v1::SignContractRequest& request,
+                       const runtime::Facts& facts);
+v1::Event RecordContract(const State& state, const v1::RecordContract& command,
+                         const runtime::Facts& facts);
 v1::Event RecordOrderAnswer(const State& state, const v1::RecordOrderAnswer& command);
 v1::Event RecordSite(const v1::RecordSite& command, const runtime::Facts& facts);
 v1::Event RecordEnvelope(const v1::RecordEnvelope& command, const runtime::Facts& facts);
-v1::Event RecordServer(const State& state, const v1::RecordServer& command, const runtime::Facts& facts);
+v1::Event RecordServer(const State& state, const v1::RecordServer& command,
+                       const runtime::Facts& facts);
 
 // What all of them use.
 

@@ -18,22 +18,27 @@ int64_t Bounded(int64_t amount) { return std::clamp<int64_t>(amount, 0, kMostWat
 Occupancy::Phase PhaseOf(v1::ReservationState state) {
   switch (state) {
     case v1::RESERVATION_STATE_HELD:
-    case v1::RESERVATION_STATE_CONFIRMED: return Occupancy::Phase::kPlanned;
-    case v1::RESERVATION_STATE_ACTIVE: return Occupancy::Phase::kActive;
-    case v1::RESERVATION_STATE_ENDING: return Occupancy::Phase::kEnding;
+    case v1::RESERVATION_STATE_CONFIRMED:
+      return Occupancy::Phase::kPlanned;
+    case v1::RESERVATION_STATE_ACTIVE:
+      return Occupancy::Phase::kActive;
+    case v1::RESERVATION_STATE_ENDING:
+      return Occupancy::Phase::kEnding;
     case v1::RESERVATION_STATE_ENDED:
     case v1::RESERVATION_STATE_CANCELLED:
     case v1::RESERVATION_STATE_DECLINED:
     case v1::RESERVATION_STATE_LAPSED:
     case v1::RESERVATION_STATE_UNSPECIFIED:
     case v1::ReservationState_INT_MIN_SENTINEL_DO_NOT_USE_:
-    case v1::ReservationState_INT_MAX_SENTINEL_DO_NOT_USE_: return Occupancy::Phase::kNone;
+    case v1::ReservationState_INT_MAX_SENTINEL_DO_NOT_USE_:
+      return Occupancy::Phase::kNone;
   }
   return Occupancy::Phase::kNone;
 }
 
 template <typename Message>
-std::optional<Message> Parse(const storage::Change& change, const std::optional<std::string>& value) {
+std::optional<Message> Parse(const storage::Change& change,
+                             const std::optional<std::string>& value) {
   if (!value) return std::nullopt;
   return storage::Table<Message>::Parse(storage::KeyOf(change.key), *value);
 }
@@ -94,9 +99,9 @@ void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorde
   server.known = recorded != nullptr;
   server.model = recorded == nullptr ? "" : recorded->model();
   server.bookable = recorded != nullptr && recorded->bookable() && !recorded->lost();
-  server.watts = recorded == nullptr
-                     ? Watts()
-                     : Watts{Bounded(recorded->it_power_watts()), Bounded(recorded->cooling_watts())};
+  server.watts = recorded == nullptr ? Watts()
+                                     : Watts{Bounded(recorded->it_power_watts()),
+                                             Bounded(recorded->cooling_watts())};
   if (server.bookable) bookable_[server.model][name] = &server;
   if (server.empty()) servers_.erase(name);
 }
@@ -115,12 +120,14 @@ void Index::Take(const Occupancy& occupancy) {
   if (occupancy.phase == Occupancy::Phase::kNone) return;
   AddUse(occupancy, +1);
   const bool planned = occupancy.phase == Occupancy::Phase::kPlanned;
-  const Slot slot{occupancy.span, occupancy.reservation, occupancy.phase == Occupancy::Phase::kEnding};
+  const Slot slot{occupancy.span, occupancy.reservation,
+                  occupancy.phase == Occupancy::Phase::kEnding};
   for (const std::string& name : occupancy.servers) {
     Server& server = servers_[name];
     std::vector<Slot>& slots = planned ? server.planned : server.running;
     const auto order = [](const Slot& a, const Slot& b) {
-      return std::tie(a.span.start, a.span.end, a.reservation) < std::tie(b.span.start, b.span.end, b.reservation);
+      return std::tie(a.span.start, a.span.end, a.reservation) <
+             std::tie(b.span.start, b.span.end, b.reservation);
     };
     slots.insert(std::upper_bound(slots.begin(), slots.end(), slot, order), slot);
   }
@@ -134,7 +141,8 @@ void Index::Release(const Occupancy& occupancy) {
   if (occupancy.phase == Occupancy::Phase::kNone) return;
   AddUse(occupancy, -1);
   const bool planned = occupancy.phase == Occupancy::Phase::kPlanned;
-  const Slot slot{occupancy.span, occupancy.reservation, occupancy.phase == Occupancy::Phase::kEnding};
+  const Slot slot{occupancy.span, occupancy.reservation,
+                  occupancy.phase == Occupancy::Phase::kEnding};
   for (const std::string& name : occupancy.servers) {
     const auto server = servers_.find(name);
     if (server == servers_.end()) continue;
@@ -144,7 +152,8 @@ void Index::Release(const Occupancy& occupancy) {
     if (server->second.empty()) servers_.erase(server);
   }
   if (!planned) running_ -= occupancy.watts;
-  if (occupancy.phase == Occupancy::Phase::kActive) active_.erase({occupancy.span.end, occupancy.reservation});
+  if (occupancy.phase == Occupancy::Phase::kActive)
+    active_.erase({occupancy.span.end, occupancy.reservation});
 }
 
 bool Index::Server::IsFree(const Span& wanted, absl::Time now) const {
@@ -152,8 +161,9 @@ bool Index::Server::IsFree(const Span& wanted, absl::Time now) const {
     if (slot.ending || slot.span.end <= now || slot.span.Overlaps(wanted)) return false;
   }
   // The last that starts before the end is wanted: those before it end even earlier.
-  const auto next = std::partition_point(planned.begin(), planned.end(),
-                                         [&](const Slot& slot) { return slot.span.start < wanted.end; });
+  const auto next = std::partition_point(planned.begin(), planned.end(), [&](const Slot& slot) {
+    return slot.span.start < wanted.end;
+  });
   return next == planned.begin() || std::prev(next)->span.end <= wanted.start;
 }
 
@@ -193,8 +203,9 @@ int64_t Index::ContractPeak(const std::string& contract, const Span& span) const
   return found == contracts_.end() ? 0 : found->second.Peak(span.start, span.end);
 }
 
-std::vector<std::string> Index::TakenServers(const google::protobuf::RepeatedPtrField<std::string>& servers,
-                                             std::string_view reservation) const {
+std::vector<std::string> Index::TakenServers(
+    const google::protobuf::RepeatedPtrField<std::string>& servers,
+    std::string_view reservation) const {
   std::vector<std::string> taken;
   for (const std::string& name : servers) {
     const auto server = servers_.find(name);

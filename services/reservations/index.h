@@ -1,11 +1,11 @@
 // What is free when: the time spans taken of every server, power and cooling in use, and what each
-// contract has reserved. Law: derived from the rows alone, change by change; rebuilt from the same rows
-// it is equal. It knows no clock: what is late is told from `now`, which the caller brings.
+// contract has reserved. Law: derived from the rows alone, change by change; rebuilt from the same
+// rows it is equal. It knows no clock: what is late is told from `now`, which the caller brings.
 //
-// A reservation takes its servers, power and cooling over [start, end). Once it is ENDING it takes them
-// without end, until it has ended: nobody knows how long a removal takes. An ACTIVE one whose end has
-// passed counts as ENDING. A contract's use is what was reserved, [start, end): that a removal is late
-// is not held against the customer.
+// A reservation takes its servers, power and cooling over [start, end). Once it is ENDING it takes
+// them without end, until it has ended: nobody knows how long a removal takes. An ACTIVE one whose
+// end has passed counts as ENDING. A contract's use is what was reserved, [start, end): that a
+// removal is late is not held against the customer.
 #pragma once
 
 #include <absl/container/btree_map.h>
@@ -63,8 +63,9 @@ class Index {
 
   void Apply(const storage::Change& change);
 
-  // The first `count` servers of the model, by name, that are bookable and free over the whole span;
-  // fewer where there are not so many. Looks at the model's servers, never at all reservations.
+  // The first `count` servers of the model, by name, that are bookable and free over the whole
+  // span; fewer where there are not so many. Looks at the model's servers, never at all
+  // reservations.
   std::vector<std::string> FindFree(const std::string& model, const Span& span, absl::Time now,
                                     size_t count) const;
   // How many servers of the model are bookable, free or not.
@@ -80,8 +81,9 @@ class Index {
   // What runs now, late or not: ACTIVE and ENDING.
   const Watts& running() const { return running_; }
   // Those of the servers on which a reservation of another name runs.
-  std::vector<std::string> TakenServers(const google::protobuf::RepeatedPtrField<std::string>& servers,
-                                        std::string_view reservation) const;
+  std::vector<std::string> TakenServers(
+      const google::protobuf::RepeatedPtrField<std::string>& servers,
+      std::string_view reservation) const;
 
   // For tests: an index kept through any history equals one rebuilt from its rows.
   friend bool operator==(const Index& a, const Index& b);

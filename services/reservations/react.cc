@@ -73,10 +73,10 @@ std::string Describe(const compliance::v1::Finding& finding) {
   const bool violated = finding.outcome() == compliance::v1::FINDING_OUTCOME_VIOLATED;
   const bool unevaluable = finding.outcome() == compliance::v1::FINDING_OUTCOME_UNEVALUABLE;
   const bool warns = finding.effect() == compliance::v1::EFFECT_WARN;
-  if (!unevaluable && (!violated || warns)) return {};
-  return fmt::format("{} version {} \"{}\" {} ({}, {})", finding.rule(), finding.version(), finding.title(),
-                     violated ? "is violated" : "could not be evaluated", finding.citation().instrument(),
-                     finding.citation().article());
+  if (warns || (!violated && !unevaluable)) return {};
+  return fmt::format("{} version {} \"{}\" {} ({}, {})", finding.rule(), finding.version(),
+                     finding.title(), violated ? "is violated" : "could not be evaluated",
+                     finding.citation().instrument(), finding.citation().article());
 }
 
 std::string Describe(const compliance::v1::ReservationJudged& judged) {
@@ -105,12 +105,16 @@ Intents Judge(const compliance::v1::ReservationJudged& judged) {
 Intent StartOf(const std::string& name, const std::string& correlation_id) {
   v1::Command command;
   command.mutable_start_reservation()->set_name(name);
-  return {.kind = "start", .subject = name, .command = std::move(command), .correlation_id = correlation_id};
+  return {.kind = "start",
+          .subject = name,
+          .command = std::move(command),
+          .correlation_id = correlation_id};
 }
 
-// Whether what the delayed one waits for may be free once these servers are: one of them, or power or
-// cooling.
-bool MayStart(const v1::ReservationDelayed& delayed, const google::protobuf::RepeatedPtrField<std::string>& freed) {
+// Whether what the delayed one waits for may be free once these servers are: one of them, or power
+// or cooling.
+bool MayStart(const v1::ReservationDelayed& delayed,
+              const google::protobuf::RepeatedPtrField<std::string>& freed) {
   const auto& taken = delayed.taken_servers();
   return taken.empty() || std::any_of(taken.begin(), taken.end(), [&](const std::string& server) {
            return std::find(freed.begin(), freed.end(), server) != freed.end();
@@ -138,7 +142,8 @@ Intents Fulfil(const v1::ReservationOrdered& order, const runtime::Accepted<v1::
 
 Intents Record(const v1::ContractSigned& contract, const runtime::Accepted<v1::Event>& accepted) {
   const std::string here = fmt::format("sites/{}", accepted.here);
-  if (std::find(contract.sites().begin(), contract.sites().end(), here) == contract.sites().end()) return {};
+  if (std::find(contract.sites().begin(), contract.sites().end(), here) == contract.sites().end())
+    return {};
   v1::Command command;
   *command.mutable_record_contract()->mutable_contract() = contract;
   command.mutable_record_contract()->set_home_site(fmt::format("sites/{}", accepted.site));
@@ -146,8 +151,8 @@ Intents Record(const v1::ContractSigned& contract, const runtime::Accepted<v1::E
 }
 
 // An answer to an order that came from here; all others are not for us.
-Intents Answer(const std::string& order, v1::OrderState state, v1::Reason reason, const std::string& detail,
-               const runtime::Accepted<v1::Event>& accepted) {
+Intents Answer(const std::string& order, v1::OrderState state, v1::Reason reason,
+               const std::string& detail, const runtime::Accepted<v1::Event>& accepted) {
   if (runtime::SiteOfName(order) != accepted.here) return {};
   v1::Command command;
   command.mutable_record_order_answer()->set_site(fmt::format("sites/{}", accepted.site));
@@ -164,7 +169,8 @@ Intents Answer(const std::string& order, v1::OrderState state, v1::Reason reason
 Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   const v1::Event& event = accepted.event;
   switch (event.event_case()) {
-    case v1::Event::kReservationEnded: return StartDelayed(rows, event.reservation_ended().name());
+    case v1::Event::kReservationEnded:
+      return StartDelayed(rows, event.reservation_ended().name());
     case v1::Event::kCustomerRegistered:
     case v1::Event::kContractSigned:
     case v1::Event::kContractRecorded:
@@ -183,7 +189,8 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kOrderDeclined:
     case v1::Event::kOrderAnswered:
     case v1::Event::kCommandRefused:
-    case v1::Event::EVENT_NOT_SET: break;
+    case v1::Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }
@@ -192,12 +199,18 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
   using Event = inventory::v1::Event;
   const Event& event = accepted.event;
   switch (event.event_case()) {
-    case Event::kSiteOpened: return Record(event.site_opened());
-    case Event::kEnvelopeSet: return Record(event.envelope_set());
-    case Event::kServerEnteredService: return Record(event.server_entered_service());
-    case Event::kServerCordoned: return Record(Server(event.server_cordoned().name(), false, false));
-    case Event::kServerUncordoned: return Record(Server(event.server_uncordoned().name(), true, false));
-    case Event::kServerLeftService: return Record(Server(event.server_left_service().name(), false, true));
+    case Event::kSiteOpened:
+      return Record(event.site_opened());
+    case Event::kEnvelopeSet:
+      return Record(event.envelope_set());
+    case Event::kServerEnteredService:
+      return Record(event.server_entered_service());
+    case Event::kServerCordoned:
+      return Record(Server(event.server_cordoned().name(), false, false));
+    case Event::kServerUncordoned:
+      return Record(Server(event.server_uncordoned().name(), true, false));
+    case Event::kServerLeftService:
+      return Record(Server(event.server_left_service().name(), false, true));
     case Event::kModelRegistered:
     case Event::kServerOrdered:
     case Event::kServerDelivered:
@@ -205,7 +218,8 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kBurnInPassed:
     case Event::kBurnInFailed:
     case Event::kCommandRefused:
-    case Event::EVENT_NOT_SET: break;
+    case Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }
@@ -213,13 +227,15 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
 Intents React(const runtime::Accepted<compliance::v1::Event>& accepted) {
   using Event = compliance::v1::Event;
   switch (accepted.event.event_case()) {
-    case Event::kReservationJudged: return Judge(accepted.event.reservation_judged());
+    case Event::kReservationJudged:
+      return Judge(accepted.event.reservation_judged());
     case Event::kRuleAdopted:
     case Event::kRuleRepealed:
     case Event::kArtefactJudged:
     case Event::kSiteRecorded:
     case Event::kCommandRefused:
-    case Event::EVENT_NOT_SET: break;
+    case Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }
@@ -244,7 +260,8 @@ Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
     case Event::kModelRemoved:
     case Event::kRemovalFailed:
     case Event::kCommandRefused:
-    case Event::EVENT_NOT_SET: break;
+    case Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }
@@ -253,25 +270,30 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
   if (accepted.site == accepted.here) return {};
   const v1::Event& event = accepted.event;
   switch (event.event_case()) {
-    case v1::Event::kReservationOrdered: return Fulfil(event.reservation_ordered(), accepted);
-    case v1::Event::kContractSigned: return Record(event.contract_signed(), accepted);
+    case v1::Event::kReservationOrdered:
+      return Fulfil(event.reservation_ordered(), accepted);
+    case v1::Event::kContractSigned:
+      return Record(event.contract_signed(), accepted);
     case v1::Event::kReservationConfirmed:
-      return Answer(event.reservation_confirmed().order(), v1::ORDER_STATE_CONFIRMED, v1::REASON_UNSPECIFIED, "",
-                    accepted);
+      return Answer(event.reservation_confirmed().order(), v1::ORDER_STATE_CONFIRMED,
+                    v1::REASON_UNSPECIFIED, "", accepted);
     case v1::Event::kReservationDeclined: {
       const v1::ReservationDeclined& declined = event.reservation_declined();
-      return Answer(declined.order(), v1::ORDER_STATE_DECLINED, declined.reason(), declined.detail(), accepted);
+      return Answer(declined.order(), v1::ORDER_STATE_DECLINED, declined.reason(),
+                    declined.detail(), accepted);
     }
     case v1::Event::kHoldLapsed:
       return Answer(event.hold_lapsed().order(), v1::ORDER_STATE_DECLINED, v1::REASON_HOLD_LAPSED,
                     "The hold lapsed before compliance had judged it.", accepted);
     case v1::Event::kReservationCancelled: {
       const v1::ReservationCancelled& cancelled = event.reservation_cancelled();
-      return Answer(cancelled.order(), v1::ORDER_STATE_CANCELLED, v1::REASON_UNSPECIFIED, cancelled.reason(), accepted);
+      return Answer(cancelled.order(), v1::ORDER_STATE_CANCELLED, v1::REASON_UNSPECIFIED,
+                    cancelled.reason(), accepted);
     }
     case v1::Event::kOrderDeclined: {
       const v1::OrderDeclined& declined = event.order_declined();
-      return Answer(declined.order(), v1::ORDER_STATE_DECLINED, declined.reason(), declined.detail(), accepted);
+      return Answer(declined.order(), v1::ORDER_STATE_DECLINED, declined.reason(),
+                    declined.detail(), accepted);
     }
     case v1::Event::kCustomerRegistered:
     case v1::Event::kContractRecorded:
@@ -285,7 +307,8 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationEnded:
     case v1::Event::kOrderAnswered:
     case v1::Event::kCommandRefused:
-    case v1::Event::EVENT_NOT_SET: break;
+    case v1::Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }

@@ -1,6 +1,7 @@
 // What follows, for reservations, from its own events, from those of inventory, compliance and
 // deployment of its site, and from those of reservations at other sites.
-// Law: pure; reactions to others have no state, so they only note, and every judgement is the decider's.
+// Law: pure; reactions to others have no state, so they only note, and every judgement is the
+// decider's.
 #pragma once
 
 #include <vector>
@@ -25,10 +26,11 @@ Intents React(const runtime::Accepted<deployment::v1::Event>& accepted);
 // Another site's orders are fulfilled or declined, its contracts noted, its answers too.
 Intents React(const runtime::Accepted<v1::Event>& accepted);
 
-// Holds that lapse, reservations that start or begin to end. Each of these commands gets an event that
-// moves or closes the deadline: HoldLapsed; ReservationStarted, ReservationDelayed or
-// ReservationDeclined; ReservationEnding. It is refused only where the reservation's state, and with it
-// the deadline, has changed meanwhile. REQUIRES of the caller: they are decided at `now` or later.
+// Holds that lapse, reservations that start or begin to end. Each of these commands gets an event
+// that moves or closes the deadline: HoldLapsed; ReservationStarted, ReservationDelayed or
+// ReservationDeclined; ReservationEnding. It is refused only where the reservation's state, and
+// with it the deadline, has changed meanwhile. REQUIRES of the caller: they are decided at `now` or
+// later.
 Intents Due(const Rows& rows, absl::Time now, size_t limit);
 
 }  // namespace concordat::reservations

@@ -12,7 +12,8 @@ struct Service {
   using Index = reservations::Index;
   using Command = v1::Command;
   using Event = v1::Event;
-  using Inputs = runtime::Follows<inventory::v1::Event, compliance::v1::Event, deployment::v1::Event>;
+  using Inputs =
+      runtime::Follows<inventory::v1::Event, compliance::v1::Event, deployment::v1::Event>;
   static constexpr std::string_view kName = "reservations";
   static constexpr bool kFollowsPeers = true;
 
@@ -23,11 +24,15 @@ struct Service {
   static Event Decide(const State& state, const Command& command, const runtime::Facts& facts) {
     return reservations::Decide(state, command, facts);
   }
-  static void Evolve(Rows& rows, const runtime::Accepted<Event>& accepted) { reservations::Evolve(rows, accepted); }
+  static void Evolve(Rows& rows, const runtime::Accepted<Event>& accepted) {
+    reservations::Evolve(rows, accepted);
+  }
   static Intents React(const Rows& rows, const runtime::Accepted<Event>& accepted) {
     return reservations::React(rows, accepted);
   }
-  static Intents React(const runtime::Accepted<Event>& accepted) { return reservations::React(accepted); }
+  static Intents React(const runtime::Accepted<Event>& accepted) {
+    return reservations::React(accepted);
+  }
   static Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     return reservations::React(accepted);
   }
@@ -37,7 +42,9 @@ struct Service {
   static Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
     return reservations::React(accepted);
   }
-  static Intents Due(const Rows& rows, absl::Time now, size_t limit) { return reservations::Due(rows, now, limit); }
+  static Intents Due(const Rows& rows, absl::Time now, size_t limit) {
+    return reservations::Due(rows, now, limit);
+  }
 
   static std::vector<runtime::TableInfo> Tables() {
     return {{"customers", &v1::Customer::default_instance()},

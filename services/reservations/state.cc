@@ -14,7 +14,8 @@ namespace {
 void Put(Rows& rows, const v1::Reservation& after) {
   const std::string& name = after.name();
   if (const auto before = rows.reservations.Get(name)) {
-    if (const auto deadline = DeadlineOf(*before)) rows.deadlines.Delete(DeadlineKey(*deadline, name));
+    if (const auto deadline = DeadlineOf(*before))
+      rows.deadlines.Delete(DeadlineKey(*deadline, name));
     if (before->has_retry_time() && !after.has_retry_time()) rows.delayed.Delete(name);
   }
   if (const auto deadline = DeadlineOf(after)) {
@@ -34,7 +35,8 @@ void ChangeReservation(Rows& rows, const std::string& name, Change change) {
   Put(rows, *reservation);
 }
 
-void SetState(Rows& rows, const std::string& name, v1::ReservationState state, const std::string& detail = {}) {
+void SetState(Rows& rows, const std::string& name, v1::ReservationState state,
+              const std::string& detail = {}) {
   ChangeReservation(rows, name, [&](v1::Reservation& reservation) {
     reservation.set_state(state);
     reservation.clear_retry_time();
@@ -71,7 +73,9 @@ void RecordSite(Rows& rows, const v1::SiteRecorded& recorded) {
 void RecordEnvelope(Rows& rows, const v1::EnvelopeRecorded& recorded) {
   v1::SiteRecord site = rows.site_records.Get(recorded.site()).value_or(v1::SiteRecord());
   site.set_name(recorded.site());
-  const auto begins = [](const v1::EnvelopeRecorded& step) { return runtime::ToTime(step.effective_from()); };
+  const auto begins = [](const v1::EnvelopeRecorded& step) {
+    return runtime::ToTime(step.effective_from());
+  };
   std::vector<v1::EnvelopeRecorded> steps(site.envelope().begin(), site.envelope().end());
   const auto at = std::find_if(steps.begin(), steps.end(), [&](const v1::EnvelopeRecorded& step) {
     return begins(step) >= begins(recorded);
@@ -86,11 +90,12 @@ void RecordEnvelope(Rows& rows, const v1::EnvelopeRecorded& recorded) {
 }
 
 bool HasStarted(const v1::Reservation& reservation) {
-  return reservation.state() == v1::RESERVATION_STATE_ACTIVE || reservation.state() == v1::RESERVATION_STATE_ENDING;
+  return reservation.state() == v1::RESERVATION_STATE_ACTIVE ||
+         reservation.state() == v1::RESERVATION_STATE_ENDING;
 }
 
-// Notes on one reservation that a server of it was lost, or came back. What a running reservation has
-// lost stays lost: a server that comes back was tested and wiped meanwhile.
+// Notes on one reservation that a server of it was lost, or came back. What a running reservation
+// has lost stays lost: a server that comes back was tested and wiped meanwhile.
 bool MarkLost(v1::Reservation& reservation, const v1::ServerRecorded& recorded) {
   const auto& servers = reservation.servers();
   if (std::find(servers.begin(), servers.end(), recorded.name()) == servers.end()) return false;
@@ -113,8 +118,8 @@ void RecordServer(Rows& rows, const v1::ServerRecorded& recorded) {
   *server.mutable_server() = recorded;
   rows.server_records.Put(recorded.name(), server);
   if (recorded.lost() == (before && before->server().lost())) return;
-  // Servers are seldom lost; so the reservations that are not over are looked through, which are those
-  // with a deadline, instead of keeping a row for every server of every reservation.
+  // Servers are seldom lost; so the reservations that are not over are looked through, which are
+  // those with a deadline, instead of keeping a row for every server of every reservation.
   std::vector<std::string> names;
   rows.deadlines.Scan("", [&](std::string_view, const google::protobuf::StringValue& name) {
     names.push_back(name.value());
@@ -172,9 +177,11 @@ void Answer(Rows& rows, const v1::OrderAnswered& answered) {
 
 std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation) {
   const v1::Terms& terms = reservation.terms();
-  if (reservation.state() == v1::RESERVATION_STATE_HELD) return runtime::ToTime(reservation.hold_expires_at());
+  if (reservation.state() == v1::RESERVATION_STATE_HELD)
+    return runtime::ToTime(reservation.hold_expires_at());
   if (reservation.state() == v1::RESERVATION_STATE_CONFIRMED) {
-    return runtime::ToTime(reservation.has_retry_time() ? reservation.retry_time() : terms.start_time());
+    return runtime::ToTime(reservation.has_retry_time() ? reservation.retry_time()
+                                                        : terms.start_time());
   }
   if (reservation.state() == v1::RESERVATION_STATE_ACTIVE) return runtime::ToTime(terms.end_time());
   return std::nullopt;
@@ -186,19 +193,26 @@ std::string TimeKey(absl::Time time) {
   return fmt::format("{:020}", micros + (absl::FromUnixMicros(micros) < clamped ? 1 : 0));
 }
 
-std::string DeadlineKey(absl::Time time, const std::string& reservation) { return TimeKey(time) + reservation; }
+std::string DeadlineKey(absl::Time time, const std::string& reservation) {
+  return TimeKey(time) + reservation;
+}
 
 void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   const v1::Event& event = accepted.event;
   switch (event.event_case()) {
-    case v1::Event::kCustomerRegistered: return Register(rows, event.customer_registered());
+    case v1::Event::kCustomerRegistered:
+      return Register(rows, event.customer_registered());
     case v1::Event::kContractSigned:
       return PutContract(rows, event.contract_signed(), fmt::format("sites/{}", accepted.site));
     case v1::Event::kContractRecorded:
-      return PutContract(rows, event.contract_recorded().contract(), event.contract_recorded().home_site());
-    case v1::Event::kSiteRecorded: return RecordSite(rows, event.site_recorded());
-    case v1::Event::kEnvelopeRecorded: return RecordEnvelope(rows, event.envelope_recorded());
-    case v1::Event::kServerRecorded: return RecordServer(rows, event.server_recorded());
+      return PutContract(rows, event.contract_recorded().contract(),
+                         event.contract_recorded().home_site());
+    case v1::Event::kSiteRecorded:
+      return RecordSite(rows, event.site_recorded());
+    case v1::Event::kEnvelopeRecorded:
+      return RecordEnvelope(rows, event.envelope_recorded());
+    case v1::Event::kServerRecorded:
+      return RecordServer(rows, event.server_recorded());
     case v1::Event::kReservationHeld:
       return Hold(rows, event.reservation_held(), accepted.attributes.correlation_id);
     case v1::Event::kReservationConfirmed:
@@ -206,10 +220,12 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationDeclined:
       return SetState(rows, event.reservation_declined().name(), v1::RESERVATION_STATE_DECLINED,
                       event.reservation_declined().detail());
-    case v1::Event::kHoldLapsed: return SetState(rows, event.hold_lapsed().name(), v1::RESERVATION_STATE_LAPSED);
+    case v1::Event::kHoldLapsed:
+      return SetState(rows, event.hold_lapsed().name(), v1::RESERVATION_STATE_LAPSED);
     case v1::Event::kReservationStarted:
       return SetState(rows, event.reservation_started().name(), v1::RESERVATION_STATE_ACTIVE);
-    case v1::Event::kReservationDelayed: return Delay(rows, event.reservation_delayed());
+    case v1::Event::kReservationDelayed:
+      return Delay(rows, event.reservation_delayed());
     case v1::Event::kReservationEnding:
       return SetState(rows, event.reservation_ending().name(), v1::RESERVATION_STATE_ENDING);
     case v1::Event::kReservationEnded:
@@ -217,12 +233,16 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationCancelled:
       return SetState(rows, event.reservation_cancelled().name(), v1::RESERVATION_STATE_CANCELLED,
                       event.reservation_cancelled().reason());
-    case v1::Event::kReservationOrdered: return Order(rows, event.reservation_ordered());
+    case v1::Event::kReservationOrdered:
+      return Order(rows, event.reservation_ordered());
     case v1::Event::kOrderDeclined:
       return rows.declined_orders.Put(event.order_declined().order(), event.order_declined());
-    case v1::Event::kOrderAnswered: return Answer(rows, event.order_answered());
-    case v1::Event::kCommandRefused: return;
-    case v1::Event::EVENT_NOT_SET: return;
+    case v1::Event::kOrderAnswered:
+      return Answer(rows, event.order_answered());
+    case v1::Event::kCommandRefused:
+      return;
+    case v1::Event::EVENT_NOT_SET:
+      return;
   }
 }
 

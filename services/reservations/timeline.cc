@@ -35,7 +35,9 @@ Timeline::Total Timeline::Join(Total before, Total after) {
   return {before.sum + after.sum, std::max(before.peak, before.sum + after.peak)};
 }
 
-Timeline::Total Timeline::TotalOf(const Tree& tree) { return tree == nullptr ? Total() : tree->total; }
+Timeline::Total Timeline::TotalOf(const Tree& tree) {
+  return tree == nullptr ? Total() : tree->total;
+}
 
 void Timeline::Refresh(Node& node) {
   const Total own{node.delta, std::max<int64_t>(0, node.delta)};

@@ -11,8 +11,8 @@
 
 namespace concordat::reservations {
 
-// A treap of changes by time; each node knows the sum and the highest partial sum of its subtree, so
-// that everything here costs the logarithm of the number of changes. Not thread-safe.
+// A treap of changes by time; each node knows the sum and the highest partial sum of its subtree,
+// so that everything here costs the logarithm of the number of changes. Not thread-safe.
 class Timeline {
  public:
   Timeline();
@@ -31,7 +31,9 @@ class Timeline {
   bool empty() const { return root_ == nullptr; }
   // Every change of the level, in the order of time.
   std::vector<std::pair<absl::Time, int64_t>> Changes() const;
-  friend bool operator==(const Timeline& a, const Timeline& b) { return a.Changes() == b.Changes(); }
+  friend bool operator==(const Timeline& a, const Timeline& b) {
+    return a.Changes() == b.Changes();
+  }
 
  private:
   struct Node;

@@ -26,7 +26,8 @@ absl::Status CheckEach(const std::string& field, const Texts& values, int most, 
     const std::string item = fmt::format("{}[{}]", field, i);
     status = check(item, values[i]);
     if (status.ok() && !seen.insert(values[i]).second) {
-      status = absl::InvalidArgumentError(fmt::format("{}: found \"{}\" again, expected it once", item, values[i]));
+      status = absl::InvalidArgumentError(
+          fmt::format("{}: found \"{}\" again, expected it once", item, values[i]));
     }
   }
   return status;
@@ -34,7 +35,9 @@ absl::Status CheckEach(const std::string& field, const Texts& values, int most, 
 
 absl::Status CheckDataClasses(const Texts& classes) {
   return CheckEach("data_classes", classes, kMostDataClasses,
-                   [](const std::string& field, const std::string& value) { return runtime::CheckWord(field, value); });
+                   [](const std::string& field, const std::string& value) {
+                     return runtime::CheckWord(field, value);
+                   });
 }
 
 absl::Status Check(const v1::RegisterCustomerRequest& request) {
@@ -92,27 +95,43 @@ absl::Status CheckPresent(std::string_view field, const std::string& name) {
 
 absl::Status Validate(const v1::Command& command) {
   switch (command.command_case()) {
-    case v1::Command::kRegisterCustomer: return Check(command.register_customer());
-    case v1::Command::kSignContract: return Check(command.sign_contract());
-    case v1::Command::kReserve: return Check(command.reserve());
-    case v1::Command::kCancelReservation: return Check(command.cancel_reservation());
-    case v1::Command::kFulfilOrder: return CheckPresent("order.name", command.fulfil_order().order().name());
+    case v1::Command::kRegisterCustomer:
+      return Check(command.register_customer());
+    case v1::Command::kSignContract:
+      return Check(command.sign_contract());
+    case v1::Command::kReserve:
+      return Check(command.reserve());
+    case v1::Command::kCancelReservation:
+      return Check(command.cancel_reservation());
+    case v1::Command::kFulfilOrder:
+      return CheckPresent("order.name", command.fulfil_order().order().name());
     case v1::Command::kRecordOrderAnswer:
       return CheckPresent("answer.order", command.record_order_answer().answer().order());
-    case v1::Command::kRecordContract: return CheckPresent("contract.name", command.record_contract().contract().name());
-    case v1::Command::kRecordSite: return CheckPresent("site.name", command.record_site().site().name());
+    case v1::Command::kRecordContract:
+      return CheckPresent("contract.name", command.record_contract().contract().name());
+    case v1::Command::kRecordSite:
+      return CheckPresent("site.name", command.record_site().site().name());
     case v1::Command::kRecordEnvelope:
       return CheckPresent("envelope.site", command.record_envelope().envelope().site());
-    case v1::Command::kRecordServer: return CheckPresent("server.name", command.record_server().server().name());
-    case v1::Command::kConfirmReservation: return CheckPresent("name", command.confirm_reservation().name());
-    case v1::Command::kDeclineReservation: return CheckPresent("name", command.decline_reservation().name());
-    case v1::Command::kLapseHold: return CheckPresent("name", command.lapse_hold().name());
-    case v1::Command::kStartReservation: return CheckPresent("name", command.start_reservation().name());
-    case v1::Command::kBeginEndReservation: return CheckPresent("name", command.begin_end_reservation().name());
-    case v1::Command::kEndReservation: return CheckPresent("name", command.end_reservation().name());
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::kRecordServer:
+      return CheckPresent("server.name", command.record_server().server().name());
+    case v1::Command::kConfirmReservation:
+      return CheckPresent("name", command.confirm_reservation().name());
+    case v1::Command::kDeclineReservation:
+      return CheckPresent("name", command.decline_reservation().name());
+    case v1::Command::kLapseHold:
+      return CheckPresent("name", command.lapse_hold().name());
+    case v1::Command::kStartReservation:
+      return CheckPresent("name", command.start_reservation().name());
+    case v1::Command::kBeginEndReservation:
+      return CheckPresent("name", command.begin_end_reservation().name());
+    case v1::Command::kEndReservation:
+      return CheckPresent("name", command.end_reservation().name());
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
-  return absl::InvalidArgumentError("command: found nothing, expected one of the commands of reservations");
+  return absl::InvalidArgumentError(
+      "command: found nothing, expected one of the commands of reservations");
 }
 
 }  // namespace concordat::reservations

@@ -16,7 +16,8 @@ constexpr size_t kQuotedBytes = 80;
 bool IsIdByte(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
 bool IsId(std::string_view id) {
-  if (id.empty() || id.size() > kMaxIdBytes || !IsIdByte(id.front()) || !IsIdByte(id.back())) return false;
+  if (id.empty() || id.size() > kMaxIdBytes || !IsIdByte(id.front()) || !IsIdByte(id.back()))
+    return false;
   return std::all_of(id.begin(), id.end(), [](char c) { return c == '-' || IsIdByte(c); });
 }
 
@@ -28,7 +29,8 @@ std::string_view TakeSegment(std::string_view& path) {
   return segment;
 }
 
-// What was found, safe to print: a message may hold neither a megabyte nor bytes that are not UTF-8.
+// What was found, safe to print: a message may hold neither a megabyte nor bytes that are not
+// UTF-8.
 std::string Quoted(std::string_view value) {
   std::string shown;
   for (const char c : value.substr(0, kQuotedBytes)) shown += c >= ' ' && c <= '~' ? c : '?';
@@ -37,7 +39,8 @@ std::string Quoted(std::string_view value) {
 }
 
 absl::Status Wrong(std::string_view field, std::string_view found, std::string_view expected) {
-  return absl::InvalidArgumentError(fmt::format("{}: found {}, expected {}", field, found, expected));
+  return absl::InvalidArgumentError(
+      fmt::format("{}: found {}, expected {}", field, found, expected));
 }
 
 // The length of the character that starts here, or 0 where it is not UTF-8 (RFC 3629) or a control
@@ -80,7 +83,8 @@ absl::Status FirstError(std::initializer_list<absl::Status> checks) {
 
 bool MatchesName(std::string_view name, std::string_view pattern) {
   if (name.size() > kMaxNameBytes) return false;
-  if (std::count(name.begin(), name.end(), '/') != std::count(pattern.begin(), pattern.end(), '/')) return false;
+  if (std::count(name.begin(), name.end(), '/') != std::count(pattern.begin(), pattern.end(), '/'))
+    return false;
   while (!pattern.empty()) {
     const std::string_view wanted = TakeSegment(pattern);
     const std::string_view found = TakeSegment(name);
@@ -91,15 +95,18 @@ bool MatchesName(std::string_view name, std::string_view pattern) {
 
 absl::Status CheckName(std::string_view field, std::string_view value, std::string_view pattern) {
   if (MatchesName(value, pattern)) return absl::OkStatus();
-  return Wrong(field, Quoted(value),
-               fmt::format("{} with ids of 1 to {} of a-z, 0-9 and inner -, at most {} bytes in all", pattern,
-                           kMaxIdBytes, kMaxNameBytes));
+  return Wrong(
+      field, Quoted(value),
+      fmt::format("{} with ids of 1 to {} of a-z, 0-9 and inner -, at most {} bytes in all",
+                  pattern, kMaxIdBytes, kMaxNameBytes));
 }
 
-absl::Status CheckText(std::string_view field, std::string_view value, Presence presence, size_t max) {
+absl::Status CheckText(std::string_view field, std::string_view value, Presence presence,
+                       size_t max) {
   if (value.empty() && presence == Presence::kRequired) return Wrong(field, "nothing", "a text");
   if (value.size() > max) {
-    return Wrong(field, fmt::format("{} bytes", value.size()), fmt::format("at most {} bytes", max));
+    return Wrong(field, fmt::format("{} bytes", value.size()),
+                 fmt::format("at most {} bytes", max));
   }
   if (!IsPrintable(value)) return Wrong(field, Quoted(value), "UTF-8 without control characters");
   return absl::OkStatus();
@@ -121,13 +128,15 @@ absl::Status CheckNotNegative(std::string_view field, int64_t value) {
 absl::Status CheckTime(std::string_view field, bool has, const google::protobuf::Timestamp& value) {
   if (!has) return Wrong(field, "nothing", "a time");
   if (value.seconds() < 0 || value.seconds() > kLastSecond) {
-    return Wrong(field, fmt::format("{} s since 1970", value.seconds()), "a time of the years 1970 to 9999");
+    return Wrong(field, fmt::format("{} s since 1970", value.seconds()),
+                 "a time of the years 1970 to 9999");
   }
   return CheckRange(fmt::format("{}.nanos", field), value.nanos(), 0, 999'999'999);
 }
 
-absl::Status CheckSpan(std::string_view start_field, bool has_start, const google::protobuf::Timestamp& start,
-                       std::string_view end_field, bool has_end, const google::protobuf::Timestamp& end) {
+absl::Status CheckSpan(std::string_view start_field, bool has_start,
+                       const google::protobuf::Timestamp& start, std::string_view end_field,
+                       bool has_end, const google::protobuf::Timestamp& end) {
   absl::Status status =
       FirstError({CheckTime(start_field, has_start, start), CheckTime(end_field, has_end, end)});
   if (!status.ok() || ToTime(start) < ToTime(end)) return status;
@@ -136,7 +145,8 @@ absl::Status CheckSpan(std::string_view start_field, bool has_start, const googl
 }
 
 absl::Status CheckCountry(std::string_view field, std::string_view value) {
-  const bool letters = std::all_of(value.begin(), value.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  const bool letters =
+      std::all_of(value.begin(), value.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
   if (value.size() == 2 && letters) return absl::OkStatus();
   return Wrong(field, Quoted(value), "an ISO 3166-1 country code of two capital letters");
 }
@@ -158,9 +168,11 @@ absl::Status CheckHex(std::string_view field, std::string_view value, size_t cou
   return Wrong(field, Quoted(value), fmt::format("{} hexadecimal digits in lower case", count));
 }
 
-absl::Status CheckEnumNumber(std::string_view field, const google::protobuf::EnumDescriptor& type, int number) {
+absl::Status CheckEnumNumber(std::string_view field, const google::protobuf::EnumDescriptor& type,
+                             int number) {
   if (number != 0 && type.FindValueByNumber(number) != nullptr) return absl::OkStatus();
-  return Wrong(field, fmt::format("{}", number), fmt::format("a named value of {}", type.full_name()));
+  return Wrong(field, fmt::format("{}", number),
+               fmt::format("a named value of {}", type.full_name()));
 }
 
 std::string_view SiteOfName(std::string_view name) {
@@ -180,7 +192,8 @@ absl::Time ToTime(const google::protobuf::Timestamp& timestamp) {
 }
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time) {
-  const absl::Time clamped = std::clamp(time, absl::UnixEpoch(), absl::FromUnixSeconds(kLastSecond));
+  const absl::Time clamped =
+      std::clamp(time, absl::UnixEpoch(), absl::FromUnixSeconds(kLastSecond));
   google::protobuf::Timestamp timestamp;
   timestamp.set_seconds(absl::ToUnixSeconds(clamped));
   timestamp.set_nanos(static_cast<int32_t>(

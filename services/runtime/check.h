@@ -59,7 +59,8 @@ absl::Status CheckEnumNumber(std::string_view field, const google::protobuf::Enu
 // A value that the enum names, and not its zero.
 template <typename Enum>
 absl::Status CheckEnum(std::string_view field, Enum value) {
-  return CheckEnumNumber(field, *google::protobuf::GetEnumDescriptor<Enum>(), static_cast<int>(value));
+  return CheckEnumNumber(field, *google::protobuf::GetEnumDescriptor<Enum>(),
+                         static_cast<int>(value));
 }
 
 // Names and times as deciders need them.

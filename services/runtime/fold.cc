@@ -127,7 +127,7 @@ void Fold::Remember(const google::protobuf::Message* event, const events::Attrib
     return;
   }
   const int64_t day = DayOf(attributes.time);
-  journal.Write(ExpiryKey(day, key), std::string());
+  journal.WriteNew(ExpiryKey(day, key), std::string());
   if (day == swept_day_) return;
   swept_day_ = day;
   // Ids expire by the day of the log's time, so that every replica forgets the same ones at the same

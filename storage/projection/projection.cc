@@ -149,7 +149,12 @@ Projection::~Projection() {
   FlushAndWait().IgnoreError();
 }
 
-std::optional<std::string> Projection::Get(std::string_view key) const { return GetRow(*db_, {}, key); }
+std::optional<std::string> Projection::Get(std::string_view key) const {
+  const auto cached = cache_.find(absl::string_view(key.data(), key.size()));
+  if (cached != cache_.end()) return cached->second;
+  if (cache_.size() >= kCachedRows) cache_.clear();
+  return cache_.emplace(std::string(key), GetRow(*db_, {}, key)).first->second;
+}
 
 void Projection::Scan(std::string_view from,
                       absl::FunctionRef<bool(std::string_view, std::string_view)> row) const {
@@ -158,15 +163,19 @@ void Projection::Scan(std::string_view from,
 
 absl::Status Projection::Commit(uint64_t sequence, const Notes& notes) {
   unwritten_ = std::make_unique<rocksdb::WriteBatch>();
-  for (const Change& change : journal_.Commit(sequence)) {
+  for (Change& change : journal_.Commit(sequence)) {
     digests_.Apply(change);
     if (change.after) {
       unwritten_->Put(change.key, *change.after).PermitUncheckedError();
     } else {
       unwritten_->Delete(change.key).PermitUncheckedError();
     }
+    if (cache_.size() < kCachedRows || cache_.contains(change.key)) cache_[change.key] = std::move(change.after);
   }
-  for (const auto& [key, value] : notes) unwritten_->Put(key, value).PermitUncheckedError();
+  for (const auto& [key, value] : notes) {
+    unwritten_->Put(key, value).PermitUncheckedError();
+    cache_.erase(key);
+  }
   unwritten_->Put(SliceOf(kHeadKey), chain_.Encode()).PermitUncheckedError();
   unwritten_->Put(SliceOf(kDigestsKey), digests_.Encode()).PermitUncheckedError();
   return WriteBatch();

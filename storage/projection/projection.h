@@ -2,6 +2,7 @@
 // written in one batch, so they never disagree, and all of it can be deleted and folded again.
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
 #include <absl/status/statusor.h>
 #include <absl/synchronization/mutex.h>
 #include <absl/time/time.h>
@@ -86,6 +87,10 @@ class Projection final : public RowSource {
   events::Chain chain_;
   Digests digests_;
   Journal journal_;
+  // Rows that were read or written lately, and keys that are known to have none: a decision reads the
+  // same few rows again and again, and looks for each new name in vain. At most kCachedRows.
+  static constexpr size_t kCachedRows = 1 << 16;
+  mutable absl::flat_hash_map<std::string, std::optional<std::string>> cache_;
   std::unique_ptr<rocksdb::WriteBatch> unwritten_;  // the batch that Commit() could not write
 };
 

@@ -41,15 +41,20 @@ void Journal::Begin(uint64_t sequence) {
 }
 
 void Journal::Write(std::string key, std::optional<std::string> value) {
-  auto [entry, inserted] = overlay_.try_emplace(key);
-  std::optional<std::string> before = inserted ? base_.Get(key) : entry->second.value;
-  if (inserted && !before && !value) {
-    overlay_.erase(entry);
-    return;
-  }
-  entry->second.value = value;
-  ++entry->second.writes;
-  changes_.push_back({sequence_, {std::move(key), std::move(before), std::move(value)}});
+  std::optional<std::string> before = Get(key);
+  if (!before && !value && !overlay_.contains(key)) return;
+  Record(std::move(key), std::move(before), std::move(value));
+}
+
+void Journal::WriteNew(std::string key, std::string value) {
+  Record(std::move(key), std::nullopt, std::move(value));
+}
+
+void Journal::Record(std::string key, std::optional<std::string> before, std::optional<std::string> after) {
+  Entry& entry = overlay_[key];
+  entry.value = after;
+  ++entry.writes;
+  changes_.push_back({sequence_, {std::move(key), std::move(before), std::move(after)}});
   if (observe_) observe_(changes_.back().change);
 }
 

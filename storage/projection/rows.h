@@ -65,6 +65,8 @@ class Journal final : public RowSource {
   void Begin(uint64_t sequence);
   // Sets a row, or removes it where `value` is nothing.
   void Write(std::string key, std::optional<std::string> value);
+  // Sets a row of the runtime's own that the caller knows is not there, without looking for it.
+  void WriteNew(std::string key, std::string value);
 
   std::optional<std::string> Get(std::string_view key) const override;
   void Scan(std::string_view from,
@@ -81,6 +83,8 @@ class Journal final : public RowSource {
   bool empty() const { return changes_.empty(); }
 
  private:
+  void Record(std::string key, std::optional<std::string> before, std::optional<std::string> after);
+
   struct Entry {
     std::optional<std::string> value;
     uint64_t writes = 0;  // changes of this row that are in `changes_`

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/impl/proto_utils.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
 #include <librdkafka/rdkafka.h>
 #include <spdlog/spdlog.h>
 
@@ -79,10 +79,12 @@ class Recorder {
   std::exit(1);
 }
 
+// A name that no run before has used: the topic may hold their events.
 inventory::v1::Command OrderServer(uint64_t number) {
+  static const std::string run = runtime::RandomId().substr(0, 8);
   inventory::v1::Command command;
   auto* order = command.mutable_order_server();
-  order->set_name(fmt::format("sites/paris/servers/s{}", number));
+  order->set_name(fmt::format("sites/paris/servers/{}-{}", run, number));
   order->set_model("models/vera-rubin-nvl144");
   order->set_supplier("Example Systems");
   order->mutable_promised_time()->set_seconds(4102444800);
@@ -110,7 +112,7 @@ struct Concordat {
     open.mutable_open_site()->set_name("sites/paris");
     open.mutable_open_site()->set_country("FR");
     open.mutable_open_site()->set_time_zone("Europe/Paris");
-    SubmitAndWait(open, "open");
+    SubmitAndWait(open, runtime::RandomId());
     inventory::v1::Command model;
     auto* request = model.mutable_register_model();
     request->set_name("models/vera-rubin-nvl144");
@@ -123,7 +125,7 @@ struct Concordat {
     criterion->set_minimum(144);
     criterion->set_maximum(144);
     criterion->set_unit("count");
-    SubmitAndWait(model, "model");
+    SubmitAndWait(model, runtime::RandomId());
   }
   ~Concordat() { writer->Stop(); }
 
@@ -233,7 +235,7 @@ void Raw(const Options& options) {
   events::Attributes attributes;
   attributes.source = "/sites/paris/inventory";
   attributes.type = "concordat.inventory.v1.ServerOrdered";
-  attributes.subject = "sites/paris/servers/s1000000";
+  attributes.subject = OrderServer(1000000).order_server().name();
   attributes.time = absl::Now();
   attributes.data_type = "concordat.inventory.v1.Event";
   attributes.sequence = 1000000;

@@ -26,8 +26,10 @@ constexpr char kGoodTest[] = R"(test_server {
   figures { name: "gemm" value: 150 unit: "tflops" } figures { name: "gpu_temperature" value: 85 unit: "celsius" }
 })";
 constexpr char kEnter[] = R"(enter_service { name: "sites/paris/servers/a01-01" })";
-constexpr char kLeave[] = R"(leave_service { name: "sites/paris/servers/a01-01" reason: "failed" })";
-constexpr char kCordon[] = R"(cordon_server { name: "sites/paris/servers/a01-01" reason: "noisy fan" })";
+constexpr char kLeave[] =
+    R"(leave_service { name: "sites/paris/servers/a01-01" reason: "failed" })";
+constexpr char kCordon[] =
+    R"(cordon_server { name: "sites/paris/servers/a01-01" reason: "noisy fan" })";
 constexpr char kUncordon[] = R"(uncordon_server { name: "sites/paris/servers/a01-01" })";
 
 struct OpenParis : Scenario {
@@ -44,7 +46,8 @@ void Order(Scenario& scenario) {
 void Install(Scenario& scenario) {
   Order(scenario);
   scenario.When(R"(deliver_server { name: "sites/paris/servers/a01-01" serial: "SN1" })");
-  scenario.When(R"(install_server { name: "sites/paris/servers/a01-01" room: "r1" rack: "a01" position: 1 })");
+  scenario.When(
+      R"(install_server { name: "sites/paris/servers/a01-01" room: "r1" rack: "a01" position: 1 })");
 }
 void PutIntoService(Scenario& scenario) {
   Install(scenario);
@@ -69,14 +72,17 @@ TEST(Inventory, OpensItsOwnSiteOnce) {
   EXPECT_THAT(scenario.When(open), EqualsText(R"(command_refused {
     command: "concordat.inventory.v1.OpenSiteRequest" reason: REASON_ALREADY_EXISTS
     detail: "sites/paris is open already." })"));
-  EXPECT_THAT(scenario.When(R"(open_site { name: "sites/borlange" country: "SE" time_zone: "Europe/Stockholm" })"),
-              HasText(RefusalFor(v1::REASON_NOT_HOME)));
+  EXPECT_THAT(
+      scenario.When(
+          R"(open_site { name: "sites/borlange" country: "SE" time_zone: "Europe/Stockholm" })"),
+      HasText(RefusalFor(v1::REASON_NOT_HOME)));
 }
 
 TEST(Inventory, BeginsWithItsSite) {
   Scenario scenario;
-  for (const char* command : {kModel, kOrder, kGoodTest, kEnter,
-                              R"(set_envelope { site: "sites/paris" effective_from { seconds: 1 } })"}) {
+  for (const char* command :
+       {kModel, kOrder, kGoodTest, kEnter,
+        R"(set_envelope { site: "sites/paris" effective_from { seconds: 1 } })"}) {
     EXPECT_THAT(scenario.When(command), HasText(RefusalFor(v1::REASON_NOT_FOUND))) << command;
   }
 }
@@ -84,11 +90,12 @@ TEST(Inventory, BeginsWithItsSite) {
 TEST(Inventory, DecidesOnlyAboutItsOwnSite) {
   OpenParis scenario;
   Order(scenario);
-  for (const char* command :
-       {R"(order_server { name: "sites/borlange/servers/a" model: "models/nvl144" promised_time { seconds: 1800000000 } })",
-        R"(deliver_server { name: "sites/borlange/servers/a" serial: "1" })",
-        R"(set_envelope { site: "sites/borlange" effective_from { seconds: 1800000000 } })",
-        R"(enter_service { name: "sites/borlange/servers/a" })"}) {
+  for (
+      const char* command :
+      {R"(order_server { name: "sites/borlange/servers/a" model: "models/nvl144" promised_time { seconds: 1800000000 } })",
+       R"(deliver_server { name: "sites/borlange/servers/a" serial: "1" })",
+       R"(set_envelope { site: "sites/borlange" effective_from { seconds: 1800000000 } })",
+       R"(enter_service { name: "sites/borlange/servers/a" })"}) {
     EXPECT_THAT(scenario.When(command), HasText(RefusalFor(v1::REASON_NOT_HOME))) << command;
   }
 }
@@ -108,9 +115,10 @@ TEST(Inventory, SetsTheEnvelopeFromADayAgoOnAndNotBefore) {
 TEST(Inventory, KeepsEnvelopeStepsInOrderAndReplacesEqualOnes) {
   OpenParis scenario;
   for (const int64_t day : {3, 1, 2, 1}) {
-    scenario.When(fmt::format(R"(set_envelope {{ site: "sites/paris" effective_from {{ seconds: {} }}
-                                 it_power_watts: {} }})", 1800000000 + day * 86400,
-                              scenario.state().rows.sites.Get("sites/paris")->envelope_size()));
+    scenario.When(fmt::format(
+        R"(set_envelope {{ site: "sites/paris" effective_from {{ seconds: {} }}
+                                 it_power_watts: {} }})",
+        1800000000 + day * 86400, scenario.state().rows.sites.Get("sites/paris")->envelope_size()));
   }
   EXPECT_THAT(*scenario.state().rows.sites.Get("sites/paris"), HasText(R"(
     envelope { effective_from { seconds: 1800086400 } it_power_watts: 3 }
@@ -121,7 +129,8 @@ TEST(Inventory, KeepsEnvelopeStepsInOrderAndReplacesEqualOnes) {
 
 TEST(Inventory, RegistersAModelOnce) {
   OpenParis scenario;
-  EXPECT_THAT(scenario.When(kModel), HasText(R"(model_registered { name: "models/nvl144" accelerators: 144
+  EXPECT_THAT(scenario.When(kModel),
+              HasText(R"(model_registered { name: "models/nvl144" accelerators: 144
     it_power_watts: 190000 cooling_watts: 180000 criteria { figure: "gemm" } criteria { figure: "gpu_temperature" } })"));
   EXPECT_THAT(scenario.When(kModel), HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)));
 }
@@ -134,15 +143,18 @@ TEST(Inventory, OrdersOnlyKnownModelsOnceAndForTheFuture) {
   EXPECT_THAT(scenario.When(kOrder), HasText(RefusalFor(v1::REASON_TIME)));
   EXPECT_EQ(ServerOf(scenario).name(), "");
   scenario.At("2026-11-23T12:00:00Z");
-  EXPECT_THAT(scenario.When(kOrder), HasText(R"(server_ordered { name: "sites/paris/servers/a01-01" })"));
+  EXPECT_THAT(scenario.When(kOrder),
+              HasText(R"(server_ordered { name: "sites/paris/servers/a01-01" })"));
   EXPECT_THAT(scenario.When(kOrder), HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)));
 }
 
 TEST(Inventory, RefusesServersItDoesNotKnow) {
   OpenParis scenario;
-  for (const char* command : {kGoodTest, kEnter, kLeave, kCordon, kUncordon,
-                              R"(deliver_server { name: "sites/paris/servers/a01-01" serial: "1" })",
-                              R"(install_server { name: "sites/paris/servers/a01-01" room: "r" rack: "a" position: 1 })"}) {
+  for (
+      const char* command :
+      {kGoodTest, kEnter, kLeave, kCordon, kUncordon,
+       R"(deliver_server { name: "sites/paris/servers/a01-01" serial: "1" })",
+       R"(install_server { name: "sites/paris/servers/a01-01" room: "r" rack: "a" position: 1 })"}) {
     EXPECT_THAT(scenario.When(command), HasText(RefusalFor(v1::REASON_NOT_FOUND))) << command;
   }
 }
@@ -150,8 +162,10 @@ TEST(Inventory, RefusesServersItDoesNotKnow) {
 TEST(Inventory, GivesNoSerialNumberTwice) {
   OpenParis scenario;
   Install(scenario);
-  scenario.When(R"(order_server { name: "sites/paris/servers/b" model: "models/nvl144" promised_time { seconds: 1800000000 } })");
-  const auto refused = scenario.When(R"(deliver_server { name: "sites/paris/servers/b" serial: "SN1" })");
+  scenario.When(
+      R"(order_server { name: "sites/paris/servers/b" model: "models/nvl144" promised_time { seconds: 1800000000 } })");
+  const auto refused =
+      scenario.When(R"(deliver_server { name: "sites/paris/servers/b" serial: "SN1" })");
   EXPECT_THAT(refused, HasText(RefusalFor(v1::REASON_SERIAL_TAKEN)));
   EXPECT_THAT(refused.command_refused().detail(), HasSubstr("sites/paris/servers/a01-01"));
   EXPECT_EQ(ServerOf(scenario, "b").state(), v1::SERVER_STATE_ORDERED);
@@ -160,12 +174,17 @@ TEST(Inventory, GivesNoSerialNumberTwice) {
 TEST(Inventory, GivesNoRackPositionTwice) {
   OpenParis scenario;
   Install(scenario);
-  scenario.When(R"(order_server { name: "sites/paris/servers/b" model: "models/nvl144" promised_time { seconds: 1800000000 } })");
+  scenario.When(
+      R"(order_server { name: "sites/paris/servers/b" model: "models/nvl144" promised_time { seconds: 1800000000 } })");
   scenario.When(R"(deliver_server { name: "sites/paris/servers/b" serial: "SN2" })");
-  EXPECT_THAT(scenario.When(R"(install_server { name: "sites/paris/servers/b" room: "r1" rack: "a01" position: 1 })"),
-              HasText(RefusalFor(v1::REASON_POSITION_TAKEN)));
-  EXPECT_THAT(scenario.When(R"(install_server { name: "sites/paris/servers/b" room: "r2" rack: "a01" position: 1 })"),
-              HasText(R"(server_installed { room: "r2" position: 1 })"));
+  EXPECT_THAT(
+      scenario.When(
+          R"(install_server { name: "sites/paris/servers/b" room: "r1" rack: "a01" position: 1 })"),
+      HasText(RefusalFor(v1::REASON_POSITION_TAKEN)));
+  EXPECT_THAT(
+      scenario.When(
+          R"(install_server { name: "sites/paris/servers/b" room: "r2" rack: "a01" position: 1 })"),
+      HasText(R"(server_installed { room: "r2" position: 1 })"));
 }
 
 TEST(Inventory, TellsRackPositionsApartWhateverTheirNames) {
@@ -179,9 +198,11 @@ TEST(Inventory, LetsNoServerIntoServiceWithoutItsPassedTest) {
   EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_TEST_NOT_PASSED)));
   scenario.When(R"(deliver_server { name: "sites/paris/servers/a01-01" serial: "SN1" })");
   EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_TEST_NOT_PASSED)));
-  scenario.When(R"(install_server { name: "sites/paris/servers/a01-01" room: "r1" rack: "a01" position: 1 })");
+  scenario.When(
+      R"(install_server { name: "sites/paris/servers/a01-01" room: "r1" rack: "a01" position: 1 })");
   EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_TEST_NOT_PASSED)));
-  scenario.When(R"(test_server { name: "sites/paris/servers/a01-01" figures { name: "gemm" value: 1 unit: "tflops" } })");
+  scenario.When(
+      R"(test_server { name: "sites/paris/servers/a01-01" figures { name: "gemm" value: 1 unit: "tflops" } })");
   EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_TEST_NOT_PASSED)));
   scenario.When(kGoodTest);
   EXPECT_THAT(scenario.When(kEnter), EqualsText(R"(server_entered_service {
@@ -199,18 +220,23 @@ TEST(Inventory, JudgesABurnInByEveryCriterion) {
                 criteria { figure: "gemm" } criteria { figure: "gpu_temperature" }
                 shortfalls: "gemm: found 99 tflops, expected 100 to 200 tflops"
                 shortfalls: "gpu_temperature: found 40 kelvin, expected 0 to 85 celsius" })"));
-  EXPECT_THAT(ServerOf(scenario), HasText(R"(state: SERVER_STATE_TEST_FAILED figures { value: 99 } figures { value: 40 })"));
+  EXPECT_THAT(
+      ServerOf(scenario),
+      HasText(R"(state: SERVER_STATE_TEST_FAILED figures { value: 99 } figures { value: 40 })"));
   EXPECT_EQ(ServerOf(scenario).shortfalls_size(), 2);
-  EXPECT_THAT(scenario.When(kGoodTest), HasText(R"(burn_in_passed { figures { value: 150 } figures { value: 85 }
+  EXPECT_THAT(scenario.When(kGoodTest),
+              HasText(R"(burn_in_passed { figures { value: 150 } figures { value: 85 }
                 criteria { figure: "gemm" } criteria { figure: "gpu_temperature" } })"));
   EXPECT_EQ(ServerOf(scenario).state(), v1::SERVER_STATE_QUALIFIED);
   EXPECT_EQ(ServerOf(scenario).shortfalls_size(), 0);
 }
 
 TEST(Inventory, TakesBoundsInclusively) {
-  const auto model = test::Parse<v1::Model>(R"(criteria { figure: "x" minimum: 100 maximum: 200 unit: "u" })");
+  const auto model =
+      test::Parse<v1::Model>(R"(criteria { figure: "x" minimum: 100 maximum: 200 unit: "u" })");
   const auto shortfalls = [&](int64_t value) {
-    const auto test = test::Parse<v1::Server>(fmt::format(R"(figures {{ name: "x" value: {} unit: "u" }})", value));
+    const auto test = test::Parse<v1::Server>(
+        fmt::format(R"(figures {{ name: "x" value: {} unit: "u" }})", value));
     return Shortfalls(model.criteria(), test.figures());
   };
   EXPECT_THAT(shortfalls(99), testing::SizeIs(1));
@@ -220,10 +246,12 @@ TEST(Inventory, TakesBoundsInclusively) {
 }
 
 TEST(Inventory, AcceptsNeitherMissingNorDoubledFiguresNorWantOfCriteria) {
-  const auto model = test::Parse<v1::Model>(R"(criteria { figure: "x" minimum: 1 maximum: 2 unit: "u" })");
+  const auto model =
+      test::Parse<v1::Model>(R"(criteria { figure: "x" minimum: 1 maximum: 2 unit: "u" })");
   const auto doubled = test::Parse<v1::Server>(
       R"(figures { name: "x" value: 1 unit: "u" } figures { name: "x" value: 1 unit: "u" })");
-  EXPECT_THAT(Shortfalls(model.criteria(), {}), testing::ElementsAre("x: found nothing, expected 1 to 2 u"));
+  EXPECT_THAT(Shortfalls(model.criteria(), {}),
+              testing::ElementsAre("x: found nothing, expected 1 to 2 u"));
   EXPECT_THAT(Shortfalls(model.criteria(), doubled.figures()),
               testing::ElementsAre("x: found 2 times, expected 1 to 2 u once"));
   EXPECT_THAT(Shortfalls({}, doubled.figures()), testing::SizeIs(1));
@@ -235,9 +263,11 @@ TEST(Inventory, TestsOnlyServersThatStandAndDoNotServe) {
   EXPECT_THAT(scenario.When(kGoodTest), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
   scenario.When(R"(deliver_server { name: "sites/paris/servers/a01-01" serial: "SN1" })");
   EXPECT_THAT(scenario.When(kGoodTest), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
-  scenario.When(R"(install_server { name: "sites/paris/servers/a01-01" room: "r1" rack: "a01" position: 1 })");
+  scenario.When(
+      R"(install_server { name: "sites/paris/servers/a01-01" room: "r1" rack: "a01" position: 1 })");
   EXPECT_TRUE(scenario.When(kGoodTest).has_burn_in_passed());
-  EXPECT_TRUE(scenario.When(kGoodTest).has_burn_in_passed()) << "a qualified server may be tested again";
+  EXPECT_TRUE(scenario.When(kGoodTest).has_burn_in_passed())
+      << "a qualified server may be tested again";
   scenario.When(kEnter);
   EXPECT_THAT(scenario.When(kGoodTest), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
 }
@@ -246,7 +276,8 @@ TEST(Inventory, ARequalifyingTestThatFailsTakesTheQualificationAway) {
   OpenParis scenario;
   Install(scenario);
   scenario.When(kGoodTest);
-  scenario.When(R"(test_server { name: "sites/paris/servers/a01-01" figures { name: "gemm" value: 1 unit: "tflops" } })");
+  scenario.When(
+      R"(test_server { name: "sites/paris/servers/a01-01" figures { name: "gemm" value: 1 unit: "tflops" } })");
   EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_TEST_NOT_PASSED)));
 }
 
@@ -257,11 +288,14 @@ TEST(Inventory, CordonsAndUncordonsWhatServes) {
   scenario.When(kGoodTest);
   scenario.When(kEnter);
   EXPECT_THAT(scenario.When(kUncordon), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
-  EXPECT_THAT(scenario.When(kCordon),
-              EqualsText(R"(server_cordoned { name: "sites/paris/servers/a01-01" reason: "noisy fan" })"));
-  EXPECT_THAT(ServerOf(scenario), HasText(R"(state: SERVER_STATE_IN_SERVICE cordoned: true reason: "noisy fan")"));
+  EXPECT_THAT(
+      scenario.When(kCordon),
+      EqualsText(R"(server_cordoned { name: "sites/paris/servers/a01-01" reason: "noisy fan" })"));
+  EXPECT_THAT(ServerOf(scenario),
+              HasText(R"(state: SERVER_STATE_IN_SERVICE cordoned: true reason: "noisy fan")"));
   EXPECT_THAT(scenario.When(kCordon), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
-  EXPECT_THAT(scenario.When(kUncordon), EqualsText(R"(server_uncordoned { name: "sites/paris/servers/a01-01" })"));
+  EXPECT_THAT(scenario.When(kUncordon),
+              EqualsText(R"(server_uncordoned { name: "sites/paris/servers/a01-01" })"));
   EXPECT_FALSE(ServerOf(scenario).cordoned());
   EXPECT_EQ(ServerOf(scenario).reason(), "");
 }
@@ -271,9 +305,12 @@ TEST(Inventory, TestsAgainWhatLeftService) {
     OpenParis scenario;
     PutIntoService(scenario);
     if (cordoned) scenario.When(kCordon);
-    EXPECT_THAT(scenario.When(kLeave),
-                EqualsText(R"(server_left_service { name: "sites/paris/servers/a01-01" reason: "failed" })"));
-    EXPECT_THAT(ServerOf(scenario), HasText(R"(state: SERVER_STATE_OUT_OF_SERVICE reason: "failed")"));
+    EXPECT_THAT(
+        scenario.When(kLeave),
+        EqualsText(
+            R"(server_left_service { name: "sites/paris/servers/a01-01" reason: "failed" })"));
+    EXPECT_THAT(ServerOf(scenario),
+                HasText(R"(state: SERVER_STATE_OUT_OF_SERVICE reason: "failed")"));
     EXPECT_FALSE(ServerOf(scenario).cordoned());
     EXPECT_THAT(scenario.When(kLeave), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
     EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_TEST_NOT_PASSED)));
@@ -286,9 +323,12 @@ TEST(Inventory, TestsAgainWhatLeftService) {
 TEST(Inventory, DeliversAndInstallsOnce) {
   OpenParis scenario;
   Order(scenario);
-  EXPECT_THAT(scenario.When(R"(install_server { name: "sites/paris/servers/a01-01" room: "r" rack: "a" position: 1 })"),
-              HasText(RefusalFor(v1::REASON_WRONG_STATE)));
-  EXPECT_TRUE(scenario.When(R"(deliver_server { name: "sites/paris/servers/a01-01" serial: "1" })").has_server_delivered());
+  EXPECT_THAT(
+      scenario.When(
+          R"(install_server { name: "sites/paris/servers/a01-01" room: "r" rack: "a" position: 1 })"),
+      HasText(RefusalFor(v1::REASON_WRONG_STATE)));
+  EXPECT_TRUE(scenario.When(R"(deliver_server { name: "sites/paris/servers/a01-01" serial: "1" })")
+                  .has_server_delivered());
   EXPECT_THAT(scenario.When(R"(deliver_server { name: "sites/paris/servers/a01-01" serial: "2" })"),
               HasText(RefusalFor(v1::REASON_WRONG_STATE)));
 }
@@ -305,9 +345,10 @@ TEST(Inventory, ARefusedCommandChangesNothing) {
 
 TEST(Inventory, SurvivesEventsOfServersAndSitesItDoesNotKnow) {
   Scenario scenario;
-  for (const char* event : {R"(server_cordoned { name: "sites/x/servers/y" })", R"(burn_in_failed { name: "" })",
-                            R"(envelope_set { site: "sites/x" })", R"(server_installed {})", "",
-                            R"(server_left_service { name: "sites/x/servers/z" })"}) {
+  for (const char* event :
+       {R"(server_cordoned { name: "sites/x/servers/y" })", R"(burn_in_failed { name: "" })",
+        R"(envelope_set { site: "sites/x" })", R"(server_installed {})", "",
+        R"(server_left_service { name: "sites/x/servers/z" })"}) {
     scenario.Given(event);
   }
   EXPECT_TRUE(scenario.state().rows.servers.Get("sites/x/servers/y")->cordoned());

@@ -13,15 +13,6 @@ std::vector<std::string> ServersOf(const v1::Event& event) {
   return {servers.begin(), servers.end()};
 }
 
-std::string Dump(const storage::RowSource& source) {
-  std::string dump;
-  source.Scan("", [&](std::string_view key, std::string_view value) {
-    dump += fmt::format("{}={}\n", key, value);
-    return true;
-  });
-  return dump;
-}
-
 TEST(Reservations, HoldsServersWithEverythingThatTheRulesNeed) {
   Paris paris;
   const v1::Event held = paris.Reserve({.count = 2}, "c-7");
@@ -34,8 +25,9 @@ TEST(Reservations, HoldsServersWithEverythingThatTheRulesNeed) {
                                            held.reservation_held().name(), TermsText({.count = 2}),
                                            Seconds("2027-01-01T09:15:00Z"))));
   EXPECT_TRUE(runtime::MatchesName(held.reservation_held().name(), "sites/*/reservations/*"));
-  EXPECT_THAT(paris.Row(held.reservation_held().name()),
-              HasText(R"(state: RESERVATION_STATE_HELD correlation_id: "c-7" it_power_watts: 200)"));
+  EXPECT_THAT(
+      paris.Row(held.reservation_held().name()),
+      HasText(R"(state: RESERVATION_STATE_HELD correlation_id: "c-7" it_power_watts: 200)"));
 }
 
 TEST(Reservations, NamesAReservationByItsCommandSoThatItIsCreatedOnce) {
@@ -47,21 +39,26 @@ TEST(Reservations, NamesAReservationByItsCommandSoThatItIsCreatedOnce) {
 TEST(Reservations, NeverGiveAServerTwice) {
   Paris paris;
   EXPECT_THAT(ServersOf(paris.Reserve({.count = 3})), testing::SizeIs(3));
-  const v1::Event refused = paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T13:00:00Z", .count = 2});
+  const v1::Event refused =
+      paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T13:00:00Z", .count = 2});
   EXPECT_THAT(refused, HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
   EXPECT_EQ(refused.command_refused().detail(),
-            "1 of 4 bookable servers of models/m are free within 2027-01-01T11:00:00Z to 2027-01-01T13:00:00Z, "
+            "1 of 4 bookable servers of models/m are free within 2027-01-01T11:00:00Z to "
+            "2027-01-01T13:00:00Z, "
             "expected 2.");
   EXPECT_THAT(ServersOf(paris.Reserve({.count = 1})), ElementsAre("sites/paris/servers/s4"));
 }
 
 TEST(Reservations, MayFollowEachOtherBackToBackOnTheSameServers) {
   Paris paris;
-  EXPECT_THAT(ServersOf(paris.Reserve({.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T14:00:00Z", .count = 4})),
+  EXPECT_THAT(ServersOf(paris.Reserve(
+                  {.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T14:00:00Z", .count = 4})),
               testing::SizeIs(4));
-  EXPECT_THAT(ServersOf(paris.Reserve({.start = "2027-01-01T10:00:00Z", .end = "2027-01-01T12:00:00Z", .count = 4})),
+  EXPECT_THAT(ServersOf(paris.Reserve(
+                  {.start = "2027-01-01T10:00:00Z", .end = "2027-01-01T12:00:00Z", .count = 4})),
               testing::SizeIs(4));
-  EXPECT_THAT(ServersOf(paris.Reserve({.start = "2027-01-01T14:00:00Z", .end = "2027-01-01T15:00:00Z", .count = 4})),
+  EXPECT_THAT(ServersOf(paris.Reserve(
+                  {.start = "2027-01-01T14:00:00Z", .end = "2027-01-01T15:00:00Z", .count = 4})),
               testing::SizeIs(4));
   EXPECT_THAT(paris.Reserve({.start = "2027-01-01T11:59:59Z", .end = "2027-01-01T12:00:00Z"}),
               HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
@@ -75,7 +72,8 @@ TEST(Reservations, FillAGapThatFits) {
               HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
   EXPECT_THAT(paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T12:30:00Z"}),
               HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
-  EXPECT_TRUE(paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T12:00:00Z"}).has_reservation_held());
+  EXPECT_TRUE(paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T12:00:00Z"})
+                  .has_reservation_held());
 }
 
 TEST(Reservations, NeverExceedThePowerEnvelope) {
@@ -84,10 +82,12 @@ TEST(Reservations, NeverExceedThePowerEnvelope) {
   const v1::Event refused = paris.Reserve({.count = 2});
   EXPECT_THAT(refused, HasText(RefusalFor(v1::REASON_POWER_ENVELOPE)));
   EXPECT_EQ(refused.command_refused().detail(),
-            "Within 2027-01-01T11:00:00Z to 2027-01-01T12:00:00Z the site would draw 200 W, 200 W of them for this "
+            "Within 2027-01-01T11:00:00Z to 2027-01-01T12:00:00Z the site would draw 200 W, 200 W "
+            "of them for this "
             "reservation; expected at most 199 W.");
   EXPECT_TRUE(paris.Reserve({.end = "2027-01-01T11:00:00Z", .count = 2}).has_reservation_held());
-  EXPECT_TRUE(paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T12:00:00Z"}).has_reservation_held());
+  EXPECT_TRUE(paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T12:00:00Z"})
+                  .has_reservation_held());
   EXPECT_THAT(paris.Reserve({.start = "2027-01-01T11:30:00Z", .end = "2027-01-01T12:00:00Z"}),
               HasText(RefusalFor(v1::REASON_POWER_ENVELOPE)));
 }
@@ -105,14 +105,17 @@ TEST(Reservations, FindNoPowerBeforeTheEnvelopesFirstStep) {
   test::Scenario<Service> scenario;
   scenario.At("2027-01-01T09:00:00Z")
       .Given(R"(site_recorded { name: "sites/paris" country: "FR" })")
-      .Given(R"(server_recorded { name: "sites/paris/servers/s1" model: "models/m" it_power_watts: 1 bookable: true })")
+      .Given(
+          R"(server_recorded { name: "sites/paris/servers/s1" model: "models/m" it_power_watts: 1 bookable: true })")
       .Given(fmt::format("contract_signed {{ {} }}", ContractText("sites/paris", 1)))
-      .Given(fmt::format(R"(envelope_recorded {{ site: "sites/paris" effective_from {{ {} }} it_power_watts: 9 }})",
-                         Seconds("2027-01-01T11:00:00Z")));
+      .Given(fmt::format(
+          R"(envelope_recorded {{ site: "sites/paris" effective_from {{ {} }} it_power_watts: 9 }})",
+          Seconds("2027-01-01T11:00:00Z")));
   const auto reserve = [](const std::string& start) {
     return fmt::format(R"(reserve {{ site: "sites/paris" {} }})", TermsText({.start = start}));
   };
-  EXPECT_THAT(scenario.When(reserve("2027-01-01T10:59:59Z"), "a"), HasText(RefusalFor(v1::REASON_POWER_ENVELOPE)));
+  EXPECT_THAT(scenario.When(reserve("2027-01-01T10:59:59Z"), "a"),
+              HasText(RefusalFor(v1::REASON_POWER_ENVELOPE)));
   EXPECT_TRUE(scenario.When(reserve("2027-01-01T11:00:00Z"), "b").has_reservation_held());
 }
 
@@ -120,34 +123,52 @@ TEST(Reservations, StayWithinTheContractAtEveryInstant) {
   Paris paris;
   paris.Given(fmt::format("contract_signed {{ {} }}", ContractText("sites/paris", 2, "small")));
   const std::string small = "customers/hsbc/contracts/small";
-  EXPECT_THAT(paris.Reserve({.count = 3, .contract = small}), HasText(RefusalFor(v1::REASON_CONTRACT)));
-  EXPECT_TRUE(paris.Reserve({.start = "2027-01-01T10:00:00Z", .end = "2027-01-01T11:00:00Z", .contract = small})
+  EXPECT_THAT(paris.Reserve({.count = 3, .contract = small}),
+              HasText(RefusalFor(v1::REASON_CONTRACT)));
+  EXPECT_TRUE(
+      paris
+          .Reserve(
+              {.start = "2027-01-01T10:00:00Z", .end = "2027-01-01T11:00:00Z", .contract = small})
+          .has_reservation_held());
+  EXPECT_TRUE(paris
+                  .Reserve({.start = "2027-01-01T11:00:00Z",
+                            .end = "2027-01-01T12:00:00Z",
+                            .count = 2,
+                            .contract = small})
                   .has_reservation_held());
-  EXPECT_TRUE(paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T12:00:00Z", .count = 2, .contract = small})
-                  .has_reservation_held());
-  const v1::Event refused = paris.Reserve({.start = "2027-01-01T10:30:00Z", .end = "2027-01-01T11:30:00Z", .contract = small});
+  const v1::Event refused = paris.Reserve(
+      {.start = "2027-01-01T10:30:00Z", .end = "2027-01-01T11:30:00Z", .contract = small});
   EXPECT_THAT(refused, HasText(RefusalFor(v1::REASON_CONTRACT)));
   EXPECT_THAT(refused.command_refused().detail(), HasSubstr("up to 2 servers reserved"));
-  EXPECT_TRUE(paris.Reserve({.start = "2027-01-01T10:30:00Z", .end = "2027-01-01T11:00:00Z", .contract = small})
-                  .has_reservation_held());
+  EXPECT_TRUE(
+      paris
+          .Reserve(
+              {.start = "2027-01-01T10:30:00Z", .end = "2027-01-01T11:00:00Z", .contract = small})
+          .has_reservation_held());
 }
 
 TEST(Reservations, NeedAContractThatCoversThem) {
   Paris paris;
-  EXPECT_THAT(paris.Reserve({.contract = "customers/hsbc/contracts/other"}), HasText(RefusalFor(v1::REASON_NOT_FOUND)));
+  EXPECT_THAT(paris.Reserve({.contract = "customers/hsbc/contracts/other"}),
+              HasText(RefusalFor(v1::REASON_NOT_FOUND)));
   EXPECT_THAT(paris.Reserve({.data_class = "SECRET"}), HasText(RefusalFor(v1::REASON_CONTRACT)));
   EXPECT_THAT(paris.Reserve({.start = "2027-12-31T00:00:00Z", .end = "2028-01-01T00:00:01Z"}),
               HasText(RefusalFor(v1::REASON_TIME)));
-  EXPECT_TRUE(paris.Reserve({.start = "2027-12-31T00:00:00Z", .end = "2028-01-01T00:00:00Z"}).has_reservation_held());
-  paris.Given(R"(contract_signed { name: "customers/hsbc/contracts/away" sites: "sites/borlange" max_servers_per_site: 1 })");
-  EXPECT_THAT(paris.Reserve({.contract = "customers/hsbc/contracts/away"}), HasText(RefusalFor(v1::REASON_CONTRACT)));
+  EXPECT_TRUE(paris.Reserve({.start = "2027-12-31T00:00:00Z", .end = "2028-01-01T00:00:00Z"})
+                  .has_reservation_held());
+  paris.Given(
+      R"(contract_signed { name: "customers/hsbc/contracts/away" sites: "sites/borlange" max_servers_per_site: 1 })");
+  EXPECT_THAT(paris.Reserve({.contract = "customers/hsbc/contracts/away"}),
+              HasText(RefusalFor(v1::REASON_CONTRACT)));
 }
 
 TEST(Reservations, BeginNotInThePastButClocksMayDiffer) {
   Paris paris;
-  EXPECT_THAT(paris.Reserve({.start = "2027-01-01T08:58:59Z"}), HasText(RefusalFor(v1::REASON_TIME)));
+  EXPECT_THAT(paris.Reserve({.start = "2027-01-01T08:58:59Z"}),
+              HasText(RefusalFor(v1::REASON_TIME)));
   const v1::Event held = paris.Reserve({.start = "2027-01-01T08:59:00Z"});
-  EXPECT_THAT(held, HasText(fmt::format("reservation_held {{ hold_expires_at {{ {} }} }}", Seconds("2027-01-01T09:15:00Z"))));
+  EXPECT_THAT(held, HasText(fmt::format("reservation_held {{ hold_expires_at {{ {} }} }}",
+                                        Seconds("2027-01-01T09:15:00Z"))));
 }
 
 TEST(Reservations, RefuseSpansAndCountsThatAreNone) {
@@ -162,12 +183,14 @@ TEST(Reservations, RefuseSpansAndCountsThatAreNone) {
 
 TEST(Reservations, FindNoCapacityOfAModelThatIsNotThere) {
   Paris paris;
-  EXPECT_THAT(paris.Reserve({.model = "models/other"}), HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
+  EXPECT_THAT(paris.Reserve({.model = "models/other"}),
+              HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
 }
 
 TEST(Reservations, NeedTheirSiteToBeKnown) {
   test::Scenario<Service> scenario;
-  scenario.At("2027-01-01T09:00:00Z").Given(fmt::format("contract_signed {{ {} }}", ContractText("sites/paris", 1)));
+  scenario.At("2027-01-01T09:00:00Z")
+      .Given(fmt::format("contract_signed {{ {} }}", ContractText("sites/paris", 1)));
   EXPECT_THAT(scenario.When(fmt::format(R"(reserve {{ site: "sites/paris" {} }})", TermsText({}))),
               HasText(RefusalFor(v1::REASON_NOT_FOUND)));
 }
@@ -185,37 +208,50 @@ TEST(Reservations, UseNeitherCordonedNorLostServers) {
 TEST(Reservations, HoldNoLongerThanUntilTheyStart) {
   Paris paris;
   EXPECT_THAT(paris.Reserve({.start = "2027-01-01T09:05:00Z"}),
-              HasText(fmt::format("reservation_held {{ hold_expires_at {{ {} }} }}", Seconds("2027-01-01T09:05:00Z"))));
+              HasText(fmt::format("reservation_held {{ hold_expires_at {{ {} }} }}",
+                                  Seconds("2027-01-01T09:05:00Z"))));
   EXPECT_THAT(paris.Reserve({.start = "2027-01-01T09:00:00Z", .end = "2027-01-01T09:10:00Z"}),
-              HasText(fmt::format("reservation_held {{ hold_expires_at {{ {} }} }}", Seconds("2027-01-01T09:10:00Z"))));
+              HasText(fmt::format("reservation_held {{ hold_expires_at {{ {} }} }}",
+                                  Seconds("2027-01-01T09:10:00Z"))));
 }
 
 TEST(Reservations, AreConfirmedOnceAndOnlyWhileTheyAreHeld) {
   Paris paris;
   const std::string name = paris.Reserve({}).reservation_held().name();
   paris.At("2027-01-01T09:15:00Z");
-  EXPECT_THAT(paris.About("confirm_reservation", name), EqualsText(fmt::format("reservation_confirmed {{ name: \"{}\" }}", name)));
-  EXPECT_THAT(paris.About("confirm_reservation", name), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
+  EXPECT_THAT(paris.About("confirm_reservation", name),
+              EqualsText(fmt::format("reservation_confirmed {{ name: \"{}\" }}", name)));
+  EXPECT_THAT(paris.About("confirm_reservation", name),
+              HasText(RefusalFor(v1::REASON_WRONG_STATE)));
   const std::string late = paris.Reserve({}).reservation_held().name();
   paris.At("2027-01-01T09:30:00.000001Z");
-  EXPECT_THAT(paris.About("confirm_reservation", late), HasText(RefusalFor(v1::REASON_HOLD_LAPSED)));
-  EXPECT_THAT(paris.About("lapse_hold", late), EqualsText(fmt::format("hold_lapsed {{ name: \"{}\" }}", late)));
+  EXPECT_THAT(paris.About("confirm_reservation", late),
+              HasText(RefusalFor(v1::REASON_HOLD_LAPSED)));
+  EXPECT_THAT(paris.About("lapse_hold", late),
+              EqualsText(fmt::format("hold_lapsed {{ name: \"{}\" }}", late)));
   EXPECT_THAT(paris.About("lapse_hold", late), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
-  EXPECT_THAT(paris.About("confirm_reservation", late), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
+  EXPECT_THAT(paris.About("confirm_reservation", late),
+              HasText(RefusalFor(v1::REASON_WRONG_STATE)));
 }
 
 TEST(Reservations, AreFreeAgainWhenDeclinedLapsedOrCancelled) {
   Paris paris;
   const Wish all{.count = 4};
   std::string name = paris.Reserve(all).reservation_held().name();
-  EXPECT_THAT(paris.When(fmt::format(R"(decline_reservation {{ name: "{}" detail: "rules/x." }})", name), "d"),
-              EqualsText(fmt::format(R"(reservation_declined {{ name: "{}" reason: REASON_COMPLIANCE detail: "rules/x." }})", name)));
+  EXPECT_THAT(
+      paris.When(fmt::format(R"(decline_reservation {{ name: "{}" detail: "rules/x." }})", name),
+                 "d"),
+      EqualsText(fmt::format(
+          R"(reservation_declined {{ name: "{}" reason: REASON_COMPLIANCE detail: "rules/x." }})",
+          name)));
   EXPECT_EQ(paris.Row(name).detail(), "rules/x.");
   name = paris.Reserve(all).reservation_held().name();
   EXPECT_TRUE(paris.About("lapse_hold", name).has_hold_lapsed());
   name = paris.Confirmed(all);
-  EXPECT_THAT(paris.When(fmt::format(R"(cancel_reservation {{ name: "{}" reason: "no need" }})", name), "x"),
-              EqualsText(fmt::format(R"(reservation_cancelled {{ name: "{}" reason: "no need" }})", name)));
+  EXPECT_THAT(
+      paris.When(fmt::format(R"(cancel_reservation {{ name: "{}" reason: "no need" }})", name),
+                 "x"),
+      EqualsText(fmt::format(R"(reservation_cancelled {{ name: "{}" reason: "no need" }})", name)));
   EXPECT_TRUE(paris.Reserve(all).has_reservation_held());
 }
 
@@ -235,8 +271,9 @@ TEST(Reservations, GoThroughTheirLife) {
   EXPECT_THAT(paris.About("begin_end_reservation", name), HasText("reservation_ending {}"));
   EXPECT_THAT(paris.About("cancel_reservation", name), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
   EXPECT_THAT(paris.About("end_reservation", name), HasText("reservation_ended {}"));
-  for (const char* command : {"end_reservation", "cancel_reservation", "start_reservation", "begin_end_reservation",
-                              "confirm_reservation", "decline_reservation", "lapse_hold"}) {
+  for (const char* command :
+       {"end_reservation", "cancel_reservation", "start_reservation", "begin_end_reservation",
+        "confirm_reservation", "decline_reservation", "lapse_hold"}) {
     EXPECT_THAT(paris.About(command, name), HasText(RefusalFor(v1::REASON_WRONG_STATE))) << command;
   }
 }
@@ -247,7 +284,8 @@ TEST(Reservations, OccupyTheirServersUntilNothingRunsAnyMore) {
   paris.At("2027-01-01T10:00:00Z").About("start_reservation", name);
   paris.At("2027-01-01T12:00:00Z");
   const Wish after{.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T13:00:00Z"};
-  EXPECT_THAT(paris.Reserve(after), HasText(RefusalFor(v1::REASON_NO_CAPACITY))) << "ACTIVE past its end";
+  EXPECT_THAT(paris.Reserve(after), HasText(RefusalFor(v1::REASON_NO_CAPACITY)))
+      << "ACTIVE past its end";
   paris.About("begin_end_reservation", name);
   EXPECT_THAT(paris.Reserve(after), HasText(RefusalFor(v1::REASON_NO_CAPACITY))) << "ENDING";
   paris.About("end_reservation", name);
@@ -262,7 +300,8 @@ TEST(Reservations, OccupyTheirPowerUntilNothingRunsAnyMore) {
   paris.At("2027-01-01T12:00:00Z");
   const Wish after{.start = "2027-01-01T13:00:00Z", .end = "2027-01-01T14:00:00Z", .count = 1};
   paris.Server("s5");
-  EXPECT_THAT(paris.Reserve({.start = after.start, .end = after.end, .count = 1}), HasText(RefusalFor(v1::REASON_POWER_ENVELOPE)))
+  EXPECT_THAT(paris.Reserve({.start = after.start, .end = after.end, .count = 1}),
+              HasText(RefusalFor(v1::REASON_POWER_ENVELOPE)))
       << "ACTIVE past its end";
   paris.About("begin_end_reservation", name);
   EXPECT_THAT(paris.Reserve(after), HasText(RefusalFor(v1::REASON_POWER_ENVELOPE))) << "ENDING";
@@ -274,7 +313,8 @@ TEST(Reservations, OccupyTheirPowerUntilNothingRunsAnyMore) {
 struct LateParis : Paris {
   LateParis() {
     first = Confirmed({.count = 4});
-    second = Confirmed({.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T16:00:00Z", .count = 2});
+    second =
+        Confirmed({.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T16:00:00Z", .count = 2});
     At("2027-01-01T10:00:00Z").About("start_reservation", first);
     At("2027-01-01T12:00:00Z").About("begin_end_reservation", first);
   }
@@ -304,11 +344,12 @@ TEST(Reservations, TryADelayedStartLessAndLessOftenAndDeclineItAtItsEnd) {
   for (int i = 0; i < 20; ++i) {
     event = paris.About("start_reservation", paris.second);
     if (!event.has_reservation_delayed()) break;
-    retries.push_back(runtime::ToText(runtime::ToTime(event.reservation_delayed().retry_time())).substr(11, 8));
+    retries.push_back(
+        runtime::ToText(runtime::ToTime(event.reservation_delayed().retry_time())).substr(11, 8));
     paris.At(runtime::ToText(runtime::ToTime(event.reservation_delayed().retry_time())));
   }
-  EXPECT_THAT(retries, ElementsAre("12:01:00", "12:03:00", "12:07:00", "12:15:00", "12:31:00", "13:03:00", "14:03:00",
-                                   "15:03:00", "16:00:00"));
+  EXPECT_THAT(retries, ElementsAre("12:01:00", "12:03:00", "12:07:00", "12:15:00", "12:31:00",
+                                   "13:03:00", "14:03:00", "15:03:00", "16:00:00"));
   EXPECT_THAT(event, HasText(R"(reservation_declined { reason: REASON_NO_CAPACITY })"));
   EXPECT_THAT(event.reservation_declined().detail(), HasSubstr("2 of its servers are still taken"));
   EXPECT_TRUE(paris.DueAt("9999-01-01T00:00:00Z").empty());
@@ -320,11 +361,15 @@ TEST(Reservations, StartOnlyWithinThePowerThatIsReallyThere) {
   const std::string late = paris.Confirmed({.count = 2});
   paris.Server("s1", false);
   paris.Server("s2", false);
-  const std::string next = paris.Confirmed({.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T14:00:00Z", .count = 2});
+  const std::string next =
+      paris.Confirmed({.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T14:00:00Z", .count = 2});
   paris.At("2027-01-01T10:00:00Z").About("start_reservation", late);
   paris.At("2027-01-01T12:00:00Z").About("begin_end_reservation", late);
   const v1::Event delayed = paris.About("start_reservation", next);
-  EXPECT_THAT(delayed, HasText(R"(reservation_delayed { detail: "The site would draw 400 W now, expected at most 250 W." })"));
+  EXPECT_THAT(
+      delayed,
+      HasText(
+          R"(reservation_delayed { detail: "The site would draw 400 W now, expected at most 250 W." })"));
   EXPECT_EQ(delayed.reservation_delayed().taken_servers_size(), 0);
   paris.About("end_reservation", late);
   EXPECT_TRUE(paris.About("start_reservation", next).has_reservation_started());
@@ -334,7 +379,8 @@ TEST(Reservations, DoNotStartOnceTheirTimeSpanIsOver) {
   Paris paris;
   const std::string name = paris.Confirmed({});
   paris.At("2027-01-01T12:00:00Z");
-  EXPECT_THAT(paris.About("start_reservation", name), HasText("reservation_declined { reason: REASON_TIME }"));
+  EXPECT_THAT(paris.About("start_reservation", name),
+              HasText("reservation_declined { reason: REASON_TIME }"));
 }
 
 TEST(Reservations, MayBeGivenBackWhileTheirStartIsDelayed) {
@@ -349,15 +395,20 @@ TEST(Reservations, KnowWhichOfTheirServersAreLost) {
   Paris paris;
   const std::string name = paris.Confirmed({.count = 2});
   paris.Server("s1", false, true);
-  EXPECT_THAT(paris.Row(name), HasText(R"(lost_servers: "sites/paris/servers/s1" servers: "sites/paris/servers/s1" servers: "sites/paris/servers/s2")"));
+  EXPECT_THAT(
+      paris.Row(name),
+      HasText(
+          R"(lost_servers: "sites/paris/servers/s1" servers: "sites/paris/servers/s1" servers: "sites/paris/servers/s2")"));
   paris.Server("s1");
   EXPECT_EQ(paris.Row(name).lost_servers_size(), 0) << "repaired before the start";
   paris.Server("s2", false, true);
   paris.At("2027-01-01T10:00:00Z");
-  EXPECT_THAT(paris.About("start_reservation", name).reservation_started().servers(), ElementsAre("sites/paris/servers/s1"))
+  EXPECT_THAT(paris.About("start_reservation", name).reservation_started().servers(),
+              ElementsAre("sites/paris/servers/s1"))
       << "a lost server is not handed over, and no other takes its place silently";
   paris.Server("s2");
-  EXPECT_THAT(paris.Row(name).lost_servers(), ElementsAre("sites/paris/servers/s2")) << "what it lost while it ran";
+  EXPECT_THAT(paris.Row(name).lost_servers(), ElementsAre("sites/paris/servers/s2"))
+      << "what it lost while it ran";
 }
 
 TEST(Reservations, WaitWhenAllTheirServersAreLost) {
@@ -372,148 +423,14 @@ TEST(Reservations, WaitWhenAllTheirServersAreLost) {
 
 TEST(Reservations, OfAnotherSiteAreDecidedThere) {
   Paris paris;
-  for (const char* command : {"cancel_reservation", "confirm_reservation", "start_reservation", "end_reservation"}) {
-    EXPECT_THAT(paris.About(command, "sites/borlange/reservations/r-1"), HasText(RefusalFor(v1::REASON_NOT_HOME)));
-    EXPECT_THAT(paris.About(command, "sites/paris/reservations/r-1"), HasText(RefusalFor(v1::REASON_NOT_FOUND)));
+  for (const char* command :
+       {"cancel_reservation", "confirm_reservation", "start_reservation", "end_reservation"}) {
+    EXPECT_THAT(paris.About(command, "sites/borlange/reservations/r-1"),
+                HasText(RefusalFor(v1::REASON_NOT_HOME)));
+    EXPECT_THAT(paris.About(command, "sites/paris/reservations/r-1"),
+                HasText(RefusalFor(v1::REASON_NOT_FOUND)));
     EXPECT_THAT(paris.About(command, ""), HasText(RefusalFor(v1::REASON_NOT_HOME)));
   }
-}
-
-TEST(Orders, AreWrittenForAnotherSite) {
-  Paris paris;
-  const v1::Event ordered = paris.Reserve({.site = "sites/borlange"});
-  const std::string name = ordered.reservation_ordered().name();
-  const std::string id = name.substr(std::string("sites/paris/orders/").size());
-  EXPECT_THAT(ordered, EqualsText(fmt::format(R"(reservation_ordered {{ name: "sites/paris/orders/{}" site: "sites/borlange"
-    reservation: "sites/borlange/reservations/{}" terms {{ customer: "customers/hsbc" {} }} }})", id, id, TermsText({}))));
-  EXPECT_THAT(*paris.state().rows.orders.Get(name), HasText(R"(state: ORDER_STATE_PENDING site: "sites/borlange")"));
-}
-
-TEST(Orders, NeedAContractThatCoversTheOtherSite) {
-  Paris paris;
-  EXPECT_THAT(paris.Reserve({.site = "sites/lyon"}), HasText(RefusalFor(v1::REASON_CONTRACT)));
-  EXPECT_THAT(paris.Reserve({.site = "sites/borlange", .contract = "customers/x/contracts/y"}),
-              HasText(RefusalFor(v1::REASON_NOT_FOUND)));
-  EXPECT_THAT(paris.Reserve({.start = "2027-01-01T08:00:00Z", .site = "sites/borlange"}), HasText(RefusalFor(v1::REASON_TIME)));
-  EXPECT_THAT(paris.Reserve({.count = 11, .site = "sites/borlange"}), HasText(RefusalFor(v1::REASON_CONTRACT)));
-}
-
-std::string FulfilText(const Wish& wish, const std::string& id = "r-1") {
-  return fmt::format(R"(fulfil_order {{ order {{ name: "sites/borlange/orders/{}" site: "sites/paris"
-                        reservation: "sites/paris/reservations/{}" terms {{ customer: "customers/hsbc" {} }} }} }})",
-                     id, id, TermsText(wish));
-}
-
-TEST(Orders, AreFulfilledUnderTheNameTheyGive) {
-  Paris paris;
-  EXPECT_THAT(paris.When(FulfilText({}), "f-1"),
-              HasText(R"(reservation_held { name: "sites/paris/reservations/r-1" order: "sites/borlange/orders/r-1"
-                         servers: "sites/paris/servers/s1" site_country: "FR" customer_country: "GB" })"));
-  EXPECT_THAT(paris.About("confirm_reservation", "sites/paris/reservations/r-1"),
-              EqualsText(R"(reservation_confirmed { name: "sites/paris/reservations/r-1" order: "sites/borlange/orders/r-1" })"));
-}
-
-TEST(Orders, AreAnsweredOnceHoweverOftenTheyArrive) {
-  Paris paris;
-  EXPECT_TRUE(paris.When(FulfilText({}), "f-1").has_reservation_held());
-  const std::string before = Dump(paris.journal());
-  EXPECT_THAT(paris.When(FulfilText({}), "f-2"), HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)));
-  EXPECT_EQ(Dump(paris.journal()), before);
-  EXPECT_TRUE(paris.When(FulfilText({.count = 9}, "r-2"), "f-3").has_order_declined());
-  for (const char* server : {"s5", "s6", "s7", "s8", "s9", "t1"}) paris.Server(server);
-  EXPECT_THAT(paris.When(FulfilText({.count = 9}, "r-2"), "f-4"), HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)))
-      << "what was declined is not held later";
-}
-
-TEST(Orders, AreDeclinedWhereAReservationWouldBeRefused) {
-  Paris paris;
-  const auto declined = [](v1::Reason reason, const std::string& id) {
-    return fmt::format(R"(order_declined {{ order: "sites/borlange/orders/{}" reason: {} }})", id, v1::Reason_Name(reason));
-  };
-  EXPECT_THAT(paris.When(FulfilText({.count = 5}, "a"), "1"), HasText(declined(v1::REASON_NO_CAPACITY, "a")));
-  EXPECT_THAT(paris.When(FulfilText({.count = 0}, "b"), "2"), HasText(declined(v1::REASON_CONTRACT, "b")));
-  EXPECT_THAT(paris.When(FulfilText({.start = "2027-01-01T01:00:00Z"}, "c"), "3"), HasText(declined(v1::REASON_TIME, "c")));
-  EXPECT_THAT(paris.When(FulfilText({.contract = "customers/x/contracts/y"}, "d"), "4"), HasText(declined(v1::REASON_NOT_FOUND, "d")));
-  EXPECT_THAT(paris.When(FulfilText({.end = "2027-01-01T09:30:00Z"}, "e"), "5"), HasText(declined(v1::REASON_TIME, "e")));
-  const std::string taken = paris.Reserve({}).reservation_held().name();
-  EXPECT_THAT(paris.When(fmt::format(R"(fulfil_order {{ order {{ name: "sites/borlange/orders/f" site: "sites/paris"
-                reservation: "{}" terms {{ {} }} }} }})", taken, TermsText({})), "6"),
-              HasText(declined(v1::REASON_ALREADY_EXISTS, "f")));
-  EXPECT_THAT(paris.When(fmt::format(R"(fulfil_order {{ order {{ name: "sites/borlange/orders/g" site: "sites/paris"
-                reservation: "sites/lyon/reservations/g" terms {{ {} }} }} }})", TermsText({})), "7"),
-              HasText(declined(v1::REASON_NOT_HOME, "g")));
-}
-
-TEST(Orders, ForOthersAreNotDecidedHere) {
-  Paris paris;
-  for (const char* order : {R"(name: "sites/borlange/orders/a" site: "sites/lyon")", R"(name: "sites/paris/orders/a" site: "sites/paris")",
-                            R"(name: "nonsense" site: "sites/paris")", ""}) {
-    EXPECT_THAT(paris.When(fmt::format("fulfil_order {{ order {{ {} }} }}", order)), HasText(RefusalFor(v1::REASON_NOT_HOME))) << order;
-  }
-}
-
-std::string AnswerText(const std::string& order, const char* state, const char* site = "sites/borlange") {
-  return fmt::format(R"(record_order_answer {{ site: "{}" answer {{ order: "{}" state: {} reason: REASON_NO_CAPACITY detail: "full" }} }})",
-                     site, order, state);
-}
-
-TEST(Orders, TakeTheAnswersOfTheSiteThatWasAsked) {
-  Paris paris;
-  const std::string order = paris.Reserve({.site = "sites/borlange"}).reservation_ordered().name();
-  EXPECT_THAT(paris.When(AnswerText(order, "ORDER_STATE_CONFIRMED", "sites/lyon")), HasText(RefusalFor(v1::REASON_NOT_HOME)));
-  EXPECT_THAT(paris.When(AnswerText("sites/paris/orders/none", "ORDER_STATE_CONFIRMED")), HasText(RefusalFor(v1::REASON_NOT_FOUND)));
-  EXPECT_THAT(paris.When(AnswerText(order, "ORDER_STATE_PENDING")), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
-  EXPECT_TRUE(paris.When(AnswerText(order, "ORDER_STATE_CONFIRMED")).has_order_answered());
-  EXPECT_THAT(paris.When(AnswerText(order, "ORDER_STATE_CONFIRMED")), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
-  EXPECT_TRUE(paris.When(AnswerText(order, "ORDER_STATE_CANCELLED")).has_order_answered());
-  for (const char* state : {"ORDER_STATE_CONFIRMED", "ORDER_STATE_DECLINED", "ORDER_STATE_CANCELLED"}) {
-    EXPECT_THAT(paris.When(AnswerText(order, state)), HasText(RefusalFor(v1::REASON_WRONG_STATE))) << state;
-  }
-  EXPECT_THAT(*paris.state().rows.orders.Get(order), HasText(R"(state: ORDER_STATE_CANCELLED detail: "full")"));
-}
-
-TEST(Contracts, NeedACustomerAndCarryItsCountryAndSector) {
-  test::Scenario<Service> scenario;
-  scenario.At("2027-01-01T09:00:00Z");
-  const std::string sign = fmt::format(R"(sign_contract {{ name: "customers/sap/contracts/c" sites: "sites/paris"
-    max_servers_per_site: 3 start_time {{ {} }} end_time {{ {} }} data_classes: "PUBLIC" }})",
-                                       Seconds("2026-01-01T00:00:00Z"), Seconds("2028-01-01T00:00:00Z"));
-  EXPECT_THAT(scenario.When(sign), HasText(RefusalFor(v1::REASON_NOT_FOUND)));
-  const char* customer = R"(register_customer { name: "customers/sap" display_name: "SAP" country: "DE" sector: "SOFTWARE" })";
-  EXPECT_THAT(scenario.When(customer), EqualsText(R"(customer_registered {
-    name: "customers/sap" display_name: "SAP" country: "DE" sector: "SOFTWARE" })"));
-  EXPECT_THAT(scenario.When(customer), HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)));
-  EXPECT_THAT(scenario.When(sign), HasText(R"(contract_signed { name: "customers/sap/contracts/c" customer: "customers/sap"
-    country: "DE" sector: "SOFTWARE" sites: "sites/paris" max_servers_per_site: 3 data_classes: "PUBLIC" })"));
-  EXPECT_EQ(scenario.state().rows.contracts.Get("customers/sap/contracts/c")->home_site(), "sites/paris");
-  EXPECT_THAT(scenario.When(sign), HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)));
-  scenario.At("2028-01-01T00:00:00Z").Given(R"(customer_registered { name: "customers/hsbc" })");
-  EXPECT_THAT(scenario.When(fmt::format(R"(sign_contract {{ name: "customers/hsbc/contracts/c" end_time {{ {} }} }})",
-                                        Seconds("2028-01-01T00:00:00Z"))), HasText(RefusalFor(v1::REASON_TIME)));
-}
-
-TEST(Contracts, OfOtherSitesAreKnownOnceAndNeverReplaceAnother) {
-  test::Scenario<Service> scenario;
-  const auto record = [](const char* home) {
-    return fmt::format(R"(record_contract {{ home_site: "{}" contract {{ {} }} }})", home, ContractText("sites/paris", 3));
-  };
-  EXPECT_THAT(scenario.When(record("sites/paris")), HasText(RefusalFor(v1::REASON_NOT_HOME)));
-  EXPECT_THAT(scenario.When(record("sites/borlange")), HasText(R"(contract_recorded { home_site: "sites/borlange" })"));
-  EXPECT_EQ(scenario.state().rows.contracts.Get("customers/hsbc/contracts/frame")->home_site(), "sites/borlange");
-  EXPECT_THAT(scenario.When(record("sites/borlange")), HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)));
-  EXPECT_THAT(scenario.When(record("sites/lyon")), HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)));
-}
-
-TEST(Records, KeepWhatIsKnownOfAServerWhereTheCommandSaysNothing) {
-  Paris paris;
-  EXPECT_THAT(paris.When(R"(record_server { server { name: "sites/paris/servers/s1" bookable: false } })"),
-              EqualsText(R"(server_recorded { name: "sites/paris/servers/s1" model: "models/m" it_power_watts: 100 cooling_watts: 90 })"));
-  EXPECT_THAT(paris.When(R"(record_server { server { name: "sites/paris/servers/new" bookable: false } })"),
-              HasText(RefusalFor(v1::REASON_NOT_FOUND)));
-  EXPECT_THAT(paris.When(R"(record_server { server { name: "sites/lyon/servers/s1" model: "models/m" } })"),
-              HasText(RefusalFor(v1::REASON_NOT_HOME)));
-  EXPECT_THAT(paris.When(R"(record_site { site { name: "sites/lyon" } })"), HasText(RefusalFor(v1::REASON_NOT_HOME)));
-  EXPECT_THAT(paris.When(R"(record_envelope { envelope { site: "sites/lyon" } })"), HasText(RefusalFor(v1::REASON_NOT_HOME)));
 }
 
 TEST(Reservations, ChangeNothingWhereACommandIsRefused) {
@@ -521,18 +438,23 @@ TEST(Reservations, ChangeNothingWhereACommandIsRefused) {
   paris.Confirmed({.count = 4});
   const std::string before = Dump(paris.journal());
   EXPECT_TRUE(paris.Reserve({}).has_command_refused());
-  EXPECT_TRUE(paris.About("end_reservation", "sites/paris/reservations/none").has_command_refused());
+  EXPECT_TRUE(
+      paris.About("end_reservation", "sites/paris/reservations/none").has_command_refused());
   EXPECT_EQ(Dump(paris.journal()), before);
 }
 
 TEST(Reservations, SurviveEventsOfWhatTheyDoNotKnow) {
   Paris paris;
-  for (const char* event :
-       {"", R"(reservation_confirmed { name: "x" })", R"(reservation_ended {})", R"(order_answered { order: "x" })",
-        R"(reservation_delayed { name: "x" })", R"(server_recorded { lost: true })", R"(envelope_recorded { site: "x" })",
-        R"(reservation_held { name: "y" servers: "z" terms { start_time { seconds: 9 } end_time { seconds: 1 } count: -5 } it_power_watts: -7 })",
-        R"(reservation_started { name: "y" })", R"(reservation_held { name: "y" servers: "z" servers: "z" })",
-        R"(reservation_ending { name: "y" })", R"(server_recorded { name: "z" bookable: true })", R"(reservation_ended { name: "y" })"}) {
+  for (
+      const char* event :
+      {"", R"(reservation_confirmed { name: "x" })", R"(reservation_ended {})",
+       R"(order_answered { order: "x" })", R"(reservation_delayed { name: "x" })",
+       R"(server_recorded { lost: true })", R"(envelope_recorded { site: "x" })",
+       R"(reservation_held { name: "y" servers: "z" terms { start_time { seconds: 9 } end_time { seconds: 1 } count: -5 } it_power_watts: -7 })",
+       R"(reservation_started { name: "y" })",
+       R"(reservation_held { name: "y" servers: "z" servers: "z" })",
+       R"(reservation_ending { name: "y" })", R"(server_recorded { name: "z" bookable: true })",
+       R"(reservation_ended { name: "y" })"}) {
     paris.Given(event);
   }
   EXPECT_EQ(paris.Row("y").state(), v1::RESERVATION_STATE_ENDED);

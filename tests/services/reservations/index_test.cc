@@ -10,19 +10,23 @@ using testing::IsEmpty;
 
 absl::Time At(int hour) { return absl::UnixEpoch() + absl::Hours(hour); }
 
-storage::Change Put(const std::string& name, const std::string& text, std::optional<std::string> before = {}) {
+storage::Change Put(const std::string& name, const std::string& text,
+                    std::optional<std::string> before = {}) {
   return {storage::RowKey("reservations", name), std::move(before),
           test::Parse<v1::Reservation>(text).SerializeAsString()};
 }
 storage::Change PutServer(const std::string& name, const std::string& text) {
-  return {storage::RowKey("server_records", name), {}, test::Parse<v1::ServerRecord>(text).SerializeAsString()};
+  return {storage::RowKey("server_records", name),
+          {},
+          test::Parse<v1::ServerRecord>(text).SerializeAsString()};
 }
 
 constexpr char kServer[] = R"(server { model: "m" bookable: true it_power_watts: 5 })";
 std::string Reserved(const char* state, int start_hour, int end_hour, const char* server = "s1") {
-  return fmt::format(R"(name: "r" state: RESERVATION_STATE_{} servers: "{}" it_power_watts: 5 cooling_watts: 4
+  return fmt::format(
+      R"(name: "r" state: RESERVATION_STATE_{} servers: "{}" it_power_watts: 5 cooling_watts: 4
     terms {{ contract: "c" count: 1 start_time {{ seconds: {} }} end_time {{ seconds: {} }} }})",
-                     state, server, start_hour * 3600, end_hour * 3600);
+      state, server, start_hour * 3600, end_hour * 3600);
 }
 
 TEST(Index, IsTheSameInWhateverOrderRowsCome) {
@@ -58,7 +62,16 @@ TEST(Index, TakesALateReservationAsWithoutEnd) {
   EXPECT_EQ(index.Peak({At(2), At(3)}, At(1)), (Watts{0, 0}));
   EXPECT_EQ(index.Peak({At(2), At(3)}, At(2)), (Watts{5, 4}));
   EXPECT_EQ(index.running(), (Watts{5, 4}));
-  EXPECT_EQ(index.ContractPeak("c", {At(2), At(3)}), 0) << "that a removal is late is not the customer's";
+  EXPECT_EQ(index.ContractPeak("c", {At(2), At(3)}), 0)
+      << "that a removal is late is not the customer's";
+}
+
+TEST(Index, TakesAnEndingReservationAsWithoutEndEvenBeforeItsEnd) {
+  Index index;
+  index.Apply(PutServer("s1", kServer));
+  index.Apply(Put("r", Reserved("ENDING", 1, 2)));
+  EXPECT_THAT(index.FindFree("m", {At(2), At(3)}, At(1), 9), IsEmpty());
+  EXPECT_EQ(index.Peak({At(2), At(3)}, At(1)), (Watts{5, 4}));
 }
 
 TEST(Index, IgnoresRowsOfOtherTables) {

@@ -33,14 +33,17 @@ bool IsTerminal(v1::ReservationState state) {
          state == v1::RESERVATION_STATE_DECLINED || state == v1::RESERVATION_STATE_LAPSED;
 }
 bool Runs(const v1::Reservation& reservation) {
-  return reservation.state() == v1::RESERVATION_STATE_ACTIVE || reservation.state() == v1::RESERVATION_STATE_ENDING;
+  return reservation.state() == v1::RESERVATION_STATE_ACTIVE ||
+         reservation.state() == v1::RESERVATION_STATE_ENDING;
 }
 Span SpanOf(const v1::Reservation& reservation) {
-  return {runtime::ToTime(reservation.terms().start_time()), runtime::ToTime(reservation.terms().end_time())};
+  return {runtime::ToTime(reservation.terms().start_time()),
+          runtime::ToTime(reservation.terms().end_time())};
 }
 // Whether it runs though its end has passed.
 bool IsLate(const v1::Reservation& reservation, absl::Time now) {
-  return reservation.state() == v1::RESERVATION_STATE_ENDING || (Runs(reservation) && SpanOf(reservation).end <= now);
+  return reservation.state() == v1::RESERVATION_STATE_ENDING ||
+         (Runs(reservation) && SpanOf(reservation).end <= now);
 }
 bool Uses(const v1::Reservation& reservation, const std::string& server) {
   const auto& servers = reservation.servers();
@@ -59,17 +62,21 @@ void showValue(const Step& step, std::ostream& out) {
 }
 
 rc::Gen<std::vector<Step>> Steps() {
-  // resize(): numbers do not depend on RapidCheck's size, so that short histories are as varied as long ones.
+  // resize(): numbers do not depend on RapidCheck's size, so that short histories are as varied as
+  // long ones.
   const auto number = rc::gen::resize(100, rc::gen::inRange(0, 1000));
-  return rc::gen::scale(2.0, rc::gen::container<std::vector<Step>>(rc::gen::map(
-      rc::gen::tuple(number, number, number, number), [](const std::tuple<int, int, int, int>& n) {
-        return Step{std::get<0>(n), std::get<1>(n), std::get<2>(n), std::get<3>(n)};
-      })));
+  return rc::gen::scale(
+      2.0, rc::gen::container<std::vector<Step>>(rc::gen::map(
+               rc::gen::tuple(number, number, number, number),
+               [](const std::tuple<int, int, int, int>& n) {
+                 return Step{std::get<0>(n), std::get<1>(n), std::get<2>(n), std::get<3>(n)};
+               })));
 }
 
 class World {
  public:
-  // Where envelopes only grow, use never exceeds them at all; otherwise no decision makes it exceed.
+  // Where envelopes only grow, use never exceeds them at all; otherwise no decision makes it
+  // exceed.
   explicit World(bool envelopes_only_grow) : only_grow_(envelopes_only_grow) {
     Fact(R"(site_recorded { name: "sites/paris" country: "FR" })");
     for (const auto& [id, most] : {std::pair("wide", 9), std::pair("narrow", 2)}) {
@@ -82,23 +89,50 @@ class World {
   void Do(const Step& step) {
     // Reservations are what it is about; the rest is there to disturb them.
     switch (step.what % 20) {
-      case 0: case 1: case 2: case 3: case 4: return Reserve(step, step.what % 40 < 20 ? "" : "order");
-      case 5: case 6: case 7: return Advance(step);
-      case 8: case 9: return FireTimers();
-      case 10: return About(step, [](v1::Command& c, const std::string& n) { c.mutable_confirm_reservation()->set_name(n); });
-      case 12: return About(step, [](v1::Command& c, const std::string& n) { c.mutable_cancel_reservation()->set_name(n); });
-      case 13: return About(step, [](v1::Command& c, const std::string& n) { c.mutable_decline_reservation()->set_name(n); });
-      case 11: case 14: case 15:
-        return About(step, [](v1::Command& c, const std::string& n) { c.mutable_end_reservation()->set_name(n); });
-      case 16: return RecordServer(step.a % kServers, step.b % 2 == 0, step.c % 3 == 0);
-      case 17: return ChangeEnvelope(step);
-      case 18: return Rollback(step.a % 6);
-      case 19: return About(step, [&](v1::Command& c, const std::string& n) {
-        // Timers' commands at times when no timer would give them.
-        if (step.b % 3 == 0) c.mutable_lapse_hold()->set_name(n);
-        if (step.b % 3 == 1) c.mutable_start_reservation()->set_name(n);
-        if (step.b % 3 == 2) c.mutable_begin_end_reservation()->set_name(n);
-      });
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+      case 4:
+        return Reserve(step, step.what % 40 < 20 ? "" : "order");
+      case 5:
+      case 6:
+      case 7:
+        return Advance(step);
+      case 8:
+      case 9:
+        return FireTimers();
+      case 10:
+        return About(step, [](v1::Command& c, const std::string& n) {
+          c.mutable_confirm_reservation()->set_name(n);
+        });
+      case 12:
+        return About(step, [](v1::Command& c, const std::string& n) {
+          c.mutable_cancel_reservation()->set_name(n);
+        });
+      case 13:
+        return About(step, [](v1::Command& c, const std::string& n) {
+          c.mutable_decline_reservation()->set_name(n);
+        });
+      case 11:
+      case 14:
+      case 15:
+        return About(step, [](v1::Command& c, const std::string& n) {
+          c.mutable_end_reservation()->set_name(n);
+        });
+      case 16:
+        return RecordServer(step.a % kServers, step.b % 2 == 0, step.c % 3 == 0);
+      case 17:
+        return ChangeEnvelope(step);
+      case 18:
+        return Rollback(step.a % 6);
+      case 19:
+        return About(step, [&](v1::Command& c, const std::string& n) {
+          // Timers' commands at times when no timer would give them.
+          if (step.b % 3 == 0) c.mutable_lapse_hold()->set_name(n);
+          if (step.b % 3 == 1) c.mutable_start_reservation()->set_name(n);
+          if (step.b % 3 == 2) c.mutable_begin_end_reservation()->set_name(n);
+        });
     }
   }
 
@@ -107,7 +141,8 @@ class World {
       const Intents due = Due(Rows(), now_, 3);
       if (due.empty()) return;
       for (const auto& intent : due) {
-        const v1::Event event = Decide(intent.command, intent.kind + intent.subject + intent.deadline);
+        const v1::Event event =
+            Decide(intent.command, intent.kind + intent.subject + intent.deadline);
         RC_ASSERT(!event.has_command_refused());
         const auto row = Rows().deadlines.Get(intent.deadline);
         RC_ASSERT(!row.has_value());
@@ -116,7 +151,8 @@ class World {
     RC_FAIL("timers never come to rest");
   }
 
-  std::map<std::string, int> seen;  // which events there were, to see that the histories are worth it
+  std::map<std::string, int>
+      seen;  // which events there were, to see that the histories are worth it
 
  private:
   Service::Rows& Rows() { return scenario_.state().rows; }
@@ -131,7 +167,9 @@ class World {
   }
   std::vector<v1::Reservation> Live() {
     std::vector<v1::Reservation> live = Reservations();
-    live.erase(std::remove_if(live.begin(), live.end(), [](const auto& r) { return IsTerminal(r.state()); }), live.end());
+    live.erase(std::remove_if(live.begin(), live.end(),
+                              [](const auto& r) { return IsTerminal(r.state()); }),
+               live.end());
     return live;
   }
 
@@ -158,25 +196,31 @@ class World {
   }
 
   void RecordServer(int i, bool bookable, bool lost) {
-    Fact(fmt::format(R"(server_recorded {{ name: "sites/paris/servers/s{}" model: "models/{}" it_power_watts: 100 cooling_watts: 90
-                        bookable: {} lost: {} }})", i, i < 4 ? "m" : "other", bookable && !lost, lost));
+    Fact(fmt::format(
+        R"(server_recorded {{ name: "sites/paris/servers/s{}" model: "models/{}" it_power_watts: 100 cooling_watts: 90
+                        bookable: {} lost: {} }})",
+        i, i < 4 ? "m" : "other", bookable && !lost, lost));
     Check({});
   }
 
   void SetEnvelope(absl::Time from, int64_t power, int64_t cooling) {
-    Fact(fmt::format(R"(envelope_recorded {{ site: "sites/paris" effective_from {{ seconds: {} }} it_power_watts: {} cooling_watts: {} }})",
-                     absl::ToUnixSeconds(from), power, cooling));
+    Fact(fmt::format(
+        R"(envelope_recorded {{ site: "sites/paris" effective_from {{ seconds: {} }} it_power_watts: {} cooling_watts: {} }})",
+        absl::ToUnixSeconds(from), power, cooling));
     history_.push_back({from, {power, cooling}});
   }
   void ChangeEnvelope(const Step& step) {
-    const absl::Time from = kStart + absl::Hours(1) * (absl::ToInt64Hours(now_ - kStart) + step.a % 6);
+    const absl::Time from =
+        kStart + absl::Hours(1) * (absl::ToInt64Hours(now_ - kStart) + step.a % 6);
     if (!only_grow_) return SetEnvelope(from, 100 + step.b % 400, 100 + step.c % 400);
     // A step that is lower than no later one and higher than every earlier one.
     const Watts last = EnvelopeOf(absl::InfiniteFuture());
-    for (const auto& [begin, watts] : history_) if (begin > from) return;
+    for (const auto& [begin, watts] : history_)
+      if (begin > from) return;
     SetEnvelope(from, last.it_power + step.b % 60, last.cooling + step.c % 60);
   }
-  // What the history says, without the rows: the latest beginning wins, and of equal ones the last said.
+  // What the history says, without the rows: the latest beginning wins, and of equal ones the last
+  // said.
   Watts EnvelopeOf(absl::Time at) const {
     Watts found;
     absl::Time since = absl::InfinitePast();
@@ -190,13 +234,15 @@ class World {
   }
 
   void Rollback(int events) {
-    const uint64_t keep = sequence_ > static_cast<uint64_t>(events) + 20 ? sequence_ - events : sequence_;
+    const uint64_t keep =
+        sequence_ > static_cast<uint64_t>(events) + 20 ? sequence_ - events : sequence_;
     scenario_.journal().Rollback(keep + 1);
     // What was rolled back never happened; the oracle reads the envelope from the rows again.
     history_.clear();
     const auto site = Rows().site_records.Get(kSite);
     for (const auto& step : site->envelope()) {
-      history_.push_back({runtime::ToTime(step.effective_from()), {step.it_power_watts(), step.cooling_watts()}});
+      history_.push_back(
+          {runtime::ToTime(step.effective_from()), {step.it_power_watts(), step.cooling_watts()}});
     }
     states_.clear();
     Check({});
@@ -215,17 +261,23 @@ class World {
   void Reserve(const Step& step, const std::string& order) {
     const absl::Time hour = kStart + absl::Hours(absl::ToInt64Hours(now_ - kStart) + 1);
     const absl::Time start = hour + absl::Minutes(30) * (step.a % 5);
-    const Wish wish{.start = runtime::ToText(start), .end = runtime::ToText(start + absl::Minutes(30) * (1 + step.b % 5)),
-                    .count = 1 + step.c % 3,
-                    .contract = fmt::format("customers/hsbc/contracts/{}", step.c % 7 == 0 ? "narrow" : "wide"),
-                    .model = step.c % 5 == 0 ? "models/other" : "models/m"};
+    const Wish wish{
+        .start = runtime::ToText(start),
+        .end = runtime::ToText(start + absl::Minutes(30) * (1 + step.b % 5)),
+        .count = 1 + step.c % 3,
+        .contract = fmt::format("customers/hsbc/contracts/{}", step.c % 7 == 0 ? "narrow" : "wide"),
+        .model = step.c % 5 == 0 ? "models/other" : "models/m"};
     const std::string id = NextId();
     const std::string text =
-        order.empty() ? fmt::format(R"(reserve {{ site: "sites/paris" {} }})", TermsText(wish))
-                      : fmt::format(R"(fulfil_order {{ order {{ name: "sites/borlange/orders/{}" site: "sites/paris"
-                                       reservation: "sites/paris/reservations/{}" terms {{ {} }} }} }})", id, id, TermsText(wish));
+        order.empty()
+            ? fmt::format(R"(reserve {{ site: "sites/paris" {} }})", TermsText(wish))
+            : fmt::format(
+                  R"(fulfil_order {{ order {{ name: "sites/borlange/orders/{}" site: "sites/paris"
+                                       reservation: "sites/paris/reservations/{}" terms {{ {} }} }} }})",
+                  id, id, TermsText(wish));
     const v1::Command command = test::Parse<v1::Command>(text);
-    const v1::Terms terms = order.empty() ? test::Parse<v1::Terms>(TermsText(wish)) : command.fulfil_order().order().terms();
+    const v1::Terms terms = order.empty() ? test::Parse<v1::Terms>(TermsText(wish))
+                                          : command.fulfil_order().order().terms();
     const std::set<v1::Reason> expected = Obstacles(terms);
     const std::vector<std::string> free = Free(terms);
     const v1::Event event = Decide(command, id);
@@ -251,9 +303,11 @@ class World {
     const Span span{runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
     std::vector<std::string> free;
     Rows().server_records.Scan("", [&](std::string_view name, const v1::ServerRecord& row) {
-      bool is_free = row.server().bookable() && !row.server().lost() && row.server().model() == terms.model();
+      bool is_free =
+          row.server().bookable() && !row.server().lost() && row.server().model() == terms.model();
       for (const v1::Reservation& other : Live()) {
-        if (Uses(other, std::string(name)) && (IsLate(other, now_) || SpanOf(other).Overlaps(span))) is_free = false;
+        if (Uses(other, std::string(name)) && (IsLate(other, now_) || SpanOf(other).Overlaps(span)))
+          is_free = false;
       }
       if (is_free) free.emplace_back(name);
       return true;
@@ -267,7 +321,8 @@ class World {
     for (const v1::Reservation& other : Live()) instants.push_back(SpanOf(other).start);
     for (const auto& [from, watts] : history_) instants.push_back(from);
     instants.erase(std::remove_if(instants.begin(), instants.end(),
-                                  [&](absl::Time at) { return at < span.start || at >= span.end; }), instants.end());
+                                  [&](absl::Time at) { return at < span.start || at >= span.end; }),
+                   instants.end());
     return instants;
   }
 
@@ -285,7 +340,8 @@ class World {
     int64_t use = 0;
     for (const v1::Reservation& other : Live()) {
       const Span span = SpanOf(other);
-      if (other.terms().contract() == contract && span.start <= at && at < span.end) use += other.terms().count();
+      if (other.terms().contract() == contract && span.start <= at && at < span.end)
+        use += other.terms().count();
     }
     return use;
   }
@@ -295,13 +351,17 @@ class World {
     const Span span{runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
     const int64_t most = terms.contract() == "customers/hsbc/contracts/narrow" ? 2 : 9;
     std::set<v1::Reason> obstacles;
-    if (Free(terms).size() < static_cast<size_t>(terms.count())) obstacles.insert(v1::REASON_NO_CAPACITY);
+    if (Free(terms).size() < static_cast<size_t>(terms.count()))
+      obstacles.insert(v1::REASON_NO_CAPACITY);
     for (const absl::Time at : Instants(span)) {
       const Watts use = UseAt(at, true);
       const Watts limit = EnvelopeOf(at);
-      if (use.it_power + 100 * terms.count() > limit.it_power) obstacles.insert(v1::REASON_POWER_ENVELOPE);
-      if (use.cooling + 90 * terms.count() > limit.cooling) obstacles.insert(v1::REASON_COOLING_ENVELOPE);
-      if (ContractUseAt(at, terms.contract()) + terms.count() > most) obstacles.insert(v1::REASON_CONTRACT);
+      if (use.it_power + 100 * terms.count() > limit.it_power)
+        obstacles.insert(v1::REASON_POWER_ENVELOPE);
+      if (use.cooling + 90 * terms.count() > limit.cooling)
+        obstacles.insert(v1::REASON_COOLING_ENVELOPE);
+      if (ContractUseAt(at, terms.contract()) + terms.count() > most)
+        obstacles.insert(v1::REASON_CONTRACT);
     }
     return obstacles;
   }
@@ -321,8 +381,10 @@ class World {
     const std::vector<v1::Reservation> live = Live();
     for (size_t i = 0; i < live.size(); ++i) {
       for (size_t j = 0; j < i; ++j) {
-        const bool at_once = SpanOf(live[i]).Overlaps(SpanOf(live[j])) || (Runs(live[i]) && Runs(live[j]));
-        for (const std::string& server : live[i].servers()) RC_ASSERT(!at_once || !Uses(live[j], server));
+        const bool at_once =
+            SpanOf(live[i]).Overlaps(SpanOf(live[j])) || (Runs(live[i]) && Runs(live[j]));
+        for (const std::string& server : live[i].servers())
+          RC_ASSERT(!at_once || !Uses(live[j], server));
       }
     }
   }
@@ -331,7 +393,8 @@ class World {
     for (const v1::Reservation& reservation : Live()) {
       const std::string& contract = reservation.terms().contract();
       const int64_t most = contract == "customers/hsbc/contracts/narrow" ? 2 : 9;
-      for (const absl::Time at : Instants(SpanOf(reservation))) RC_ASSERT(ContractUseAt(at, contract) <= most);
+      for (const absl::Time at : Instants(SpanOf(reservation)))
+        RC_ASSERT(ContractUseAt(at, contract) <= most);
     }
   }
 
@@ -362,7 +425,8 @@ class World {
   void CheckStates() {
     for (const v1::Reservation& reservation : Reservations()) {
       const auto before = states_.find(reservation.name());
-      if (before != states_.end() && IsTerminal(before->second)) RC_ASSERT(reservation.state() == before->second);
+      if (before != states_.end() && IsTerminal(before->second))
+        RC_ASSERT(reservation.state() == before->second);
       states_[reservation.name()] = reservation.state();
     }
   }
@@ -371,7 +435,8 @@ class World {
     std::set<std::string> expected;
     std::set<std::string> delayed;
     for (const v1::Reservation& reservation : Reservations()) {
-      if (const auto deadline = DeadlineOf(reservation)) expected.insert(DeadlineKey(*deadline, reservation.name()));
+      if (const auto deadline = DeadlineOf(reservation))
+        expected.insert(DeadlineKey(*deadline, reservation.name()));
       if (reservation.has_retry_time()) delayed.insert(reservation.name());
     }
     const auto keys = [](const auto& table) {
@@ -413,16 +478,19 @@ void LiveManyLives(bool envelopes_only_grow) {
     for (const auto& [event, count] : world.seen) seen[event] += count;
   }));
   // Properties of histories in which nothing happens would prove nothing.
-  for (const char* event : {"reservation_held", "reservation_confirmed", "reservation_declined", "hold_lapsed",
-                            "reservation_started", "reservation_delayed", "reservation_ending", "reservation_ended",
-                            "reservation_cancelled", "order_declined", "command_refused"}) {
+  for (const char* event :
+       {"reservation_held", "reservation_confirmed", "reservation_declined", "hold_lapsed",
+        "reservation_started", "reservation_delayed", "reservation_ending", "reservation_ended",
+        "reservation_cancelled", "order_declined", "command_refused"}) {
     EXPECT_GE(seen[event], 5) << event;
   }
 }
 
 TEST(ReservationProperties, NothingIsEverGivenTwiceOrAboveAnyLimit) { LiveManyLives(true); }
 
-TEST(ReservationProperties, NoDecisionExceedsAnEnvelopeThatShrinksMeanwhile) { LiveManyLives(false); }
+TEST(ReservationProperties, NoDecisionExceedsAnEnvelopeThatShrinksMeanwhile) {
+  LiveManyLives(false);
+}
 
 }  // namespace
 }  // namespace concordat::reservations

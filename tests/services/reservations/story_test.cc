@@ -9,7 +9,8 @@ using test::HasText;
 std::vector<v1::Event> Issue(Paris& site, const Intents& intents) {
   std::vector<v1::Event> events;
   for (const auto& intent : intents) {
-    events.push_back(site.When(intent.command, fmt::format("{}/{}/{}", intent.kind, intent.subject, intent.deadline)));
+    events.push_back(site.When(
+        intent.command, fmt::format("{}/{}/{}", intent.kind, intent.subject, intent.deadline)));
   }
   return events;
 }
@@ -26,21 +27,29 @@ std::vector<v1::Event> Mirror(Paris& to, const v1::Event& event, const std::stri
 
 TEST(Story, AReservationFromTheInventoryToItsEnd) {
   Paris paris;
-  Hear<inventory::v1::Event>(paris, R"(server_entered_service { name: "sites/paris/servers/new" model: "models/new" it_power_watts: 7 cooling_watts: 6 })");
+  Hear<inventory::v1::Event>(
+      paris,
+      R"(server_entered_service { name: "sites/paris/servers/new" model: "models/new" it_power_watts: 7 cooling_watts: 6 })");
   Hear<inventory::v1::Event>(paris, R"(server_cordoned { name: "sites/paris/servers/s1" })");
-  Hear<inventory::v1::Event>(paris, fmt::format(R"(envelope_set {{ site: "sites/paris" effective_from {{ {} }}
-    it_power_watts: 7 cooling_watts: 6 }})", Seconds("2027-01-01T08:00:00Z")));
+  Hear<inventory::v1::Event>(
+      paris, fmt::format(R"(envelope_set {{ site: "sites/paris" effective_from {{ {} }}
+    it_power_watts: 7 cooling_watts: 6 }})",
+                         Seconds("2027-01-01T08:00:00Z")));
   const v1::Event held = paris.Reserve({.model = "models/new"});
   ASSERT_TRUE(held.has_reservation_held()) << held.ShortDebugString();
   const std::string name = held.reservation_held().name();
-  const auto confirmed = Hear<compliance::v1::Event>(paris, fmt::format(R"(reservation_judged {{ reservation: "{}" verdict: VERDICT_CLEARED }})", name));
+  const auto confirmed = Hear<compliance::v1::Event>(
+      paris,
+      fmt::format(R"(reservation_judged {{ reservation: "{}" verdict: VERDICT_CLEARED }})", name));
   ASSERT_EQ(confirmed.size(), 1u);
   EXPECT_TRUE(confirmed[0].has_reservation_confirmed());
   paris.At("2027-01-01T10:00:00Z");
-  EXPECT_THAT(Issue(paris, paris.DueAt("2027-01-01T10:00:00Z")).at(0), HasText(R"(reservation_started { servers: "sites/paris/servers/new" })"));
+  EXPECT_THAT(Issue(paris, paris.DueAt("2027-01-01T10:00:00Z")).at(0),
+              HasText(R"(reservation_started { servers: "sites/paris/servers/new" })"));
   paris.At("2027-01-01T12:00:00Z");
   EXPECT_TRUE(Issue(paris, paris.DueAt("2027-01-01T12:00:00Z")).at(0).has_reservation_ending());
-  const auto ended = Hear<deployment::v1::Event>(paris, fmt::format(R"(reservation_vacated {{ reservation: "{}" }})", name));
+  const auto ended = Hear<deployment::v1::Event>(
+      paris, fmt::format(R"(reservation_vacated {{ reservation: "{}" }})", name));
   EXPECT_TRUE(ended.at(0).has_reservation_ended());
   EXPECT_TRUE(paris.DueAt("9999-01-01T00:00:00Z").empty());
 }
@@ -48,9 +57,14 @@ TEST(Story, AReservationFromTheInventoryToItsEnd) {
 TEST(Story, ComplianceProhibitsAndTheServersAreFree) {
   Paris paris;
   const std::string name = paris.Reserve({.count = 4}).reservation_held().name();
-  const auto declined = Hear<compliance::v1::Event>(paris, fmt::format(R"(reservation_judged {{ reservation: "{}" verdict: VERDICT_PROHIBITED
-    findings {{ rule: "rules/x" version: 1 title: "T" outcome: FINDING_OUTCOME_VIOLATED effect: EFFECT_DENY citation {{ instrument: "I" article: "1" }} }} }})", name));
-  EXPECT_THAT(declined.at(0), HasText(R"(reservation_declined { reason: REASON_COMPLIANCE detail: "rules/x version 1 \"T\" is violated (I, 1)." })"));
+  const auto declined = Hear<compliance::v1::Event>(
+      paris, fmt::format(R"(reservation_judged {{ reservation: "{}" verdict: VERDICT_PROHIBITED
+    findings {{ rule: "rules/x" version: 1 title: "T" outcome: FINDING_OUTCOME_VIOLATED effect: EFFECT_DENY citation {{ instrument: "I" article: "1" }} }} }})",
+                         name));
+  EXPECT_THAT(
+      declined.at(0),
+      HasText(
+          R"(reservation_declined { reason: REASON_COMPLIANCE detail: "rules/x version 1 \"T\" is violated (I, 1)." })"));
   EXPECT_TRUE(paris.Reserve({.count = 4}).has_reservation_held());
 }
 
@@ -59,7 +73,9 @@ TEST(Story, AHoldLapsesAndALateJudgementChangesNothing) {
   const std::string name = paris.Reserve({.count = 4}).reservation_held().name();
   paris.At("2027-01-01T09:15:00Z");
   EXPECT_TRUE(Issue(paris, paris.DueAt("2027-01-01T09:15:00Z")).at(0).has_hold_lapsed());
-  const auto late = Hear<compliance::v1::Event>(paris, fmt::format(R"(reservation_judged {{ reservation: "{}" verdict: VERDICT_CLEARED }})", name));
+  const auto late = Hear<compliance::v1::Event>(
+      paris,
+      fmt::format(R"(reservation_judged {{ reservation: "{}" verdict: VERDICT_CLEARED }})", name));
   EXPECT_THAT(late.at(0), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
   EXPECT_TRUE(paris.Reserve({.count = 4}).has_reservation_held());
 }
@@ -94,14 +110,17 @@ TEST(Story, OrdersOfTwoSitesForTheSameServersGetOneYesAndOneNo) {
   EXPECT_THAT(declined, HasText(R"(order_declined { reason: REASON_NO_CAPACITY })"));
   EXPECT_TRUE(Mirror(paris, declined, "borlange").empty()) << "the answer is Lyon's";
   EXPECT_TRUE(Mirror(lyon, declined, "borlange").at(0).has_order_answered());
-  EXPECT_EQ(lyon.state().rows.orders.Get(second.reservation_ordered().name())->state(), v1::ORDER_STATE_DECLINED);
-  EXPECT_EQ(paris.state().rows.orders.Get(first.reservation_ordered().name())->state(), v1::ORDER_STATE_PENDING);
+  EXPECT_EQ(lyon.state().rows.orders.Get(second.reservation_ordered().name())->state(),
+            v1::ORDER_STATE_DECLINED);
+  EXPECT_EQ(paris.state().rows.orders.Get(first.reservation_ordered().name())->state(),
+            v1::ORDER_STATE_PENDING);
 }
 
 TEST(Story, ADelayedReservationStartsAsSoonAsTheLateOneEnds) {
   Paris paris;
   const std::string first = paris.Confirmed({.count = 4});
-  const std::string second = paris.Confirmed({.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T14:00:00Z", .count = 4});
+  const std::string second =
+      paris.Confirmed({.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T14:00:00Z", .count = 4});
   paris.At("2027-01-01T10:00:00Z");
   Issue(paris, paris.DueAt("2027-01-01T10:00:00Z"));
   paris.At("2027-01-01T12:00:00Z");

@@ -29,19 +29,22 @@ RC_GTEST_PROP(TimelineProperties, ThePeakIsTheHighestSumOverAllInstants, ()) {
   }
   const int from = *rc::gen::inRange(0, 30);
   const int to = from + *rc::gen::inRange(1, 10);
-  RC_ASSERT(timeline.Peak(At(from), At(to)) == *std::max_element(levels.begin() + from, levels.begin() + to));
+  RC_ASSERT(timeline.Peak(At(from), At(to)) ==
+            *std::max_element(levels.begin() + from, levels.begin() + to));
 }
 
 RC_GTEST_PROP(TimelineProperties, TheOrderOfAdditionsDoesNotMatterAndAllCanBeTakenBack, ()) {
   const std::vector<Use> uses = Uses();
   Timeline forward, backward;
-  for (const auto& [start, length, amount] : uses) forward.Add(At(start), At(start + length), amount);
+  for (const auto& [start, length, amount] : uses)
+    forward.Add(At(start), At(start + length), amount);
   for (auto use = uses.rbegin(); use != uses.rend(); ++use) {
     const auto& [start, length, amount] = *use;
     backward.Add(At(start), At(start + length), amount);
   }
   RC_ASSERT(forward == backward);
-  for (const auto& [start, length, amount] : uses) forward.Add(At(start), At(start + length), -amount);
+  for (const auto& [start, length, amount] : uses)
+    forward.Add(At(start), At(start + length), -amount);
   RC_ASSERT(forward.empty());
 }
 

@@ -255,7 +255,8 @@ public final class StreamsBench {
       }
       Arrays.sort(latencies, 0, measured);
       return ("{\"clients\": %d, \"throughput_per_second\": %.0f, \"latency_p50_ms\": %.2f, "
-          + "\"latency_p99_ms\": %.2f, \"commands\": %d}").formatted(count, measured / (double) seconds, at(latencies, measured, 0.50),
+          + "\"latency_p99_ms\": %.2f, \"commands\": %d}")
+          .formatted(count, measured / (double) seconds, at(latencies, measured, 0.50),
               at(latencies, measured, 0.99), measured);
     }
 
