@@ -71,7 +71,7 @@ class Tree:
         return {str(parent) for path in self.paths for parent in Path(path).parents if str(parent) != "."}
 
     def rooms(self):
-        """The services: every folder of services/ with a proto of its own among the published ones."""
+        """The services: the folders of services/ that are neither the runtime nor a door."""
         names = {path.split("/")[1] for path in self.paths if path.startswith("services/") and path.count("/") >= 2}
         return sorted(names - {"runtime", "node", "cli", "console"})
 
@@ -130,7 +130,8 @@ def may_include(path, header):
     generated = header.endswith(".pb.h")
     domain = re.match(r"concordat/(inventory|reservations|compliance|deployment|node)/", header)
     if path.startswith("events/"):
-        allowed = header.startswith("events/") or (generated and header.startswith(("concordat/type/", "concordat/system/")))
+        allowed = header.startswith("events/") or (
+            generated and header.startswith(("concordat/type/", "concordat/system/")))
         return None if allowed else "events/ and its own generated messages, for every other part stands on it"
     if path.startswith("storage/"):
         allowed = header.startswith(("events/", "storage/")) or (generated and not domain)
@@ -149,8 +150,8 @@ def may_include(path, header):
     allowed = header.startswith(("events/", "concordat/", f"services/{room}/")) or header in (
         "services/runtime/service.h", "services/runtime/check.h", "services/runtime/yaml.h",
         "storage/projection/rows.h", "storage/projection/table.h")
-    return None if allowed else f"services/{room}/, events/, generated messages, services/runtime/{{service,check,yaml}}.h " \
-                                "and storage/projection/{rows,table}.h; services talk by events"
+    return None if allowed else f"services/{room}/, events/, generated messages, services/runtime/" \
+                                "{service,check,yaml}.h and storage/projection/{rows,table}.h; services talk by events"
 
 
 def includes_follow_the_layers(tree):
@@ -173,7 +174,8 @@ def rooms_have_one_shape(tree):
     for room in tree.rooms():
         for name in ROOM:
             if not tree.has(f"services/{room}/{name}"):
-                yield Finding(f"services/{room}/{name}", 1, "no such file", f"one: every service's room has {', '.join(ROOM)}")
+                yield Finding(f"services/{room}/{name}", 1, "no such file",
+                              f"one: every service's room has {', '.join(ROOM)}")
 
 
 def no_default_in_deciders(tree):
@@ -181,7 +183,8 @@ def no_default_in_deciders(tree):
     for path in core_files(tree):
         for number, line in tree.lines(path):
             if re.match(r"\s*default\s*:", line):
-                yield Finding(path, number, "`default:`", "every case named, so that the compiler finds the missing one")
+                yield Finding(path, number, "`default:`",
+                              "every case named, so that the compiler finds the missing one")
 
 
 BAD_FOLDERS = {"common", "util", "utils", "helpers", "misc", "handlers", "interfaces", "dto", "mappers"}
@@ -278,8 +281,9 @@ def no_machine_paths(tree):
         for number, line in tree.lines(path):
             match = MACHINE_PATH.search(line)
             if match:
-                yield Finding(path, number, f"a path of one machine, `{line[match.start():match.start() + 24].split()[0]}`",
-                              "a relative path, a variable such as $CONCORDAT_CACHE, or a folder made for the purpose (mktemp)")
+                shown = line[match.start():match.start() + 24].split()[0]
+                yield Finding(path, number, f"a path of one machine, `{shown}`",
+                              "a relative path, a variable such as $CONCORDAT_CACHE, or a folder made by mktemp")
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -479,9 +483,10 @@ def dev_commands_exist(tree):
 
 def cli_commands(tree):
     """The first words after `concordat`."""
-    words = set(re.findall(r'\{"([a-z]+)", "[a-z_]*", "[a-z]+", "[A-Z]', tree.text("services/cli/catalogue.cc")))
-    words |= set(re.findall(r'(?:AddCommand\(line\.app|by_name\(|with_word\(|AddVerb\(line\.app),?\s*"([a-z]+)"',
-                            tree.text("services/cli/cli.cc")))
+    words = set(re.findall(r'\{\s*"([a-z]+)",\s*"[a-z_]*",\s*"[a-z]+",\s*"[A-Z]',
+                           tree.text("services/cli/catalogue.cc")))
+    adding = r'\b(?:AddCommand\(\s*line\.app,|by_name\(|with_word\(|AddVerb\(\s*line\.app,)\s*"([a-z]+)"'
+    words |= set(re.findall(adding, tree.text("services/cli/cli.cc")))
     return words
 
 
@@ -547,7 +552,7 @@ message Event {
 RUNBOOK = "# ConcordatDown\n## Meaning\n## Impact\n## Diagnosis\n## Mitigation\n"
 ADR = "# One\n## Status\n## Context\n## Decision\n## Consequences\n## Evidence\n"
 DEV = 'command=${1:-help}\ncase "$command" in\n  demo) run_demo ;;\n  help|-h) usage ;;\nesac\n'
-CATALOGUE = '{"open", "site", "inventory", "OpenSite", {"name"}},\n'
+CATALOGUE = '{"open",\n "site", "inventory", "OpenSite", {"name"}},\n'
 PROTO_PATH = "events/concordat/leases/v1/events.proto"
 ALERT = "- alert: ConcordatDown\n  expr: concordat_up == 0\n  x: docs/runbooks/ConcordatDown.md\n"
 
@@ -585,8 +590,10 @@ class EveryRuleCanFail(unittest.TestCase):
     def test_includes_follow_the_layers(self):
         good = {"events/link.cc": '#include "events/link.h"\n#include "concordat/system/v1/events.pb.h"\n',
                 "storage/log/log.h": '#include "events/record.h"\n',
-                "services/runtime/writer.cc": '#include "storage/log/log.h"\n#include "concordat/type/v1/command.pb.h"\n',
-                "services/leases/state.h": '#include "services/runtime/service.h"\n#include "storage/projection/table.h"\n'
+                "services/runtime/writer.cc": '#include "storage/log/log.h"\n'
+                                              '#include "concordat/type/v1/command.pb.h"\n',
+                "services/leases/state.h": '#include "services/runtime/service.h"\n'
+                                           '#include "storage/projection/table.h"\n'
                                            '#include "concordat/leases/v1/api.pb.h"\n',
                 "services/cli/main.cc": '#include "services/runtime/yaml.h"\n',
                 "services/node/site.cc": '#include "services/leases/service.h"\n'}
@@ -611,10 +618,12 @@ class EveryRuleCanFail(unittest.TestCase):
                     ("services/leases/state.cc:2", "default"))
 
     def test_no_nameless_folders(self):
-        self.expect(no_nameless_folders, {"services/leases/a.h": ""}, {"storage/util/a.h": ""}, ("storage/util:1", "util"))
+        self.expect(no_nameless_folders, {"services/leases/a.h": ""}, {"storage/util/a.h": ""},
+                    ("storage/util:1", "util"))
 
     def test_lines_are_short(self):
-        self.expect(lines_are_short, {"a.cc": "x" * 120, "b.md": "x" * 200}, {"c.h": "\n" + "é" * 121}, ("c.h:2", "121"))
+        self.expect(lines_are_short, {"a.cc": "x" * 120, "b.md": "x" * 200}, {"c.h": "\n" + "é" * 121},
+                    ("c.h:2", "121"))
 
     def test_headers_say_what_they_are(self):
         good = {"a.h": "// What it is.\n#pragma once\n", "a.cc": "int x;\n"}
@@ -636,13 +645,14 @@ class EveryRuleCanFail(unittest.TestCase):
                     ("tests/b_test.cc:4", "a sleep"))
 
     def test_no_machine_paths(self):
-        good = {"a.md": "data_dir: /var/lib/concordat, $HOME/x, sites/paris/ro" + "ot, https://x/wo" + "rk/y, /proc/1\n"}
+        good = {"a.md": "/var/lib/concordat, $HOME/x, sites/paris/ro" + "ot, https://x/wo" + "rk/y, /proc/1\n"}
         for path in ("/wo" + "rk/main", "/ro" + "ot/.config", "/tm" + "p/pair", "/ho" + "me/ada"):
             self.expect(no_machine_paths, good, {"b.sh": f"\ncd {path}\n"}, ("b.sh:2", path))
 
     def test_alerts_have_runbooks(self):
         good = {RULES: ALERT, "docs/runbooks/ConcordatDown.md": RUNBOOK}
-        self.expect(alerts_have_runbooks, good, {"docs/runbooks/ConcordatDown.md": None}, (f"{RULES}:1", "without a runbook"))
+        self.expect(alerts_have_runbooks, good, {"docs/runbooks/ConcordatDown.md": None},
+                    (f"{RULES}:1", "without a runbook"))
         self.expect(alerts_have_runbooks, good, {RULES: ALERT.replace("  x: docs/runbooks/ConcordatDown.md\n", "")},
                     (f"{RULES}:1", "without a link"))
         self.expect(alerts_have_runbooks, good, {"docs/runbooks/Other.md": RUNBOOK},
@@ -660,27 +670,32 @@ class EveryRuleCanFail(unittest.TestCase):
         good = {PROTO_PATH: PROTO, "docs/catalogue.md": "## leases\n| `Held` | x |\n"}
         self.expect(events_are_in_the_catalogue, good, {"docs/catalogue.md": "## other\n| `Held` | x |\n"},
                     (f"{PROTO_PATH}:14", "Held"))
-        self.expect(events_are_in_the_catalogue, good, {"docs/catalogue.md": "## leases\n| `Held` | x |\n| `Gone` | x |\n"},
+        self.expect(events_are_in_the_catalogue, good,
+                    {"docs/catalogue.md": "## leases\n| `Held` | x |\n| `Gone` | x |\n"},
                     ("docs/catalogue.md:1", "Gone"))
 
     def test_reasons_are_explained(self):
         good = {PROTO_PATH: PROTO, "docs/reasons.md": "## leases\n| `REASON_NO_CAPACITY` | x |\n"}
-        self.expect(reasons_are_explained, good, {"docs/reasons.md": "## leases\n"}, (f"{PROTO_PATH}:6", "REASON_NO_CAPACITY"))
+        self.expect(reasons_are_explained, good, {"docs/reasons.md": "## leases\n"},
+                    (f"{PROTO_PATH}:6", "REASON_NO_CAPACITY"))
 
     def test_metrics_exist(self):
-        good = {TELEMETRY: 'family("concordat_up", x); Name("concordat_took_seconds")', RULES: "expr: concordat_up == 0",
+        good = {TELEMETRY: 'family("concordat_up", x); Name("concordat_took_seconds")',
+                RULES: "expr: concordat_up == 0",
                 "docs/runbooks/A.md": "`concordat_took_seconds_bucket`\n"}
         self.expect(metrics_exist, good, {"docs/operations/run.md": "\nSee concordat_down.\n"},
                     ("docs/operations/run.md:2", "concordat_down"))
 
     def test_paths_in_documents_exist(self):
         good = {"README.md": "[a](docs/a.md), `storage/log/{log,kafka}.h`, `tests/*`, https://x.y/z, `storage/<x>.h`\n"
-                             "```\n`docs/none.md`\n```\n", "docs/a.md": "[up](../README.md#x)\n", "storage/log/log.h": "",
+                             "```\n`docs/none.md`\n```\n", "docs/a.md": "[up](../README.md#x)\n",
+                "storage/log/log.h": "",
                 "storage/log/kafka.h": "", "tests/a.py": ""}
         self.expect(paths_in_documents_exist, good, {"docs/b.md": "\n[x](none.md)\n"}, ("docs/b.md:2", "none.md"))
         self.expect(paths_in_documents_exist, good, {"docs/b.md": "`storage/log/{log,none}.h`\n"},
                     ("docs/b.md:1", "storage/log/none.h"))
-        self.expect(paths_in_documents_exist, good, {"docs/b.md": "`CONTRIBUTING.md`\n"}, ("docs/b.md:1", "CONTRIBUTING"))
+        self.expect(paths_in_documents_exist, good, {"docs/b.md": "`CONTRIBUTING.md`\n"},
+                    ("docs/b.md:1", "CONTRIBUTING"))
 
     def test_dev_commands_exist(self):
         good = {"dev": DEV, "README.md": "    ./dev demo\n", "x.cc": '"./dev help"'}
@@ -689,7 +704,8 @@ class EveryRuleCanFail(unittest.TestCase):
     def test_cli_commands_exist(self):
         good = {"services/cli/catalogue.cc": CATALOGUE, "services/cli/cli.cc": 'AddCommand(line.app, "get", "x");',
                 "docs/a.md": "    concordat get servers\n`concordat --site paris open site x`, the concordat of two\n"}
-        self.expect(cli_commands_exist, good, {"docs/b.md": "```\nconcordat fly\n```\n"}, ("docs/b.md:2", "concordat fly"))
+        self.expect(cli_commands_exist, good, {"docs/b.md": "```\nconcordat fly\n```\n"},
+                    ("docs/b.md:2", "concordat fly"))
 
     def test_every_rule_is_tried_here(self):
         tried = {name for name in dir(self) if name.startswith("test_")}

@@ -6,8 +6,8 @@
 #include "services/cli/errors.h"
 #include "services/cli/output.h"
 #include "services/cli/release.h"
-#include "services/cli/yaml.h"
 #include "services/cli/text.h"
+#include "services/cli/yaml.h"
 
 namespace concordat::cli {
 namespace {
@@ -26,7 +26,8 @@ absl::StatusOr<std::vector<SiteAnswer>> AskAll(Session& session) {
   for (const Site& site : (*context)->sites) {
     for (const std::string& address : site.Addresses()) {
       SiteAnswer answer{.site = &site, .address = address, .asked = {}, .status = {}};
-      answer.asked = session.Node(address, "GetStatus", node::v1::GetStatusRequest(), answer.status);
+      answer.asked =
+          session.Node(address, "GetStatus", node::v1::GetStatusRequest(), answer.status);
       answers.push_back(std::move(answer));
     }
   }
@@ -42,12 +43,13 @@ void PrintSites(Session& session, const std::vector<SiteAnswer>& answers) {
     }
     std::vector<std::string> links;
     for (const auto& link : answer.status.links()) {
-      links.push_back(fmt::format("{} {}{}", link.origin(), link.cut() ? "cut" : "open",
-                                  link.pending_records() > 0 ? fmt::format(" ({} pending)", link.pending_records()) : ""));
+      links.push_back(fmt::format(
+          "{} {}{}", link.origin(), link.cut() ? "cut" : "open",
+          link.pending_records() > 0 ? fmt::format(" ({} pending)", link.pending_records()) : ""));
     }
     table.Add({answer.site->name, answer.address, answer.status.release(), answer.status.profile(),
-               answer.status.log(), TimeText(answer.status.now()), Join(answer.status.services(), ","),
-               links.empty() ? "-" : Join(links, ", ")});
+               answer.status.log(), TimeText(answer.status.now()),
+               Join(answer.status.services(), ","), links.empty() ? "-" : Join(links, ", ")});
   }
   table.Print(session.console().out, !session.globals.no_headers);
 }
@@ -58,10 +60,10 @@ void PrintStreams(Session& session, const std::vector<SiteAnswer>& answers) {
     for (const auto& stream : answer.status.streams()) {
       uint64_t voids = 0;
       for (const auto& [reason, count] : stream.void_records()) voids += count;
-      table.Add({answer.site->name, stream.stream(), std::to_string(stream.sequence()), stream.link().substr(0, 12),
-                 std::to_string(stream.lag_records()), stream.condition(),
-                 stream.home() ? stream.writer_state() : "-", std::to_string(voids),
-                 stream.alarm().empty() ? "-" : stream.alarm()});
+      table.Add({answer.site->name, stream.stream(), std::to_string(stream.sequence()),
+                 stream.link().substr(0, 12), std::to_string(stream.lag_records()),
+                 stream.condition(), stream.home() ? stream.writer_state() : "-",
+                 std::to_string(voids), stream.alarm().empty() ? "-" : stream.alarm()});
     }
   }
   if (table.empty()) return;
@@ -79,7 +81,8 @@ absl::Status SetClocks(Session& session, absl::Time time) {
       node::v1::SetClockResponse response;
       const absl::Status set = session.Node(address, "SetClock", request, response);
       if (!set.ok()) {
-        return WithNext(absl::Status(set.code(), fmt::format("{}: {}", site.name, MessageOf(set))), "clock show");
+        return WithNext(absl::Status(set.code(), fmt::format("{}: {}", site.name, MessageOf(set))),
+                        "clock show");
       }
       fmt::print(session.console().out, "{}  {}\n", site.name, TimeText(response.now()));
     }
@@ -99,17 +102,19 @@ absl::Status RunStatus(Session& session) {
     for (const SiteAnswer& answer : *answers) {
       if (answer.asked.ok()) sites.push_back(ToJsonText(answer.status));
     }
-    PrintDocument(session.console().out, *format, fmt::format("{{\"sites\": [{}]}}\n", Join(sites, ",")));
+    PrintDocument(session.console().out, *format,
+                  fmt::format("{{\"sites\": [{}]}}\n", Join(sites, ",")));
   } else {
     PrintSites(session, *answers);
     PrintStreams(session, *answers);
   }
   for (const SiteAnswer& answer : *answers) {
     if (!answer.asked.ok()) {
-      return WithNext(absl::Status(answer.asked.code(), fmt::format("site {} did not answer, expected it at {}: {}",
-                                                                    answer.site->name, answer.address,
-                                                                    MessageOf(answer.asked))),
-                      "config contexts");
+      return WithNext(
+          absl::Status(answer.asked.code(),
+                       fmt::format("site {} did not answer, expected it at {}: {}",
+                                   answer.site->name, answer.address, MessageOf(answer.asked))),
+          "config contexts");
     }
   }
   return absl::OkStatus();
@@ -139,10 +144,12 @@ absl::Status RunLink(Session& session, bool cut, const std::string& origin) {
     node::v1::SetLinkResponse response;
     const absl::Status set = session.Node(at->address, "SetLink", request, response);
     if (!set.ok()) {
-      return WithNext(absl::Status(set.code(), fmt::format("link {} to {}: {}", from, at->name, MessageOf(set))),
+      return WithNext(absl::Status(set.code(), fmt::format("link {} to {}: {}", from, at->name,
+                                                           MessageOf(set))),
                       "status");
     }
-    fmt::print(session.console().out, "link {} to {}  {}\n", from, at->name, response.link().cut() ? "cut" : "open");
+    fmt::print(session.console().out, "link {} to {}  {}\n", from, at->name,
+               response.link().cut() ? "cut" : "open");
   }
   return absl::OkStatus();
 }
@@ -152,8 +159,8 @@ absl::Status RunClockShow(Session& session) {
   if (!answers.ok()) return answers.status();
   for (const SiteAnswer& answer : *answers) {
     if (!answer.asked.ok()) return answer.asked;
-    fmt::print(session.console().out, "{}  {}  {}\n", answer.site->name, TimeText(answer.status.now()),
-               answer.status.profile());
+    fmt::print(session.console().out, "{}  {}  {}\n", answer.site->name,
+               TimeText(answer.status.now()), answer.status.profile());
   }
   return absl::OkStatus();
 }
@@ -183,8 +190,10 @@ absl::Status RunConfigContexts(Session& session) {
   Table table({"CURRENT", "CONTEXT", "SITE", "SITES"});
   for (const Context& context : config->contexts) {
     std::vector<std::string> sites;
-    for (const Site& site : context.sites) sites.push_back(fmt::format("{}={}", site.name, site.address));
-    table.Add({context.name == config->current ? "*" : "", context.name, context.site, Join(sites, ",")});
+    for (const Site& site : context.sites)
+      sites.push_back(fmt::format("{}={}", site.name, site.address));
+    table.Add(
+        {context.name == config->current ? "*" : "", context.name, context.site, Join(sites, ",")});
   }
   table.Print(session.console().out, !session.globals.no_headers);
   return absl::OkStatus();

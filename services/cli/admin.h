@@ -9,10 +9,12 @@
 
 namespace concordat::cli {
 
-// How every site of the context is. UNAVAILABLE where one does not answer, after the others were shown.
+// How every site of the context is. UNAVAILABLE where one does not answer, after the others were
+// shown.
 absl::Status RunStatus(Session& session);
 
-// Cuts or heals the link that carries `origin`'s streams: to --site, or at every site in both directions.
+// Cuts or heals the link that carries `origin`'s streams: to --site, or at every site in both
+// directions.
 absl::Status RunLink(Session& session, bool cut, const std::string& origin);
 
 absl::Status RunClockShow(Session& session);

@@ -30,7 +30,8 @@ struct Verb {
 // The commands, in the order of the story that they tell.
 std::span<const Verb> Verbs();
 
-// `create TYPE` is the first step of a kind's life: the verb behind it; nullptr where there is none.
+// `create TYPE` is the first step of a kind's life: the verb behind it; nullptr where there is
+// none.
 const Verb* CreateVerb(std::string_view collection);
 
 // `/concordat.inventory.v1.InventoryService/OrderServer`.
@@ -39,7 +40,8 @@ std::string MethodPath(const Verb& verb);
 // The request message.
 const google::protobuf::Descriptor* RequestOf(const Verb& verb);
 
-// The flag of a field, without dashes: `it-power-watts`. `site` is `at`, for --site says who is asked.
+// The flag of a field, without dashes: `it-power-watts`. `site` is `at`, for --site says who is
+// asked.
 std::string FlagOf(const google::protobuf::FieldDescriptor& field);
 
 // The proto's comment on a field, as one line.

@@ -19,8 +19,8 @@
 #include "services/cli/request.h"
 #include "services/cli/resources.h"
 #include "services/cli/submit.h"
-#include "services/cli/verify.h"
 #include "services/cli/text.h"
+#include "services/cli/verify.h"
 
 namespace concordat::cli {
 namespace {
@@ -32,7 +32,8 @@ struct CommandLine {
   explicit CommandLine(Session& s) : session(s) {}
 
   Session& session;
-  CLI::App app{"Concordat: every server, who may use it, when, for what, under which law.", "concordat"};
+  CLI::App app{"Concordat: every server, who may use it, when, for what, under which law.",
+               "concordat"};
   std::map<const CLI::App*, Action> actions;
   // What the flags write to; deques, because CLI11 keeps pointers to the elements.
   std::deque<std::vector<std::string>> lists;
@@ -47,7 +48,8 @@ struct CommandLine {
 void AddGlobals(CLI::App& app, Globals& globals) {
   const char* user = std::getenv("USER");
   globals.actor = user == nullptr ? "" : user;
-  const auto add = [&](const std::string& name, std::string& target, const std::string& type, const std::string& text) {
+  const auto add = [&](const std::string& name, std::string& target, const std::string& type,
+                       const std::string& text) {
     app.add_option(name, target, text)->type_name(type)->group("Global flags");
   };
   add("--config", globals.config_path, "FILE", "The configuration file.");
@@ -55,7 +57,8 @@ void AddGlobals(CLI::App& app, Globals& globals) {
   add("--site", globals.site, "SITE", "The site that is asked.");
   add("--server", globals.server, "HOST:PORT", "The server that is asked, instead of a context's.");
   add("--as", globals.actor, "ACTOR", "Who asks; $USER unless given.");
-  add("--request-id", globals.request_id, "ID", "The command's id; sent again it is not carried out twice.");
+  add("--request-id", globals.request_id, "ID",
+      "The command's id; sent again it is not carried out twice.");
   add("--timeout", globals.timeout, "DURATION", "How long to wait for answers, such as 30s.");
   add("-o,--output", globals.output, "FORMAT", "table, json, yaml or name; text for events.");
   const auto flag = [&](const std::string& name, bool& target, const std::string& text) {
@@ -85,7 +88,8 @@ CLI::App* AddVerb(CLI::App& app, const std::string& verb) {
   return sub;
 }
 
-// The flags and positionals of a request's fields. Singular names of plural flags are understood too.
+// The flags and positionals of a request's fields. Singular names of plural flags are understood
+// too.
 void AddFields(CommandLine& line, CLI::App* sub, const Verb& verb,
                std::vector<std::pair<std::string, std::vector<std::string>*>>& fields) {
   const auto* type = RequestOf(verb);
@@ -95,20 +99,20 @@ void AddFields(CommandLine& line, CLI::App* sub, const Verb& verb,
     fields.emplace_back(field->name(), &line.lists.emplace_back());
     auto* option = sub->add_option(field->name(), *fields.back().second, CommentOf(*field));
     // Not `required`: a file may say it, and the server refuses what lacks it.
-    option->expected(0, 1)->allow_extra_args(false)->type_name(optional ? "" : "TEXT");
+    option->expected(1)->allow_extra_args(false)->type_name(optional ? "" : "TEXT");
   }
   for (int i = 0; i < type->field_count(); ++i) {
     const auto* field = type->field(i);
-    const bool positional = absl::c_any_of(
-        verb.positionals, [&](std::string_view p) {
-          ConsumeSuffix(&p, "?");
-          return p == field->name();
-        });
+    const bool positional = absl::c_any_of(verb.positionals, [&](std::string_view p) {
+      ConsumeSuffix(&p, "?");
+      return p == field->name();
+    });
     if (positional || field->name() == "submit" || !IsFlag(*field)) continue;
     fields.emplace_back(field->name(), &line.lists.emplace_back());
     std::string names = "--" + FlagOf(*field);
     if (field->is_repeated() && field->name() == "criteria") names += ",--criterion";
-    if (field->name() == "figures" || field->name() == "certifications") names += ",--" + FlagOf(*field).substr(0, FlagOf(*field).size() - 1);
+    if (field->name() == "figures" || field->name() == "certifications")
+      names += ",--" + FlagOf(*field).substr(0, FlagOf(*field).size() - 1);
     if (field->name() == "data_classes") names += ",--data-class";
     auto* option = sub->add_option(names, *fields.back().second, CommentOf(*field));
     option->type_name(Placeholder(*field))->allow_extra_args(false);
@@ -120,14 +124,18 @@ void AddFields(CommandLine& line, CLI::App* sub, const Verb& verb,
   }
 }
 
-void AddVerbCommand(CommandLine& line, CLI::App& parent, const std::string& name, const Verb& verb) {
+void AddVerbCommand(CommandLine& line, CLI::App& parent, const std::string& name,
+                    const Verb& verb) {
   CLI::App* sub = AddCommand(parent, name, std::string(verb.sentence), verb.examples);
   std::vector<std::pair<std::string, std::vector<std::string>*>> fields;
   AddFields(line, sub, verb, fields);
   std::string& file = line.words.emplace_back();
-  sub->add_option("-f,--file", file, "The request as YAML or JSON: a file, a folder, or - for the input.")->type_name("FILE");
+  sub->add_option("-f,--file", file,
+                  "The request as YAML or JSON: a file, a folder, or - for the input.")
+      ->type_name("FILE");
   bool& wait = line.switches.emplace_back(false);
-  if (verb.waits) sub->add_flag("--wait", wait, "Go on until it is decided, at most --timeout (60s).");
+  if (verb.waits)
+    sub->add_flag("--wait", wait, "Go on until it is decided, at most --timeout (60s).");
   line.actions[sub] = [&line, &verb, fields, &file, &wait] {
     Typed typed{.fields = {}, .file = file};
     for (const auto& [field, values] : fields) typed.fields[field] = *values;
@@ -140,46 +148,66 @@ void AddVerbs(CommandLine& line) {
     if (verb.noun.empty()) {
       AddVerbCommand(line, line.app, std::string(verb.verb), verb);
     } else {
-      AddVerbCommand(line, *AddVerb(line.app, std::string(verb.verb)), std::string(verb.noun), verb);
+      AddVerbCommand(line, *AddVerb(line.app, std::string(verb.verb)), std::string(verb.noun),
+                     verb);
     }
   }
   for (const Kind& kind : Kinds()) {
     const Verb* first = CreateVerb(kind.collection);
-    if (first != nullptr) AddVerbCommand(line, *AddVerb(line.app, "create"), std::string(kind.singular), *first);
+    if (first != nullptr)
+      AddVerbCommand(line, *AddVerb(line.app, "create"), std::string(kind.singular), *first);
   }
 }
 
 void AddReading(CommandLine& line) {
   Session& session = line.session;
-  CLI::App* get = AddCommand(line.app, "get", "Show resources of a type, one resource, or those whose names begin alike.",
-                             {"get servers", "get server a01-01 -o json", "get orders -A", "get contracts/hsbc/"});
+  CLI::App* get = AddCommand(
+      line.app, "get", "Show resources of a type, one resource, or those whose names begin alike.",
+      {"get servers", "get server a01-01 -o json", "get orders -A", "get contracts/hsbc/"});
   get->add_option("what", line.get.words, "TYPE, TYPE NAME or TYPE/NAME.")->type_name("");
   get->add_flag("-A,--all-sites", line.get.all_sites, "Every site's, as the site asked has them.");
   line.actions[get] = [&] { return RunGet(session, line.get); };
 
-  const auto by_name = [&](const std::string& name, const std::string& sentence, const std::vector<std::string_view>& examples,
+  const auto by_name = [&](const std::string& name, const std::string& sentence,
+                           const std::vector<std::string_view>& examples,
                            absl::Status (*run)(Session&, const std::vector<std::string>&)) {
     CLI::App* sub = AddCommand(line.app, name, sentence, examples);
     std::vector<std::string>& words = line.lists.emplace_back();
     sub->add_option("what", words, "TYPE NAME, TYPE/NAME or a full name.")->type_name("");
     line.actions[sub] = [&session, &words, run] { return run(session, words); };
   };
-  by_name("describe", "Show everything of a resource, and its recent events.", {"describe server a01-01"}, RunDescribe);
+  by_name("describe", "Show everything of a resource, and its recent events.",
+          {"describe server a01-01"}, RunDescribe);
   by_name("history", "Show the events of a resource.",
           {"history server a01-01", "history reservation r-7k2m9x4q1b -o text"}, RunHistory);
 
-  CLI::App* explain = AddCommand(line.app, "explain", "Show why a resource is as it is: the chain of causes, with findings and citations.",
-                                 {"explain reservation r-7k2m9x4q1b", "explain --request 5f0c…"});
-  explain->add_option("what", line.explain.words, "TYPE NAME, TYPE/NAME or a full name.")->type_name("");
-  explain->add_option("--request", line.explain.request, "Explain the command with this id, such as a refused one.")->type_name("ID");
-  explain->add_option("--correlation", line.explain.correlation, "Explain this story.")->type_name("ID");
+  CLI::App* explain = AddCommand(
+      line.app, "explain",
+      "Show why a resource is as it is: the chain of causes, with findings and citations.",
+      {"explain reservation r-7k2m9x4q1b", "explain --request 5f0c…"});
+  explain->add_option("what", line.explain.words, "TYPE NAME, TYPE/NAME or a full name.")
+      ->type_name("");
+  explain
+      ->add_option("--request", line.explain.request,
+                   "Explain the command with this id, such as a refused one.")
+      ->type_name("ID");
+  explain->add_option("--correlation", line.explain.correlation, "Explain this story.")
+      ->type_name("ID");
   line.actions[explain] = [&] { return RunExplain(session, line.explain); };
 
-  CLI::App* watch = AddCommand(line.app, "watch", "Follow events as they are accepted.",
-                               {"watch reservations", "watch paris.compliance.events --from 0 --until-head -o text"});
-  watch->add_option("stream", line.watch.stream, "A stream or a service; all of the site's own unless given.")->type_name("");
-  CLI::Option* from = watch->add_option("--from", line.watch.from, "The first sequence wanted; the next event unless given.")->type_name("N");
-  watch->add_flag("--until-head", line.watch.until_head, "End at the head, from the start unless --from is given.");
+  CLI::App* watch = AddCommand(
+      line.app, "watch", "Follow events as they are accepted.",
+      {"watch reservations", "watch paris.compliance.events --from 0 --until-head -o text"});
+  watch
+      ->add_option("stream", line.watch.stream,
+                   "A stream or a service; all of the site's own unless given.")
+      ->type_name("");
+  CLI::Option* from = watch
+                          ->add_option("--from", line.watch.from,
+                                       "The first sequence wanted; the next event unless given.")
+                          ->type_name("N");
+  watch->add_flag("--until-head", line.watch.until_head,
+                  "End at the head, from the start unless --from is given.");
   line.actions[watch] = [&, from] {
     line.watch.has_from = from->count() > 0;
     return RunWatch(session, line.watch);
@@ -188,47 +216,60 @@ void AddReading(CommandLine& line) {
 
 void AddOperating(CommandLine& line) {
   Session& session = line.session;
-  CLI::App* status = AddCommand(line.app, "status", "Show how every site is: streams, heads, links, clocks.", {"status", "status -o json"});
+  CLI::App* status =
+      AddCommand(line.app, "status", "Show how every site is: streams, heads, links, clocks.",
+                 {"status", "status -o json"});
   line.actions[status] = [&] { return RunStatus(session); };
 
-  CLI::App* verify = AddCommand(line.app, "verify", "Compare every site's history and state.", {"verify", "verify --wait 30s"});
+  CLI::App* verify = AddCommand(line.app, "verify", "Compare every site's history and state.",
+                                {"verify", "verify --wait 30s"});
   verify->add_option("--stream", line.verify.stream, "Only this stream.")->type_name("STREAM");
-  verify->add_option("--wait", line.verify.wait, "Wait this long until nobody is behind.")->type_name("DURATION");
+  verify->add_option("--wait", line.verify.wait, "Wait this long until nobody is behind.")
+      ->type_name("DURATION");
   line.actions[verify] = [&] { return RunVerify(session, line.verify); };
 
-  const auto with_word = [&](const std::string& verb, const std::string& noun, const std::string& word,
-                             const std::string& sentence, const std::string& example,
+  const auto with_word = [&](const std::string& verb, const std::string& noun,
+                             const std::string& word, const std::string& sentence,
+                             const std::string& example,
                              std::function<absl::Status(const std::string&)> run) {
     CLI::App* sub = AddCommand(*AddVerb(line.app, verb), noun, sentence, {example});
     std::string& target = line.words.emplace_back();
     if (!word.empty()) sub->add_option(word, target, "")->required()->type_name("");
     line.actions[sub] = [&target, run] { return run(target); };
   };
-  with_word("link", "cut", "origin", "Cut the link from a site; with --site, only as that site receives it.",
-            "link cut borlange --site paris", [&](const std::string& word) { return RunLink(session, true, word); });
+  with_word("link", "cut", "origin",
+            "Cut the link from a site; with --site, only as that site receives it.",
+            "link cut borlange --site paris",
+            [&](const std::string& word) { return RunLink(session, true, word); });
   with_word("link", "heal", "origin", "Heal the link from a site.", "link heal borlange",
             [&](const std::string& word) { return RunLink(session, false, word); });
-  with_word("clock", "show", "", "Show every site's clock.", "clock show", [&](const std::string&) { return RunClockShow(session); });
-  with_word("clock", "set", "time", "Set the manual clock of every site; demo profile only.", "clock set 2027-02-01T08:00:00Z",
+  with_word("clock", "show", "", "Show every site's clock.", "clock show",
+            [&](const std::string&) { return RunClockShow(session); });
+  with_word("clock", "set", "time", "Set the manual clock of every site; demo profile only.",
+            "clock set 2027-02-01T08:00:00Z",
             [&](const std::string& word) { return RunClockSet(session, word); });
-  with_word("clock", "advance", "duration", "Advance the manual clock of every site; demo profile only.", "clock advance 30d",
+  with_word("clock", "advance", "duration",
+            "Advance the manual clock of every site; demo profile only.", "clock advance 30d",
             [&](const std::string& word) { return RunClockAdvance(session, word); });
   with_word("config", "contexts", "", "Show the contexts.", "config contexts",
             [&](const std::string&) { return RunConfigContexts(session); });
   with_word("config", "use", "context", "Make a context the current one.", "config use local",
             [&](const std::string& word) { return RunConfigUse(session, word); });
-  with_word("completion", "bash", "", "Print the script for bash.", "completion bash", [&](const std::string&) {
-    session.console().out << *CompletionScript("bash");
-    return absl::OkStatus();
-  });
-  with_word("completion", "zsh", "", "Print the script for zsh.", "completion zsh", [&](const std::string&) {
-    session.console().out << *CompletionScript("zsh");
-    return absl::OkStatus();
-  });
-  with_word("completion", "fish", "", "Print the script for fish.", "completion fish", [&](const std::string&) {
-    session.console().out << *CompletionScript("fish");
-    return absl::OkStatus();
-  });
+  with_word("completion", "bash", "", "Print the script for bash.", "completion bash",
+            [&](const std::string&) {
+              session.console().out << *CompletionScript("bash");
+              return absl::OkStatus();
+            });
+  with_word("completion", "zsh", "", "Print the script for zsh.", "completion zsh",
+            [&](const std::string&) {
+              session.console().out << *CompletionScript("zsh");
+              return absl::OkStatus();
+            });
+  with_word("completion", "fish", "", "Print the script for fish.", "completion fish",
+            [&](const std::string&) {
+              session.console().out << *CompletionScript("fish");
+              return absl::OkStatus();
+            });
   CLI::App* version = AddCommand(line.app, "version", "Print the release.", {"version"});
   line.actions[version] = [&] { return RunVersion(session); };
 }
@@ -242,8 +283,8 @@ CLI::App* Chosen(CLI::App& app) {
 
 Exit Report(Session& session, const absl::Status& status) {
   if (status.ok()) return Exit::kOk;
-  fmt::print(session.console().err, "{} {}\ntry: concordat {}\n", Paint(session.console(), Hue::kBad, "error:"),
-             MessageOf(status), NextOf(status));
+  fmt::print(session.console().err, "{} {}\ntry: concordat {}\n",
+             Paint(session.console(), Hue::kBad, "error:"), MessageOf(status), NextOf(status));
   return ExitOf(status);
 }
 
@@ -253,7 +294,8 @@ Exit Run(const std::vector<std::string>& arguments, Console console) {
   Session session(arguments, console);
   CommandLine line(session);
   line.app.set_help_flag("-h,--help", "Show help.");
-  // After a command a word is a word, even where it is also a command's name: `get order r-7k2m9x4q1b`.
+  // After a command a word is a word, even where it is also a command's name: `get order
+  // r-7k2m9x4q1b`.
   line.app.require_subcommand(0, 1);
   AddGlobals(line.app, session.globals);
   AddVerbs(line);
@@ -262,7 +304,8 @@ Exit Run(const std::vector<std::string>& arguments, Console console) {
   if (!arguments.empty() && arguments[0] == "__complete") {
     std::vector<std::string> words(arguments.begin() + 1, arguments.end());
     if (!words.empty() && words[0] == "--") words.erase(words.begin());
-    for (const std::string& word : Complete(session, CommandTree(line.app), words)) console.out << word << "\n";
+    for (const std::string& word : Complete(session, CommandTree(line.app), words))
+      console.out << word << "\n";
     return Exit::kOk;
   }
   try {

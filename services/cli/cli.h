@@ -1,5 +1,6 @@
 // The command line `concordat`: from words to an exit code.
-// Law: stdout carries data, stderr carries messages, and every failure ends with the command to try.
+// Law: stdout carries data, stderr carries messages, and every failure ends with the command to
+// try.
 #pragma once
 
 #include <string>

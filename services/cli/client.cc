@@ -29,7 +29,8 @@ absl::Status ToStatus(const grpc::Status& status, const std::string& address) {
   if (status.ok()) return absl::OkStatus();
   const auto code = static_cast<absl::StatusCode>(status.error_code());
   if (code == absl::StatusCode::kUnavailable) {
-    return absl::UnavailableError(fmt::format("no answer from {}: {}", address, status.error_message()));
+    return absl::UnavailableError(
+        fmt::format("no answer from {}: {}", address, status.error_message()));
   }
   return absl::Status(code, status.error_message());
 }
@@ -55,13 +56,14 @@ bool MayRetry(const absl::Status& status) {
 
 const std::shared_ptr<grpc::Channel>& Client::ChannelTo(const std::string& address) {
   auto& channel = channels_[address];
-  if (channel == nullptr) channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
+  if (channel == nullptr)
+    channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
   return channel;
 }
 
-absl::Status Client::CallOnce(const std::string& address, const std::string& method, const CallOptions& options,
-                              absl::Time deadline, const grpc::ByteBuffer& request,
-                              google::protobuf::Message& response,
+absl::Status Client::CallOnce(const std::string& address, const std::string& method,
+                              const CallOptions& options, absl::Time deadline,
+                              const grpc::ByteBuffer& request, google::protobuf::Message& response,
                               std::optional<type::v1::Outcome>* refusal) {
   grpc::GenericStub stub(ChannelTo(address));
   grpc::ClientContext context;
@@ -74,19 +76,22 @@ absl::Status Client::CallOnce(const std::string& address, const std::string& met
   call->Finish(&answer, &status, nullptr);
   Await(queue);
   if (status.ok() && !FromBuffer(answer, response)) {
-    return absl::InternalError(fmt::format("{} answered what is no {}", address, response.GetTypeName()));
+    return absl::InternalError(
+        fmt::format("{} answered what is no {}", address, response.GetTypeName()));
   }
   const auto& trailers = context.GetServerTrailingMetadata();
   const auto found = trailers.find(kOutcomeKey);
   if (refusal != nullptr && found != trailers.end()) {
     type::v1::Outcome outcome;
-    if (outcome.ParseFromArray(found->second.data(), static_cast<int>(found->second.size()))) *refusal = outcome;
+    if (outcome.ParseFromArray(found->second.data(), static_cast<int>(found->second.size())))
+      *refusal = outcome;
   }
   return ToStatus(status, address);
 }
 
-absl::Status Client::Call(const std::string& address, const std::string& method, const CallOptions& options,
-                          const google::protobuf::Message& request, google::protobuf::Message& response,
+absl::Status Client::Call(const std::string& address, const std::string& method,
+                          const CallOptions& options, const google::protobuf::Message& request,
+                          google::protobuf::Message& response,
                           std::optional<type::v1::Outcome>* refusal) {
   const grpc::ByteBuffer bytes = ToBuffer(request);
   const absl::Time deadline = absl::Now() + options.timeout;
@@ -100,8 +105,9 @@ absl::Status Client::Call(const std::string& address, const std::string& method,
   return status;
 }
 
-absl::Status Client::Stream(const std::string& address, const std::string& method, const CallOptions& options,
-                            const google::protobuf::Message& request, google::protobuf::Message& response,
+absl::Status Client::Stream(const std::string& address, const std::string& method,
+                            const CallOptions& options, const google::protobuf::Message& request,
+                            google::protobuf::Message& response,
                             const std::function<bool()>& next) {
   grpc::GenericStub stub(ChannelTo(address));
   grpc::ClientContext context;
@@ -120,7 +126,8 @@ absl::Status Client::Stream(const std::string& address, const std::string& metho
     call->Read(&buffer, nullptr);
     open = Await(queue);
     if (open && !FromBuffer(buffer, response)) {
-      return absl::InternalError(fmt::format("{} sent what is no {}", address, response.GetTypeName()));
+      return absl::InternalError(
+          fmt::format("{} sent what is no {}", address, response.GetTypeName()));
     }
     wanted = open && next();
   }

@@ -41,7 +41,8 @@ complete -c concordat -f -a '(__concordat_complete)'
 // The kind whose names may stand after these words; nullptr where none may.
 const Kind* KindAfter(const std::vector<std::string>& path) {
   if (path.empty()) return nullptr;
-  const bool reads = path[0] == "get" || path[0] == "describe" || path[0] == "history" || path[0] == "explain";
+  const bool reads =
+      path[0] == "get" || path[0] == "describe" || path[0] == "history" || path[0] == "explain";
   if (reads && path.size() == 2) {
     const auto kind = FindKind(path[1]);
     return kind.ok() ? *kind : nullptr;
@@ -81,10 +82,12 @@ absl::StatusOr<std::string> CompletionScript(const std::string& shell) {
   if (shell == "bash") return kBash;
   if (shell == "zsh") return kZsh;
   if (shell == "fish") return kFish;
-  return absl::InvalidArgumentError(fmt::format("found the shell '{}', expected bash, zsh or fish", shell));
+  return absl::InvalidArgumentError(
+      fmt::format("found the shell '{}', expected bash, zsh or fish", shell));
 }
 
-std::vector<std::string> Complete(Session& session, const std::map<std::string, std::vector<std::string>>& tree,
+std::vector<std::string> Complete(Session& session,
+                                  const std::map<std::string, std::vector<std::string>>& tree,
                                   std::vector<std::string> words) {
   const std::string begun = words.empty() ? "" : words.back();
   if (!words.empty()) words.pop_back();

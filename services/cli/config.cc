@@ -22,17 +22,20 @@ std::string Environment(const char* name) {
 absl::StatusOr<Context> ParseContext(const std::string& name, const YAML::Node& node) {
   Context context{.name = name, .site = node["site"].as<std::string>(""), .sites = {}};
   for (const auto& entry : node["sites"]) {
-    Site site{.name = entry.first.as<std::string>(), .address = entry.second["address"].as<std::string>(""),
+    Site site{.name = entry.first.as<std::string>(),
+              .address = entry.second["address"].as<std::string>(""),
               .services = {}};
     for (const auto& service : entry.second["services"]) {
       site.services[service.first.as<std::string>()] = service.second.as<std::string>();
     }
     if (site.address.empty()) {
-      return absl::InvalidArgumentError(fmt::format("context {}: site {} has no address", name, site.name));
+      return absl::InvalidArgumentError(
+          fmt::format("context {}: site {} has no address", name, site.name));
     }
     context.sites.push_back(std::move(site));
   }
-  if (context.sites.empty()) return absl::InvalidArgumentError(fmt::format("context {} has no sites", name));
+  if (context.sites.empty())
+    return absl::InvalidArgumentError(fmt::format("context {} has no sites", name));
   if (context.site.empty()) context.site = context.sites.front().name;
   if (context.Find(context.site) == nullptr) {
     return absl::InvalidArgumentError(
@@ -81,14 +84,17 @@ absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& p
     config.current = root["current-context"].as<std::string>("");
     for (const auto& entry : root["contexts"]) {
       auto context = ParseContext(entry.first.as<std::string>(), entry.second);
-      if (!context.ok()) return absl::InvalidArgumentError(fmt::format("{}: {}", path, MessageOf(context.status())));
+      if (!context.ok())
+        return absl::InvalidArgumentError(fmt::format("{}: {}", path, MessageOf(context.status())));
       config.contexts.push_back(*std::move(context));
     }
   } catch (const YAML::Exception& e) {
-    return absl::InvalidArgumentError(fmt::format("{}: {}; expected a mapping with contexts", path, e.what()));
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {}; expected a mapping with contexts", path, e.what()));
   }
   if (config.contexts.empty()) {
-    return absl::InvalidArgumentError(fmt::format("{}: found no contexts, expected at least one", path));
+    return absl::InvalidArgumentError(
+        fmt::format("{}: found no contexts, expected at least one", path));
   }
   if (config.current.empty()) config.current = config.contexts.front().name;
   return config;
@@ -97,9 +103,10 @@ absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& p
 absl::StatusOr<Config> ReadConfig(const std::string& path) {
   std::ifstream file(path);
   if (!file) {
-    return WithNext(absl::InvalidArgumentError(fmt::format(
-                        "found no configuration at {}, expected one with the addresses of the sites", path)),
-                    "--server 127.0.0.1:7101 status");
+    return WithNext(
+        absl::InvalidArgumentError(fmt::format(
+            "found no configuration at {}, expected one with the addresses of the sites", path)),
+        "--server 127.0.0.1:7101 status");
   }
   std::stringstream text;
   text << file.rdbuf();
@@ -110,9 +117,10 @@ absl::Status UseContext(const Config& config, const std::string& name) {
   if (config.Find(name) == nullptr) {
     std::vector<std::string> names;
     for (const Context& context : config.contexts) names.push_back(context.name);
-    return WithNext(absl::InvalidArgumentError(fmt::format("found no context '{}' in {}, expected one of {}", name,
-                                                           config.path, Join(names, ", "))),
-                    "config contexts");
+    return WithNext(
+        absl::InvalidArgumentError(fmt::format("found no context '{}' in {}, expected one of {}",
+                                               name, config.path, Join(names, ", "))),
+        "config contexts");
   }
   std::ifstream in(config.path);
   std::vector<std::string> lines;
@@ -129,7 +137,8 @@ absl::Status UseContext(const Config& config, const std::string& name) {
   std::ofstream out(config.path, std::ios::trunc);
   out << Join(lines, "\n") << "\n";
   out.flush();
-  return out ? absl::OkStatus() : absl::PermissionDeniedError(fmt::format("cannot write {}", config.path));
+  return out ? absl::OkStatus()
+             : absl::PermissionDeniedError(fmt::format("cannot write {}", config.path));
 }
 
 }  // namespace concordat::cli

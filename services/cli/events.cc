@@ -13,9 +13,9 @@
 #include "services/cli/errors.h"
 #include "services/cli/output.h"
 #include "services/cli/resources.h"
+#include "services/cli/text.h"
 #include "services/cli/values.h"
 #include "services/cli/yaml.h"
-#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -23,8 +23,8 @@ namespace {
 constexpr int kPage = 1000;
 
 std::vector<std::string> EventRow(const node::v1::EventRecord& record) {
-  return {TimeText(record.time()), Position(record), ShortType(record), record.subject(), record.actor(),
-          Gist(record)};
+  return {TimeText(record.time()), Position(record), ShortType(record),
+          record.subject(),        record.actor(),   Gist(record)};
 }
 
 // The decoded fact in place of its bytes: what a program wants of an event.
@@ -41,12 +41,22 @@ std::string EventJson(const node::v1::EventRecord& record) {
 
 void PrintEvent(std::ostream& out, Format format, const node::v1::EventRecord& record) {
   switch (format) {
-    case Format::kJson: out << EventJson(record); return;
-    case Format::kYaml: out << "---\n" << YamlOfJson(EventJson(record)); return;
-    case Format::kName: out << Position(record) << "\n"; return;
-    case Format::kText: out << EventText(record); return;
+    case Format::kJson:
+      out << EventJson(record);
+      return;
+    case Format::kYaml:
+      out << "---\n" << YamlOfJson(EventJson(record));
+      return;
+    case Format::kName:
+      out << Position(record) << "\n";
+      return;
+    case Format::kText:
+      out << EventText(record);
+      return;
     case Format::kDefault:
-    case Format::kTable: out << Join(EventRow(record), "  ") << "\n"; return;
+    case Format::kTable:
+      out << Join(EventRow(record), "  ") << "\n";
+      return;
   }
 }
 
@@ -57,12 +67,14 @@ Fact OpenFact(const node::v1::EventRecord& record) {
   const auto* type = pool->FindMessageTypeByName(record.data_type());
   if (type == nullptr) return {};
   Fact result;
-  result.value.reset(google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
+  result.value.reset(
+      google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
   if (!result.value->ParseFromString(record.data())) return {};
   result.fact = result.value.get();
   const auto* which = type->oneof_decl_count() == 0
                           ? nullptr
-                          : result.value->GetReflection()->GetOneofFieldDescriptor(*result.value, type->oneof_decl(0));
+                          : result.value->GetReflection()->GetOneofFieldDescriptor(
+                                *result.value, type->oneof_decl(0));
   if (which != nullptr && which->message_type() != nullptr) {
     result.fact = &result.value->GetReflection()->GetMessage(*result.value, which);
   }
@@ -81,19 +93,38 @@ std::string Gist(const node::v1::EventRecord& record) {
   const Fact opened = OpenFact(record);
   if (opened.fact == nullptr) return "";
   // In the order in which one would say them; a fact has few of these.
-  constexpr std::string_view kPaths[] = {"model",        "supplier",        "serial",          "rack",
-                                         "country",      "terms.customer",  "terms.count",     "site",
-                                         "it_power_watts", "effective_from", "terms.start_time", "terms.end_time",
-                                         "servers",      "hold_expires_at", "state",           "verdict",
-                                         "shortfalls",   "reason",          "detail",          "rule.title",
-                                         "artefact.name", "attempt"};
+  constexpr std::string_view kPaths[] = {"model",
+                                         "supplier",
+                                         "serial",
+                                         "rack",
+                                         "country",
+                                         "terms.customer",
+                                         "terms.count",
+                                         "site",
+                                         "it_power_watts",
+                                         "effective_from",
+                                         "terms.start_time",
+                                         "terms.end_time",
+                                         "servers",
+                                         "hold_expires_at",
+                                         "state",
+                                         "verdict",
+                                         "figures",
+                                         "shortfalls",
+                                         "reason",
+                                         "detail",
+                                         "rule.title",
+                                         "artefact.name",
+                                         "attempt"};
   std::vector<std::string> parts;
   for (const std::string_view path : kPaths) {
     const std::string text = FieldText(*opened.fact, path);
     if (text.empty() || text == "0") continue;
-    const bool said_by_itself = path == "state" || path == "verdict" || path == "detail" || path == "reason" ||
-                                path == "shortfalls" || path == "rule.title";
-    parts.push_back(said_by_itself ? text : fmt::format("{}={}", path.substr(path.rfind('.') + 1), text));
+    const bool said_by_itself = path == "state" || path == "verdict" || path == "detail" ||
+                                path == "reason" || path == "shortfalls" || path == "figures" ||
+                                path == "rule.title";
+    parts.push_back(said_by_itself ? text
+                                   : fmt::format("{}={}", path.substr(path.rfind('.') + 1), text));
   }
   return Join(parts, " ");
 }
@@ -103,12 +134,14 @@ const std::string& EventAddress(const Site& site, const std::string& stream) {
   return site.AddressOf(stream.empty() ? "compliance" : events::ServiceOf(stream));
 }
 
-absl::StatusOr<Events> FetchEvents(Session& session, const Site& site, node::v1::ListEventsRequest request) {
+absl::StatusOr<Events> FetchEvents(Session& session, const Site& site,
+                                   node::v1::ListEventsRequest request) {
   request.set_limit(kPage);
   Events all;
   while (true) {
     node::v1::ListEventsResponse page;
-    const absl::Status status = session.Node(EventAddress(site, request.stream()), "ListEvents", request, page);
+    const absl::Status status =
+        session.Node(EventAddress(site, request.stream()), "ListEvents", request, page);
     if (!status.ok()) return status;
     all.insert(all.end(), page.events().begin(), page.events().end());
     if (!page.truncated() || page.events_size() == 0) return all;
@@ -127,7 +160,8 @@ void PrintEvents(std::ostream& out, const Events& events, bool headers) {
 }
 
 std::string EventText(const node::v1::EventRecord& record) {
-  std::string text = fmt::format("# {} {} by {}\n", Position(record), TimeText(record.time()), record.actor());
+  std::string text =
+      fmt::format("# {} {} by {}\n", Position(record), TimeText(record.time()), record.actor());
   const Fact opened = OpenFact(record);
   if (opened.value == nullptr) return text + "# unknown type " + record.data_type() + "\n";
   google::protobuf::TextFormat::Printer printer;
@@ -149,9 +183,10 @@ absl::Status RunHistory(Session& session, const std::vector<std::string>& words)
   const auto events = FetchEvents(session, **site, request);
   if (!events.ok()) return events.status();
   if (events->empty()) {
-    return WithNext(absl::NotFoundError(fmt::format("found no events of '{}' at {}, expected at least one", *name,
-                                                    (*site)->name)),
-                    "watch --until-head");
+    return WithNext(
+        absl::NotFoundError(fmt::format("found no events of '{}' at {}, expected at least one",
+                                        *name, (*site)->name)),
+        "watch --until-head");
   }
   if (*format == Format::kDefault || *format == Format::kTable) {
     PrintEvents(session.console().out, *events, !session.globals.no_headers);
@@ -164,25 +199,29 @@ absl::Status RunHistory(Session& session, const std::vector<std::string>& words)
 namespace {
 
 // The streams that a word means, and the head of each, which is where watching begins.
-absl::StatusOr<std::map<std::string, int64_t>> StreamsOf(Session& session, const Site& site, const std::string& word) {
+absl::StatusOr<std::map<std::string, int64_t>> StreamsOf(Session& session, const Site& site,
+                                                         const std::string& word) {
   std::map<std::string, int64_t> found;
   std::vector<std::string> all;
   for (const std::string& address : site.Addresses()) {
     node::v1::GetStatusResponse status;
-    const absl::Status asked = session.Node(address, "GetStatus", node::v1::GetStatusRequest(), status);
+    const absl::Status asked =
+        session.Node(address, "GetStatus", node::v1::GetStatusRequest(), status);
     if (!asked.ok()) return asked;
     for (const auto& stream : status.streams()) {
       all.push_back(stream.stream());
-      const bool meant = word.empty() ? stream.home()
-                                      : stream.stream() == word || (stream.home() && events::ServiceOf(stream.stream()) == word);
+      const bool meant = word.empty()
+                             ? stream.home()
+                             : stream.stream() == word ||
+                                   (stream.home() && events::ServiceOf(stream.stream()) == word);
       if (meant) found[stream.stream()] = stream.sequence();
     }
   }
   if (!found.empty()) return found;
   std::sort(all.begin(), all.end());
   all.erase(std::unique(all.begin(), all.end()), all.end());
-  return WithNext(absl::NotFoundError(fmt::format("found no stream '{}' at {}, expected one of {}", word, site.name,
-                                                  Join(all, ", "))),
+  return WithNext(absl::NotFoundError(fmt::format("found no stream '{}' at {}, expected one of {}",
+                                                  word, site.name, Join(all, ", "))),
                   "status");
 }
 

@@ -16,8 +16,8 @@ namespace concordat::cli {
 
 using Events = std::vector<node::v1::EventRecord>;
 
-// An event out of its record: the fact itself, such as a ReservationHeld, and the stream's value that
-// holds it. Both nullptr where the type is not known here.
+// An event out of its record: the fact itself, such as a ReservationHeld, and the stream's value
+// that holds it. Both nullptr where the type is not known here.
 struct Fact {
   std::shared_ptr<google::protobuf::Message> value;
   const google::protobuf::Message* fact = nullptr;
@@ -33,9 +33,10 @@ std::string ShortType(const node::v1::EventRecord& record);
 // What an event says, in a few words: `state`, reasons and figures that matter to people.
 std::string Gist(const node::v1::EventRecord& record);
 
-// Everything that a site knows for a request, all pages together where it names a stream. UNAVAILABLE
-// where the site cut the answer short and names no stream to go on in.
-absl::StatusOr<Events> FetchEvents(Session& session, const Site& site, node::v1::ListEventsRequest request);
+// Everything that a site knows for a request, all pages together where it names a stream.
+// UNAVAILABLE where the site cut the answer short and names no stream to go on in.
+absl::StatusOr<Events> FetchEvents(Session& session, const Site& site,
+                                   node::v1::ListEventsRequest request);
 
 // One line an event.
 void PrintEvents(std::ostream& out, const Events& events, bool headers);
@@ -50,7 +51,8 @@ absl::Status RunHistory(Session& session, const std::vector<std::string>& words)
 
 // What `watch` was told.
 struct WatchOptions {
-  std::string stream;   // `paris.reservations.events`, `reservations`, or empty: all of the site's own
+  std::string
+      stream;  // `paris.reservations.events`, `reservations`, or empty: all of the site's own
   uint64_t from = 0;
   bool has_from = false;
   bool until_head = false;

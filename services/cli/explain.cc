@@ -9,8 +9,8 @@
 #include "concordat/compliance/v1/events.pb.h"
 #include "concordat/reservations/v1/events.pb.h"
 #include "services/cli/output.h"
-#include "services/cli/values.h"
 #include "services/cli/text.h"
+#include "services/cli/values.h"
 
 namespace concordat::cli {
 namespace {
@@ -21,14 +21,20 @@ using compliance::v1::PredicateOutcome;
 
 std::string_view ComparisonWords(Comparison comparison) {
   switch (comparison) {
-    case compliance::v1::COMPARISON_ALL_IN: return "to be all of";
-    case compliance::v1::COMPARISON_ANY_IN: return "to have one of";
-    case compliance::v1::COMPARISON_NONE_IN: return "to have none of";
-    case compliance::v1::COMPARISON_AT_MOST: return "to be at most";
-    case compliance::v1::COMPARISON_AT_LEAST: return "to be at least";
+    case compliance::v1::COMPARISON_ALL_IN:
+      return "to be all of";
+    case compliance::v1::COMPARISON_ANY_IN:
+      return "to have one of";
+    case compliance::v1::COMPARISON_NONE_IN:
+      return "to have none of";
+    case compliance::v1::COMPARISON_AT_MOST:
+      return "to be at most";
+    case compliance::v1::COMPARISON_AT_LEAST:
+      return "to be at least";
     case compliance::v1::COMPARISON_UNSPECIFIED:
     case compliance::v1::Comparison_INT_MIN_SENTINEL_DO_NOT_USE_:
-    case compliance::v1::Comparison_INT_MAX_SENTINEL_DO_NOT_USE_: break;
+    case compliance::v1::Comparison_INT_MAX_SENTINEL_DO_NOT_USE_:
+      break;
   }
   return "to hold for";
 }
@@ -45,7 +51,8 @@ std::string PredicateLine(const PredicateOutcome& outcome, const Judged& judged)
   }
   const bool number = predicate.comparison() == compliance::v1::COMPARISON_AT_MOST ||
                       predicate.comparison() == compliance::v1::COMPARISON_AT_LEAST;
-  return fmt::format("found {} {}, expected it {} {}", predicate.fact(), found, ComparisonWords(predicate.comparison()),
+  return fmt::format("found {} {}, expected it {} {}", predicate.fact(), found,
+                     ComparisonWords(predicate.comparison()),
                      number ? std::to_string(predicate.number()) : Join(predicate.values(), ", "));
 }
 
@@ -58,21 +65,24 @@ std::vector<std::string> LinesOf(const Judged& judged) {
       ++not_applicable;
       continue;
     }
-    const auto* outcome = compliance::v1::FindingOutcome_descriptor()->FindValueByNumber(finding.outcome());
+    const auto* outcome =
+        compliance::v1::FindingOutcome_descriptor()->FindValueByNumber(finding.outcome());
     const bool warns = finding.effect() == compliance::v1::EFFECT_WARN;
-    lines.push_back(fmt::format("{}{}: {} version {}, {}", outcome == nullptr ? "unknown" : ShortEnum(*outcome),
-                                warns ? " (warning)" : "", finding.rule(), finding.version(), finding.title()));
+    lines.push_back(
+        fmt::format("{}{}: {} version {}, {}", outcome == nullptr ? "unknown" : ShortEnum(*outcome),
+                    warns ? " (warning)" : "", finding.rule(), finding.version(), finding.title()));
     const auto& citation = finding.citation();
     lines.push_back(fmt::format("  {}, {}{}{}", citation.instrument(), citation.article(),
                                 citation.url().empty() ? "" : ", ", citation.url()));
     if (finding.outcome() == compliance::v1::FINDING_OUTCOME_SATISFIED) continue;
     for (const PredicateOutcome& predicate : finding.predicates()) {
-      if (!predicate.held() || predicate.unevaluable()) lines.push_back("  " + PredicateLine(predicate, judged));
+      if (!predicate.held() || predicate.unevaluable())
+        lines.push_back("  " + PredicateLine(predicate, judged));
     }
   }
   if (not_applicable > 0) {
-    lines.push_back(fmt::format("{} other rule{} {} not apply", not_applicable, not_applicable == 1 ? "" : "s",
-                                not_applicable == 1 ? "does" : "do"));
+    lines.push_back(fmt::format("{}{} {} not apply", not_applicable, lines.empty() ? "" : " other",
+                                not_applicable == 1 ? "rule does" : "rules do"));
   }
   return lines;
 }
@@ -84,7 +94,8 @@ std::vector<std::string> Details(const node::v1::EventRecord& record) {
   std::vector<std::string> lines = FindingLines(*opened.fact);
   if (!lines.empty()) return lines;
   const std::string command = FieldText(*opened.fact, "command");
-  if (!command.empty()) lines.push_back(fmt::format("command {}", command.substr(command.rfind('.') + 1)));
+  if (!command.empty())
+    lines.push_back(fmt::format("command {}", command.substr(command.rfind('.') + 1)));
   const std::string reason = FieldText(*opened.fact, "reason");
   const std::string detail = FieldText(*opened.fact, "detail");
   if (!reason.empty()) lines.push_back(fmt::format("reason {}", reason));
@@ -116,14 +127,16 @@ class Tree {
       const bool known = records_.contains(cause) && cause != position;
       known ? children_[cause].push_back(record) : roots_.push_back(record);
     }
-    for (auto& [position, children] : children_) std::stable_sort(children.begin(), children.end(), Earlier);
+    for (auto& [position, children] : children_)
+      std::stable_sort(children.begin(), children.end(), Earlier);
     std::stable_sort(roots_.begin(), roots_.end(), Earlier);
   }
 
   std::string Print() {
     for (const auto* root : roots_) {
-      const std::string why = root->causation_id().empty() ? fmt::format("request {}", root->command_id())
-                                                           : fmt::format("after {}", CausePosition(*root));
+      const std::string why = root->causation_id().empty()
+                                  ? fmt::format("request {}", root->command_id())
+                                  : fmt::format("after {}", CausePosition(*root));
       Append(&text_, root->actor(), ", ", TimeText(root->time()), ", ", why, "\n");
       Add(*root, "", true);
     }
@@ -135,8 +148,8 @@ class Tree {
     const std::string position = Position(record);
     const auto found = children_.find(position);
     const bool parent = found != children_.end();
-    Append(&text_, margin, last ? "└─ " : "├─ ", ShortType(record), "  ", record.subject(), "  ", position,
-                    "  ", TimeText(record.time()), "\n");
+    Append(&text_, margin, last ? "└─ " : "├─ ", ShortType(record), "  ", record.subject(), "  ",
+           position, "  ", TimeText(record.time()), "\n");
     const std::string inner = margin + (last ? "   " : "│  ");
     for (const std::string& line : Details(record)) {
       Append(&text_, inner, parent ? "│    " : "     ", line, "\n");
@@ -163,7 +176,8 @@ std::vector<std::string> FindingLines(const google::protobuf::Message& fact) {
   }
   if (const auto* judged = dynamic_cast<const compliance::v1::ArtefactJudged*>(&fact)) {
     auto lines = LinesOf(*judged);
-    lines.insert(lines.begin(), fmt::format("verdict {} for {}", FieldText(fact, "verdict"), judged->artefact()));
+    lines.insert(lines.begin(),
+                 fmt::format("verdict {} for {}", FieldText(fact, "verdict"), judged->artefact()));
     return lines;
   }
   return {};
@@ -176,9 +190,11 @@ std::vector<PendingOrder> PendingOrders(const Events& events) {
   std::set<std::string> answered;
   for (const auto& record : events) {
     const Fact opened = OpenFact(record);
-    if (const auto* ordered = dynamic_cast<const reservations::v1::ReservationOrdered*>(opened.fact)) {
+    if (const auto* ordered =
+            dynamic_cast<const reservations::v1::ReservationOrdered*>(opened.fact)) {
       pending[ordered->name()] = ordered->site();
-    } else if (const auto* answer = dynamic_cast<const reservations::v1::OrderAnswered*>(opened.fact)) {
+    } else if (const auto* answer =
+                   dynamic_cast<const reservations::v1::OrderAnswered*>(opened.fact)) {
       answered.insert(answer->order());
     }
   }

@@ -19,9 +19,9 @@ struct PendingOrder {
   std::string site;   // `sites/borlange`, which is to decide
 };
 
-// The tree of causes in the order of time: who asked what and when, what followed from it and where it
-// stands, refusals with their reasons, judgements with their findings. An event whose cause is not
-// among the events begins a tree of its own.
+// The tree of causes in the order of time: who asked what and when, what followed from it and where
+// it stands, refusals with their reasons, judgements with their findings. An event whose cause is
+// not among the events begins a tree of its own.
 std::string CauseTree(const Events& events);
 
 // What a judgement found: a line a finding that applies, and how many do not.

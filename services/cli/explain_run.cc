@@ -48,8 +48,10 @@ absl::Status AddCauses(Session& session, const Site& site, ByPosition& kept) {
       const std::string cause = record.causation_id().substr(0, record.causation_id().rfind(':'));
       const size_t colon = cause.rfind(':');
       uint64_t sequence = 0;
-      if (colon == std::string::npos || kept.contains(cause) || !tried.insert(cause).second) continue;
-      if (ParseNumber(cause.substr(colon + 1), &sequence)) missing.emplace(cause.substr(0, colon), sequence);
+      if (colon == std::string::npos || kept.contains(cause) || !tried.insert(cause).second)
+        continue;
+      if (ParseNumber(cause.substr(colon + 1), &sequence))
+        missing.emplace(cause.substr(0, colon), sequence);
     }
     if (missing.empty()) return absl::OkStatus();
     for (const auto& [stream, sequence] : missing) {
@@ -58,7 +60,8 @@ absl::Status AddCauses(Session& session, const Site& site, ByPosition& kept) {
       request.set_from_sequence(sequence);
       request.set_limit(1);
       node::v1::ListEventsResponse response;
-      const absl::Status status = session.Node(EventAddress(site, stream), "ListEvents", request, response);
+      const absl::Status status =
+          session.Node(EventAddress(site, stream), "ListEvents", request, response);
       if (!status.ok()) return status;
       Keep({response.events().begin(), response.events().end()}, kept);
     }
@@ -72,7 +75,8 @@ absl::StatusOr<Events> EventsOfRequest(Session& session, const Site& site, const
   std::set<std::string> streams;
   for (const std::string& address : site.Addresses()) {
     node::v1::GetStatusResponse status;
-    const absl::Status asked = session.Node(address, "GetStatus", node::v1::GetStatusRequest(), status);
+    const absl::Status asked =
+        session.Node(address, "GetStatus", node::v1::GetStatusRequest(), status);
     if (!asked.ok()) return asked;
     for (const auto& stream : status.streams()) {
       if (stream.home()) streams.insert(stream.stream());
@@ -90,7 +94,8 @@ absl::StatusOr<Events> EventsOfRequest(Session& session, const Site& site, const
   return found;
 }
 
-absl::StatusOr<Events> Begin(Session& session, const Site& site, const ExplainOptions& options, std::string* what) {
+absl::StatusOr<Events> Begin(Session& session, const Site& site, const ExplainOptions& options,
+                             std::string* what) {
   node::v1::ListEventsRequest request;
   if (!options.correlation.empty()) {
     *what = fmt::format("story {}", options.correlation);
@@ -115,13 +120,16 @@ absl::StatusOr<Events> Begin(Session& session, const Site& site, const ExplainOp
 // What a link is doing, in words.
 std::string LinkWords(Session& session, const Site& at, std::string_view origin) {
   node::v1::GetStatusResponse status;
-  const absl::Status asked = session.Node(at.address, "GetStatus", node::v1::GetStatusRequest(), status);
-  if (!asked.ok()) return fmt::format("link {} to {}: unknown, {} does not answer", origin, at.name, at.name);
+  const absl::Status asked =
+      session.Node(at.address, "GetStatus", node::v1::GetStatusRequest(), status);
+  if (!asked.ok())
+    return fmt::format("link {} to {}: unknown, {} does not answer", origin, at.name, at.name);
   for (const auto& link : status.links()) {
     if (link.origin() != origin) continue;
     const std::string pending =
-        link.pending_records() < 0 ? "" : fmt::format(", {} records on their way", link.pending_records());
-    return fmt::format("link {} to {}: {}{}", origin, at.name, link.cut() ? "cut" : "open", pending);
+        link.pending_records() < 0 ? "" : fmt::format(", {} waiting", link.pending_records());
+    return fmt::format("link {} to {}: {}{}", origin, at.name, link.cut() ? "cut" : "open",
+                       pending);
   }
   return fmt::format("link {} to {}: not carried by the process asked", origin, at.name);
 }
@@ -132,7 +140,9 @@ void PrintPending(Session& session, const Site& site, const Events& events) {
     ConsumePrefix(&other, "sites/");
     fmt::print(session.console().out, "{} waits for {} to decide\n", order.order, order.site);
     const auto far = session.site(other);
-    if (far.ok()) fmt::print(session.console().out, "  {}\n", LinkWords(session, **far, SiteOfName(order.order)));
+    if (far.ok())
+      fmt::print(session.console().out, "  {}\n",
+                 LinkWords(session, **far, SiteOfName(order.order)));
     fmt::print(session.console().out, "  {}\n", LinkWords(session, site, other));
   }
 }
@@ -148,13 +158,14 @@ absl::Status RunExplain(Session& session, const ExplainOptions& options) {
   const auto first = Begin(session, **site, options, &what);
   if (!first.ok()) return first.status();
   if (first->empty()) {
-    return WithNext(absl::NotFoundError(fmt::format("found no events of {} at {}, expected at least one", what,
-                                                    (*site)->name)),
+    return WithNext(absl::NotFoundError(fmt::format(
+                        "found no events of {} at {}, expected at least one", what, (*site)->name)),
                     options.words.empty() ? "watch --until-head" : "get reservations -o name");
   }
   ByPosition kept;
   Keep(*first, kept);
-  for (const absl::Status& status : {AddStories(session, **site, kept), AddCauses(session, **site, kept)}) {
+  for (const absl::Status& status :
+       {AddStories(session, **site, kept), AddCauses(session, **site, kept)}) {
     if (!status.ok()) return status;
   }
   Events events;
@@ -165,7 +176,8 @@ absl::Status RunExplain(Session& session, const ExplainOptions& options) {
     PrintMessage(session.console().out, *format, response);
     return absl::OkStatus();
   }
-  fmt::print(session.console().out, "{}\n\n{}", Paint(session.console(), Hue::kBold, what), CauseTree(events));
+  fmt::print(session.console().out, "{}\n\n{}", Paint(session.console(), Hue::kBold, what),
+             CauseTree(events));
   PrintPending(session, **site, events);
   return absl::OkStatus();
 }

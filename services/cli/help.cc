@@ -53,7 +53,7 @@ std::string OptionsText(const CLI::App& command, bool positionals) {
     }
     const bool long_title = title.size() > 30;
     Append(&text, "  ", fmt::format("{:<32}", title), long_title ? "\n" + std::string(34, ' ') : "",
-                    Wrapped(option->get_description(), 34), "\n");
+           Wrapped(option->get_description(), 34), "\n");
   }
   return text;
 }
@@ -82,7 +82,8 @@ std::string ExamplesText(const std::vector<std::string_view>& examples) {
 
 std::string HelpText(const CLI::App& command, const CLI::App& root) {
   std::string text;
-  if (!command.get_description().empty()) Append(&text, Wrapped(command.get_description(), 0), "\n\n");
+  if (!command.get_description().empty())
+    Append(&text, Wrapped(command.get_description(), 0), "\n\n");
   if (!command.get_footer().empty()) Append(&text, "Examples:\n", command.get_footer(), "\n");
   std::string usage = "concordat";
   if (!Path(command).empty()) Append(&usage, " ", Path(command));
@@ -109,16 +110,18 @@ absl::Status UsageError(const CLI::App& command, const std::string& found) {
   const std::vector<std::string> extras = command.remaining();
   if (!names.empty() && !extras.empty()) {
     const std::string nearest = Nearest(extras.front(), names);
-    return WithNext(absl::InvalidArgumentError(fmt::format("found '{}{}', expected {}one of {}", prefix, extras.front(),
-                                                           prefix, Join(names, ", "))),
-                    nearest.empty() ? prefix + "--help" : fmt::format("{}{} --help", prefix, nearest));
+    return WithNext(
+        absl::InvalidArgumentError(fmt::format("found '{}{}', expected {}one of {}", prefix,
+                                               extras.front(), prefix, Join(names, ", "))),
+        nearest.empty() ? prefix + "--help" : fmt::format("{}{} --help", prefix, nearest));
   }
   if (!names.empty()) {
-    return WithNext(absl::InvalidArgumentError(fmt::format("{}, expected concordat {}and one of {}", found, prefix,
-                                                           Join(names, ", "))),
+    return WithNext(absl::InvalidArgumentError(fmt::format("{}, expected concordat {}and one of {}",
+                                                           found, prefix, Join(names, ", "))),
                     prefix + "--help");
   }
-  return WithNext(absl::InvalidArgumentError(fmt::format("{}; expected what the help says", found)), prefix + "--help");
+  return WithNext(absl::InvalidArgumentError(fmt::format("{}; expected what the help says", found)),
+                  prefix + "--help");
 }
 
 std::map<std::string, std::vector<std::string>> CommandTree(const CLI::App& root) {

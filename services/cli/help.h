@@ -21,7 +21,8 @@ std::string ExamplesText(const std::vector<std::string_view>& examples);
 // A command's help. `root` has the global flags, which are shown in the root's help alone.
 std::string HelpText(const CLI::App& command, const CLI::App& root);
 
-// INVALID_ARGUMENT for words that were not understood, naming the nearest command where there is one.
+// INVALID_ARGUMENT for words that were not understood, naming the nearest command where there is
+// one.
 absl::Status UsageError(const CLI::App& command, const std::string& found);
 
 // For each path of words, such as `order server`, the commands and flags that may follow.

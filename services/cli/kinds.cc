@@ -13,46 +13,154 @@ namespace concordat::cli {
 
 std::span<const Kind> Kinds() {
   static const auto& kinds = *new std::vector<Kind>{
-      {"sites", "site", {}, "inventory", "sites/{}",
-       {{"NAME", "name"}, {"COUNTRY", "country"}, {"TIME ZONE", "time_zone"},
-        {"CERTIFICATIONS", "certifications"}, {"ENVELOPE", "envelope.it_power_watts"}}},
-      {"models", "model", {}, "inventory", "models/{}",
-       {{"NAME", "name"}, {"VENDOR", "vendor"}, {"ACCELERATORS", "accelerators"},
-        {"POWER", "it_power_watts"}, {"COOLING", "cooling_watts"}, {"CRITERIA", "criteria.figure"}}},
-      {"servers", "server", {"srv"}, "inventory", "sites/{site}/servers/{}",
-       {{"NAME", "name"}, {"STATE", "state"}, {"CORDONED", "cordoned"}, {"MODEL", "model"},
-        {"SERIAL", "serial"}, {"RACK", "rack"}, {"REASON", "reason"}}},
-      {"customers", "customer", {"cust"}, "reservations", "customers/{}",
-       {{"NAME", "name"}, {"DISPLAY NAME", "display_name"}, {"COUNTRY", "country"}, {"SECTOR", "sector"}}},
-      {"contracts", "contract", {}, "reservations", "customers/{}/contracts/{}",
-       {{"NAME", "name"}, {"SITES", "terms.sites"}, {"MAX SERVERS", "terms.max_servers_per_site"},
-        {"START", "terms.start_time"}, {"END", "terms.end_time"}, {"DATA", "terms.data_classes"},
+      {"sites",
+       "site",
+       {},
+       "inventory",
+       "sites/{}",
+       {{"NAME", "name"},
+        {"COUNTRY", "country"},
+        {"TIME ZONE", "time_zone"},
+        {"CERTIFICATIONS", "certifications"},
+        {"ENVELOPE", "envelope.it_power_watts"}}},
+      {"models",
+       "model",
+       {},
+       "inventory",
+       "models/{}",
+       {{"NAME", "name"},
+        {"VENDOR", "vendor"},
+        {"ACCELERATORS", "accelerators"},
+        {"POWER", "it_power_watts"},
+        {"COOLING", "cooling_watts"},
+        {"CRITERIA", "criteria.figure"}}},
+      {"servers",
+       "server",
+       {"srv"},
+       "inventory",
+       "sites/{site}/servers/{}",
+       {{"NAME", "name"},
+        {"STATE", "state"},
+        {"CORDONED", "cordoned"},
+        {"MODEL", "model"},
+        {"SERIAL", "serial"},
+        {"RACK", "rack"},
+        {"REASON", "reason"}}},
+      {"customers",
+       "customer",
+       {"cust"},
+       "reservations",
+       "customers/{}",
+       {{"NAME", "name"},
+        {"DISPLAY NAME", "display_name"},
+        {"COUNTRY", "country"},
+        {"SECTOR", "sector"}}},
+      {"contracts",
+       "contract",
+       {},
+       "reservations",
+       "customers/{}/contracts/{}",
+       {{"NAME", "name"},
+        {"SITES", "terms.sites"},
+        {"MAX SERVERS", "terms.max_servers_per_site"},
+        {"START", "terms.start_time"},
+        {"END", "terms.end_time"},
+        {"DATA", "terms.data_classes"},
         {"SIGNED AT", "home_site"}}},
-      {"reservations", "reservation", {"res"}, "reservations", "sites/{site}/reservations/{}",
-       {{"NAME", "name"}, {"STATE", "state"}, {"CUSTOMER", "terms.customer"}, {"MODEL", "terms.model"},
-        {"COUNT", "terms.count"}, {"START", "terms.start_time"}, {"END", "terms.end_time"},
-        {"PURPOSE", "terms.purpose"}, {"LOST", "lost_servers"}}},
-      {"orders", "order", {}, "reservations", "sites/{site}/orders/{}",
-       {{"NAME", "name"}, {"STATE", "state"}, {"SITE", "site"}, {"CUSTOMER", "terms.customer"},
-        {"MODEL", "terms.model"}, {"COUNT", "terms.count"}, {"REASON", "reason"}}},
-      {"rules", "rule", {}, "compliance", "rules/{}",
-       {{"NAME", "name"}, {"VERSION", "versions.version"}, {"TITLE", "versions.title"},
-        {"COUNTRIES", "versions.countries"}, {"EFFECT", "versions.effect"}, {"REPEALED", "repealed_time"}}},
-      {"judgements", "judgement", {}, "compliance", "sites/{site}/reservations/{}",
+      {"reservations",
+       "reservation",
+       {"res"},
+       "reservations",
+       "sites/{site}/reservations/{}",
+       {{"NAME", "name"},
+        {"STATE", "state"},
+        {"CUSTOMER", "terms.customer"},
+        {"MODEL", "terms.model"},
+        {"COUNT", "terms.count"},
+        {"START", "terms.start_time"},
+        {"END", "terms.end_time"},
+        {"PURPOSE", "terms.purpose"},
+        {"LOST", "lost_servers"}}},
+      {"orders",
+       "order",
+       {},
+       "reservations",
+       "sites/{site}/orders/{}",
+       {{"NAME", "name"},
+        {"STATE", "state"},
+        {"SITE", "site"},
+        {"CUSTOMER", "terms.customer"},
+        {"MODEL", "terms.model"},
+        {"COUNT", "terms.count"},
+        {"REASON", "reason"}}},
+      {"rules",
+       "rule",
+       {},
+       "compliance",
+       "rules/{}",
+       {{"NAME", "name"},
+        {"VERSION", "versions.version"},
+        {"TITLE", "versions.title"},
+        {"COUNTRIES", "versions.countries"},
+        {"EFFECT", "versions.effect"},
+        {"REPEALED", "repealed_time"}}},
+      {"judgements",
+       "judgement",
+       {},
+       "compliance",
+       "sites/{site}/reservations/{}",
        {{"SUBJECT", "name"}, {"VERDICT", "verdict"}, {"RULES", "findings.rule"}}},
-      {"artefacts", "artefact", {"art"}, "deployment", "artefacts/{}",
-       {{"NAME", "name"}, {"LICENCE", "artefact.licence"}, {"TRAINED IN", "artefact.trained_in"},
+      {"artefacts",
+       "artefact",
+       {"art"},
+       "deployment",
+       "artefacts/{}",
+       {{"NAME", "name"},
+        {"LICENCE", "artefact.licence"},
+        {"TRAINED IN", "artefact.trained_in"},
         {"DIGEST", "artefact.digest"}}},
-      {"deployments", "deployment", {"dep"}, "deployment", "sites/{site}/deployments/{}",
-       {{"NAME", "name"}, {"STATE", "state"}, {"ARTEFACT", "artefact"}, {"RESERVATION", "reservation"},
-        {"SERVERS", "servers"}, {"DETAIL", "detail"}}},
+      {"deployments",
+       "deployment",
+       {"dep"},
+       "deployment",
+       "sites/{site}/deployments/{}",
+       {{"NAME", "name"},
+        {"STATE", "state"},
+        {"ARTEFACT", "artefact"},
+        {"RESERVATION", "reservation"},
+        {"SERVERS", "servers"},
+        {"DETAIL", "detail"}}},
       // What a service has noted of another's resources; for those who look into the machine.
-      {"site_records", "site_record", {}, "reservations", "sites/{}",
+      {"site_records",
+       "site_record",
+       {},
+       "reservations",
+       "sites/{}",
        {{"NAME", "name"}, {"COUNTRY", "country"}, {"CERTIFICATIONS", "certifications"}}},
-      {"server_records", "server_record", {}, "reservations", "sites/{site}/servers/{}",
-       {{"NAME", "name"}, {"MODEL", "server.model"}, {"BOOKABLE", "server.bookable"}, {"LOST", "server.lost"}}},
-      {"deployment_reservations", "deployment_reservation", {}, "deployment", "sites/{site}/reservations/{}",
-       {{"NAME", "name"}, {"CUSTOMER", "customer"}, {"SERVERS", "servers"}, {"VACATING", "vacating"},
+      {"compliance_sites",
+       "compliance_site",
+       {},
+       "compliance",
+       "sites/{}",
+       {{"NAME", "name"}, {"COUNTRY", "country"}, {"CERTIFICATIONS", "certifications"}}},
+      {"server_records",
+       "server_record",
+       {},
+       "reservations",
+       "sites/{site}/servers/{}",
+       {{"NAME", "name"},
+        {"MODEL", "server.model"},
+        {"BOOKABLE", "server.bookable"},
+        {"LOST", "server.lost"}}},
+      {"deployment_reservations",
+       "deployment_reservation",
+       {},
+       "deployment",
+       "sites/{site}/reservations/{}",
+       {{"NAME", "name"},
+        {"CUSTOMER", "customer"},
+        {"SERVERS", "servers"},
+        {"VACATING", "vacating"},
         {"VACATED", "vacated"}}},
   };
   return kinds;
@@ -62,7 +170,8 @@ absl::StatusOr<const Kind*> FindKind(std::string_view word) {
   std::vector<std::string> words;
   const std::string wanted = ReplaceAll(word, "-", "_");
   for (const Kind& kind : Kinds()) {
-    if (wanted == kind.collection || wanted == kind.singular || absl::c_linear_search(kind.shorts, wanted)) {
+    if (wanted == kind.collection || wanted == kind.singular ||
+        absl::c_linear_search(kind.shorts, wanted)) {
       return &kind;
     }
     words.emplace_back(kind.collection);
@@ -71,8 +180,8 @@ absl::StatusOr<const Kind*> FindKind(std::string_view word) {
   const std::string nearest = Nearest(wanted, words);
   std::vector<std::string_view> names;
   for (const Kind& kind : Kinds()) names.push_back(kind.collection);
-  return WithNext(absl::InvalidArgumentError(fmt::format("found the type '{}', expected one of {}", word,
-                                                         Join(names, ", "))),
+  return WithNext(absl::InvalidArgumentError(fmt::format("found the type '{}', expected one of {}",
+                                                         word, Join(names, ", "))),
                   fmt::format("get {}", nearest.empty() ? "servers" : nearest));
 }
 
@@ -85,8 +194,15 @@ const Kind* KindOfCollection(std::string_view collection) {
 
 const Kind* KindOfName(std::string_view name) {
   const std::vector<std::string> parts = Split(name, '/');
-  if (parts.size() % 2 != 0) return nullptr;
-  return KindOfCollection(parts[parts.size() - 2]);
+  for (const Kind& kind : Kinds()) {
+    const std::vector<std::string> pattern = Split(kind.pattern, '/');
+    bool same = parts.size() == pattern.size();
+    for (size_t i = 0; same && i < parts.size(); ++i) {
+      same = pattern[i][0] == '{' || parts[i] == pattern[i];
+    }
+    if (same) return &kind;
+  }
+  return nullptr;
 }
 
 std::string FullName(const Kind& kind, std::string_view name, std::string_view site) {
@@ -96,7 +212,8 @@ std::string FullName(const Kind& kind, std::string_view name, std::string_view s
   const std::vector<std::string> fixed = Split(ReplaceAll(pattern, "{}", "\n"), '\n');
   if (fixed.size() == 2) {
     // `servers/a01-01` is as good as `a01-01`.
-    if (name.starts_with(fmt::format("{}/", kind.collection))) name.remove_prefix(kind.collection.size() + 1);
+    if (name.starts_with(fmt::format("{}/", kind.collection)))
+      name.remove_prefix(kind.collection.size() + 1);
     return fixed[0] + std::string(name);
   }
   const std::vector<std::string> parts = Split(name, '/');
@@ -129,7 +246,8 @@ std::string Nearest(std::string_view word, const std::vector<std::string>& candi
       row[0] = i;
       for (size_t j = 1; j <= candidate.size(); ++j) {
         const size_t above = row[j];
-        row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (word[i - 1] != candidate[j - 1])});
+        row[j] =
+            std::min({row[j] + 1, row[j - 1] + 1, diagonal + (word[i - 1] != candidate[j - 1])});
         diagonal = above;
       }
     }

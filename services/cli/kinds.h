@@ -1,5 +1,5 @@
-// The kinds of resources: how they are called, which collection of which service holds them, and how
-// their names are built. Law: a full resource name is never changed, a short one is completed.
+// The kinds of resources: how they are called, which collection of which service holds them, and
+// how their names are built. Law: a full resource name is never changed, a short one is completed.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -19,11 +19,11 @@ struct Column {
 
 // A kind of resource.
 struct Kind {
-  std::string_view collection;              // `servers`
-  std::string_view singular;                // `server`
-  std::vector<std::string_view> shorts;     // `srv`
-  std::string_view service;                 // `inventory`
-  std::string_view pattern;                 // `sites/{site}/servers/{}`
+  std::string_view collection;           // `servers`
+  std::string_view singular;             // `server`
+  std::vector<std::string_view> shorts;  // `srv`
+  std::string_view service;              // `inventory`
+  std::string_view pattern;              // `sites/{site}/servers/{}`
   std::vector<Column> columns;
 };
 
@@ -38,8 +38,8 @@ const Kind* KindOfCollection(std::string_view collection);
 // By a full resource name, such as `sites/paris/servers/a01-01`; nullptr where there is none.
 const Kind* KindOfName(std::string_view name);
 
-// `a01-01` → `sites/paris/servers/a01-01`; `hsbc/frame` → `customers/hsbc/contracts/frame`. A full name
-// and the empty string stay as they are.
+// `a01-01` → `sites/paris/servers/a01-01`; `hsbc/frame` → `customers/hsbc/contracts/frame`. A full
+// name and the empty string stay as they are.
 std::string FullName(const Kind& kind, std::string_view name, std::string_view site);
 
 // The last part of a name: `sites/paris/servers/a01-01` → `a01-01`.

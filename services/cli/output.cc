@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
+#include "services/cli/text.h"
 #include "services/cli/values.h"
 #include "services/cli/yaml.h"
-#include "services/cli/text.h"
 
 namespace concordat::cli {
 namespace {
@@ -16,11 +16,13 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
 size_t Width(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
 // One value of a field; `index` is -1 where the field is not repeated.
-std::string ValueText(const Message& message, const FieldDescriptor& field, int index, bool shorten) {
+std::string ValueText(const Message& message, const FieldDescriptor& field, int index,
+                      bool shorten) {
   const auto* reflection = message.GetReflection();
   const bool many = index >= 0;
   switch (field.cpp_type()) {
@@ -30,38 +32,47 @@ std::string ValueText(const Message& message, const FieldDescriptor& field, int 
       // Deep names become short; names that need their parent, such as contracts, keep it.
       const Kind* kind = shorten ? KindOfName(text) : nullptr;
       if (kind == nullptr) return text;
-      if (kind->collection == "contracts") return ReplaceAll(ReplaceAll(text, "customers/", ""), "contracts/", "");
+      if (kind->collection == "contracts")
+        return ReplaceAll(ReplaceAll(text, "customers/", ""), "contracts/", "");
       return std::string(ShortName(text));
     }
     case FieldDescriptor::CPPTYPE_ENUM: {
-      const auto* value = many ? reflection->GetRepeatedEnum(message, &field, index) : reflection->GetEnum(message, &field);
+      const auto* value = many ? reflection->GetRepeatedEnum(message, &field, index)
+                               : reflection->GetEnum(message, &field);
       return value->number() == 0 ? "" : ShortEnum(*value);
     }
-    case FieldDescriptor::CPPTYPE_BOOL: return reflection->GetBool(message, &field) ? "yes" : "no";
-    case FieldDescriptor::CPPTYPE_INT32: return std::to_string(reflection->GetInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return reflection->GetBool(message, &field) ? "yes" : "no";
+    case FieldDescriptor::CPPTYPE_INT32:
+      return std::to_string(reflection->GetInt32(message, &field));
     case FieldDescriptor::CPPTYPE_INT64: {
       const int64_t number = reflection->GetInt64(message, &field);
       return field.name().ends_with("_watts") ? FormatWatts(number) : std::to_string(number);
     }
-    case FieldDescriptor::CPPTYPE_UINT32: return std::to_string(reflection->GetUInt32(message, &field));
-    case FieldDescriptor::CPPTYPE_UINT64: return std::to_string(reflection->GetUInt64(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return std::to_string(reflection->GetUInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return std::to_string(reflection->GetUInt64(message, &field));
     case FieldDescriptor::CPPTYPE_MESSAGE: {
       const Message& part = many ? reflection->GetRepeatedMessage(message, &field, index)
                                  : reflection->GetMessage(message, &field);
-      if (const auto* time = dynamic_cast<const google::protobuf::Timestamp*>(&part)) return TimeText(*time);
+      if (const auto* time = dynamic_cast<const google::protobuf::Timestamp*>(&part))
+        return TimeText(*time);
       if (const auto* figure = dynamic_cast<const inventory::v1::Figure*>(&part)) {
         return fmt::format("{}={}:{}", figure->name(), figure->value(), figure->unit());
       }
       return part.ShortDebugString();
     }
     case FieldDescriptor::CPPTYPE_DOUBLE:
-    case FieldDescriptor::CPPTYPE_FLOAT: break;  // No message of ours has fractions.
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      break;  // No message of ours has fractions.
   }
   return "";
 }
 
 bool IsScalar(const FieldDescriptor& field) {
-  return field.message_type() == nullptr || field.message_type()->full_name() == "google.protobuf.Timestamp" ||
+  return field.message_type() == nullptr ||
+         field.message_type()->full_name() == "google.protobuf.Timestamp" ||
          field.message_type()->full_name() == "concordat.inventory.v1.Figure";
 }
 
@@ -85,7 +96,8 @@ void Table::Print(std::ostream& out, bool headers) const {
 
 std::unique_ptr<Message> Unpack(const google::protobuf::Any& any) {
   const std::string type = any.type_url().substr(any.type_url().rfind('/') + 1);
-  const auto* descriptor = google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(type);
+  const auto* descriptor =
+      google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(type);
   if (descriptor == nullptr) return nullptr;
   std::unique_ptr<Message> message(
       google::protobuf::MessageFactory::generated_factory()->GetPrototype(descriptor)->New());
@@ -94,13 +106,17 @@ std::unique_ptr<Message> Unpack(const google::protobuf::Any& any) {
 
 std::string FieldText(const Message& message, std::string_view path) {
   const size_t dot = path.find('.');
-  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(std::string(path.substr(0, dot)));
+  const FieldDescriptor* field =
+      message.GetDescriptor()->FindFieldByName(std::string(path.substr(0, dot)));
   if (field == nullptr) return "";
   const auto* reflection = message.GetReflection();
   const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 0;
   if (dot != std::string_view::npos) {
-    if (!field->is_repeated()) return FieldText(reflection->GetMessage(message, field), path.substr(dot + 1));
-    return count == 0 ? "" : FieldText(reflection->GetRepeatedMessage(message, field, count - 1), path.substr(dot + 1));
+    if (!field->is_repeated())
+      return FieldText(reflection->GetMessage(message, field), path.substr(dot + 1));
+    return count == 0 ? ""
+                      : FieldText(reflection->GetRepeatedMessage(message, field, count - 1),
+                                  path.substr(dot + 1));
   }
   if (!field->is_repeated()) {
     if (field->has_presence() && !reflection->HasField(message, field)) return "";
@@ -146,29 +162,32 @@ std::string DescribeText(const Message& message, int indent) {
       std::vector<std::string> values;
       if (!field->is_repeated()) values.push_back(ValueText(message, *field, -1, false));
       for (int i = 0; i < count; ++i) values.push_back(ValueText(message, *field, i, false));
-      Append(&text, margin, fmt::format("{:<{}}  {}\n", title + ":", std::max(0, 22 - indent),
-                                                 Join(values, ", ")));
+      Append(
+          &text, margin,
+          fmt::format("{:<{}}  {}\n", title + ":", std::max(0, 22 - indent), Join(values, ", ")));
     } else if (!field->is_repeated()) {
-      Append(&text, margin, title, ":\n", DescribeText(reflection->GetMessage(message, field), indent + 2));
+      Append(&text, margin, title, ":\n",
+             DescribeText(reflection->GetMessage(message, field), indent + 2));
     } else {
       for (int i = 0; i < count; ++i) {
         Append(&text, margin, title, fmt::format(" {}:\n", i + 1),
-                        DescribeText(reflection->GetRepeatedMessage(message, field, i), indent + 2));
+               DescribeText(reflection->GetRepeatedMessage(message, field, i), indent + 2));
       }
     }
   }
   return text;
 }
 
-void PrintTable(std::ostream& out, const Kind& kind, const std::vector<std::unique_ptr<Message>>& resources,
-                bool headers) {
+void PrintTable(std::ostream& out, const Kind& kind,
+                const std::vector<std::unique_ptr<Message>>& resources, bool headers) {
   std::vector<std::string> titles;
   for (const Column& column : kind.columns) titles.emplace_back(column.title);
   Table table(titles);
   for (const auto& resource : resources) {
     std::vector<std::string> row;
     for (const Column& column : kind.columns) {
-      // The first column is the resource's own name, in full: it can be pasted into the next command.
+      // The first column is the resource's own name, in full: it can be pasted into the next
+      // command.
       row.push_back(row.empty() ? NameOf(*resource) : FieldText(*resource, column.path));
       if (row.back().empty()) row.back() = "-";
     }

@@ -34,8 +34,9 @@ class Table {
 // The message inside; nullptr where its type is not known here.
 std::unique_ptr<google::protobuf::Message> Unpack(const google::protobuf::Any& any);
 
-// A field by its path, as people read it: enums by their short names, times in UTC, watts with units,
-// lists joined by commas, resource names shortened. Of a repeated message, the last one's field.
+// A field by its path, as people read it: enums by their short names, times in UTC, watts with
+// units, lists joined by commas, resource names shortened. Of a repeated message, the last one's
+// field.
 std::string FieldText(const google::protobuf::Message& message, std::string_view path);
 
 // The field `name`, or empty.
@@ -55,7 +56,8 @@ std::string DescribeText(const google::protobuf::Message& message, int indent = 
 
 // Resources as a table of their kind.
 void PrintTable(std::ostream& out, const Kind& kind,
-                const std::vector<std::unique_ptr<google::protobuf::Message>>& resources, bool headers);
+                const std::vector<std::unique_ptr<google::protobuf::Message>>& resources,
+                bool headers);
 
 // Colours, where the console has them.
 enum class Hue { kGood, kBad, kDim, kBold };

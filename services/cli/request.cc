@@ -9,8 +9,8 @@
 #include <sstream>
 
 #include "services/cli/kinds.h"
-#include "services/runtime/yaml.h"
 #include "services/cli/text.h"
+#include "services/runtime/yaml.h"
 
 namespace concordat::cli {
 namespace {
@@ -38,8 +38,8 @@ template <typename T>
 absl::Status SetMessage(const FieldDescriptor& field, absl::StatusOr<T> value, Message& request) {
   if (!value.ok()) return value.status();
   const auto* reflection = request.GetReflection();
-  Message* target =
-      field.is_repeated() ? reflection->AddMessage(&request, &field) : reflection->MutableMessage(&request, &field);
+  Message* target = field.is_repeated() ? reflection->AddMessage(&request, &field)
+                                        : reflection->MutableMessage(&request, &field);
   target->CopyFrom(*value);
   return absl::OkStatus();
 }
@@ -55,7 +55,8 @@ absl::Status SetNumber(const FieldDescriptor& field, const std::string& text, Me
   }
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_INT32) {
     if (number != static_cast<int32_t>(number)) {
-      return absl::InvalidArgumentError(fmt::format("found {}, expected at most 2147483647", number));
+      return absl::InvalidArgumentError(
+          fmt::format("found {}, expected at most 2147483647", number));
     }
     request.GetReflection()->SetInt32(&request, &field, static_cast<int32_t>(number));
   } else {
@@ -64,8 +65,8 @@ absl::Status SetNumber(const FieldDescriptor& field, const std::string& text, Me
   return absl::OkStatus();
 }
 
-absl::Status SetValue(Session& session, const Verb& verb, const FieldDescriptor& field, const std::string& text,
-                      Message& request) {
+absl::Status SetValue(Session& session, const Verb& verb, const FieldDescriptor& field,
+                      const std::string& text, Message& request) {
   const auto* reflection = request.GetReflection();
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_STRING: {
@@ -80,7 +81,8 @@ absl::Status SetValue(Session& session, const Verb& verb, const FieldDescriptor&
       return absl::OkStatus();
     }
     case FieldDescriptor::CPPTYPE_INT32:
-    case FieldDescriptor::CPPTYPE_INT64: return SetNumber(field, text, request);
+    case FieldDescriptor::CPPTYPE_INT64:
+      return SetNumber(field, text, request);
     case FieldDescriptor::CPPTYPE_ENUM: {
       const auto value = ParseEnum(*field.enum_type(), text);
       if (!value.ok()) return value.status();
@@ -94,15 +96,18 @@ absl::Status SetValue(Session& session, const Verb& verb, const FieldDescriptor&
         if (!time.ok()) return time.status();
         return SetMessage<google::protobuf::Timestamp>(field, ToTimestamp(*time), request);
       }
-      if (type == "concordat.inventory.v1.Figure") return SetMessage(field, ParseFigure(text), request);
-      if (type == "concordat.inventory.v1.Criterion") return SetMessage(field, ParseCriterion(text), request);
+      if (type == "concordat.inventory.v1.Figure")
+        return SetMessage(field, ParseFigure(text), request);
+      if (type == "concordat.inventory.v1.Criterion")
+        return SetMessage(field, ParseCriterion(text), request);
       break;
     }
     case FieldDescriptor::CPPTYPE_UINT32:
     case FieldDescriptor::CPPTYPE_UINT64:
     case FieldDescriptor::CPPTYPE_DOUBLE:
     case FieldDescriptor::CPPTYPE_FLOAT:
-    case FieldDescriptor::CPPTYPE_BOOL: break;
+    case FieldDescriptor::CPPTYPE_BOOL:
+      break;
   }
   return absl::InvalidArgumentError("found a flag that only a file can set, expected -f FILE");
 }
@@ -111,7 +116,8 @@ absl::StatusOr<std::string> ReadAll(const std::filesystem::path& path) {
   std::ifstream file(path);
   std::stringstream text;
   if (!file || !(text << file.rdbuf())) {
-    return absl::InvalidArgumentError(fmt::format("cannot read {}, expected a YAML or JSON file", path.string()));
+    return absl::InvalidArgumentError(
+        fmt::format("cannot read {}, expected a YAML or JSON file", path.string()));
   }
   return text.str();
 }
@@ -128,7 +134,8 @@ absl::StatusOr<std::vector<std::string>> ReadDocuments(Session& session, const s
   if (std::filesystem::is_directory(file, error)) {
     for (const auto& entry : std::filesystem::directory_iterator(file, error)) {
       const std::string extension = entry.path().extension();
-      if (extension == ".yaml" || extension == ".yml" || extension == ".json") paths.push_back(entry.path());
+      if (extension == ".yaml" || extension == ".yml" || extension == ".json")
+        paths.push_back(entry.path());
     }
     absl::c_sort(paths);
   } else {
@@ -141,13 +148,15 @@ absl::StatusOr<std::vector<std::string>> ReadDocuments(Session& session, const s
     for (std::string& document : Documents(*text)) documents.push_back(std::move(document));
   }
   if (documents.empty()) {
-    return absl::InvalidArgumentError(fmt::format("found no document in {}, expected YAML or JSON", file));
+    return absl::InvalidArgumentError(
+        fmt::format("found no document in {}, expected YAML or JSON", file));
   }
   return documents;
 }
 
 std::unique_ptr<Message> NewRequest(const Verb& verb) {
-  const auto* prototype = google::protobuf::MessageFactory::generated_factory()->GetPrototype(RequestOf(verb));
+  const auto* prototype =
+      google::protobuf::MessageFactory::generated_factory()->GetPrototype(RequestOf(verb));
   return std::unique_ptr<Message>(prototype->New());
 }
 
@@ -164,7 +173,8 @@ absl::Status CompleteNames(Session& session, const Verb& verb, Message& request)
     if (!field.is_repeated()) {
       const std::string name = reflection->GetString(request, &field);
       const bool fill = name.empty() && field.name() == "site";
-      reflection->SetString(&request, &field, FullName(*kind, fill ? (*site)->name : name, (*site)->name));
+      reflection->SetString(&request, &field,
+                            FullName(*kind, fill ? (*site)->name : name, (*site)->name));
       continue;
     }
     for (int j = 0; j < reflection->FieldSize(request, &field); ++j) {
@@ -179,8 +189,8 @@ absl::Status CompleteNames(Session& session, const Verb& verb, Message& request)
 
 bool IsFlag(const FieldDescriptor& field) {
   const std::string type = MessageName(field);
-  return type.empty() || type == "google.protobuf.Timestamp" || type == "concordat.inventory.v1.Figure" ||
-         type == "concordat.inventory.v1.Criterion";
+  return type.empty() || type == "google.protobuf.Timestamp" ||
+         type == "concordat.inventory.v1.Figure" || type == "concordat.inventory.v1.Criterion";
 }
 
 std::string Placeholder(const FieldDescriptor& field) {
@@ -188,7 +198,8 @@ std::string Placeholder(const FieldDescriptor& field) {
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_ENUM: {
       std::vector<std::string> names;
-      for (int i = 1; i < field.enum_type()->value_count(); ++i) names.push_back(ShortEnum(*field.enum_type()->value(i)));
+      for (int i = 1; i < field.enum_type()->value_count(); ++i)
+        names.push_back(ShortEnum(*field.enum_type()->value(i)));
       return Join(names, "|");
     }
     case FieldDescriptor::CPPTYPE_MESSAGE: {
@@ -197,13 +208,15 @@ std::string Placeholder(const FieldDescriptor& field) {
       if (type == "concordat.inventory.v1.Criterion") return "FIGURE=MIN..MAX:UNIT";
       return "TIME";
     }
-    case FieldDescriptor::CPPTYPE_STRING: return field.is_repeated() ? "A,B" : "TEXT";
-    default: return "N";
+    case FieldDescriptor::CPPTYPE_STRING:
+      return field.is_repeated() ? "A,B" : "TEXT";
+    default:
+      return "N";
   }
 }
 
-absl::Status SetField(Session& session, const Verb& verb, const FieldDescriptor& field, const std::string& text,
-                      Message& request) {
+absl::Status SetField(Session& session, const Verb& verb, const FieldDescriptor& field,
+                      const std::string& text, Message& request) {
   const absl::Status set = SetValue(session, verb, field, text, request);
   if (set.ok() || !absl::IsInvalidArgument(set)) return set;
   return absl::InvalidArgumentError(fmt::format("--{}: {}", FlagOf(field), MessageOf(set)));
@@ -236,18 +249,21 @@ absl::Status MergeDocument(const std::string& document, Message& request) {
   const auto* type = request.GetDescriptor();
   for (int i = 0; i < type->field_count(); ++i) {
     const FieldDescriptor& field = *type->field(i);
-    if (field.is_repeated() || field.message_type() == nullptr || field.name() == "submit" || IsFlag(field)) continue;
+    if (field.is_repeated() || field.message_type() == nullptr || field.name() == "submit" ||
+        IsFlag(field))
+      continue;
     Message* part = request.GetReflection()->MutableMessage(&request, &field);
     const auto parsed = google::protobuf::util::JsonStringToMessage(*json, part);
     if (parsed.ok()) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        fmt::format("the document is no {}: {}", field.message_type()->name(), std::string(parsed.message())));
+    return absl::InvalidArgumentError(fmt::format(
+        "the document is no {}: {}", field.message_type()->name(), std::string(parsed.message())));
   }
   return absl::InvalidArgumentError(
       fmt::format("the document is no {}: {}", type->name(), std::string(whole.message())));
 }
 
-absl::StatusOr<std::vector<std::unique_ptr<Message>>> BuildRequests(Session& session, const Verb& verb,
+absl::StatusOr<std::vector<std::unique_ptr<Message>>> BuildRequests(Session& session,
+                                                                    const Verb& verb,
                                                                     const Typed& typed) {
   std::vector<std::unique_ptr<Message>> requests;
   if (typed.file.empty()) {
@@ -258,7 +274,8 @@ absl::StatusOr<std::vector<std::unique_ptr<Message>>> BuildRequests(Session& ses
     for (const std::string& document : *documents) {
       requests.push_back(NewRequest(verb));
       const absl::Status merged = MergeDocument(document, *requests.back());
-      if (!merged.ok()) return absl::InvalidArgumentError(fmt::format("{}: {}", typed.file, MessageOf(merged)));
+      if (!merged.ok())
+        return absl::InvalidArgumentError(fmt::format("{}: {}", typed.file, MessageOf(merged)));
     }
   }
   for (const auto& request : requests) {

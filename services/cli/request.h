@@ -27,15 +27,16 @@ bool IsFlag(const google::protobuf::FieldDescriptor& field);
 // How a flag's value looks, for the help: `TIME`, `NAME=VALUE:UNIT`, `training|inference|rental`.
 std::string Placeholder(const google::protobuf::FieldDescriptor& field);
 
-// Sets a field from what was typed; adds to it where it is repeated. INVALID_ARGUMENT, naming the flag.
-absl::Status SetField(Session& session, const Verb& verb, const google::protobuf::FieldDescriptor& field,
-                      const std::string& text, google::protobuf::Message& request);
+// Sets a field from what was typed; adds to it where it is repeated. INVALID_ARGUMENT, naming the
+// flag.
+absl::Status SetField(Session& session, const Verb& verb,
+                      const google::protobuf::FieldDescriptor& field, const std::string& text,
+                      google::protobuf::Message& request);
 
-// The requests to send, in order: one, or one for each document of the file. Names are completed with
-// the asked site. INVALID_ARGUMENT where a file or a value is not understood.
-absl::StatusOr<std::vector<std::unique_ptr<google::protobuf::Message>>> BuildRequests(Session& session,
-                                                                                     const Verb& verb,
-                                                                                     const Typed& typed);
+// The requests to send, in order: one, or one for each document of the file. Names are completed
+// with the asked site. INVALID_ARGUMENT where a file or a value is not understood.
+absl::StatusOr<std::vector<std::unique_ptr<google::protobuf::Message>>> BuildRequests(
+    Session& session, const Verb& verb, const Typed& typed);
 
 // Merges a document, YAML or JSON, into a request. A document that is one of the request's message
 // fields, such as a rule, is taken as that field.

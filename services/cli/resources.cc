@@ -18,7 +18,8 @@ absl::StatusOr<Resource> Known(const google::protobuf::Any& any) {
   Resource resource = Unpack(any);
   if (resource != nullptr) return resource;
   return absl::InternalError(
-      fmt::format("found a resource of type {}, which this release of concordat does not know", any.type_url()));
+      fmt::format("found a resource of type {}, which this release of concordat does not know",
+                  any.type_url()));
 }
 
 // A replica's answer may be old; its home's is the truth.
@@ -28,7 +29,8 @@ void SayFreshness(Session& session, const node::v1::Freshness& freshness) {
                           TimeText(freshness.event_time())));
 }
 
-absl::Status PrintList(Session& session, const Kind& kind, const node::v1::ListResourcesResponse& response) {
+absl::Status PrintList(Session& session, const Kind& kind,
+                       const node::v1::ListResourcesResponse& response) {
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
   std::ostream& out = session.console().out;
@@ -70,28 +72,32 @@ absl::Status PrintOne(Session& session, const Kind& kind, Resource resource) {
 
 }  // namespace
 
-absl::StatusOr<Resource> FetchResource(Session& session, const Site& site, const Kind& kind, const std::string& name,
-                                       node::v1::Freshness* freshness, const std::string& min_stream,
-                                       uint64_t min_sequence) {
+absl::StatusOr<Resource> FetchResource(Session& session, const Site& site, const Kind& kind,
+                                       const std::string& name, node::v1::Freshness* freshness,
+                                       const std::string& min_stream, uint64_t min_sequence) {
   node::v1::GetResourceRequest request;
   request.set_collection(std::string(kind.collection));
   request.set_name(name);
   request.set_min_stream(min_stream);
   request.set_min_sequence(min_sequence);
   node::v1::GetResourceResponse response;
-  const absl::Status status = session.Node(site.AddressOf(kind.service), "GetResource", request, response);
+  const absl::Status status =
+      session.Node(site.AddressOf(kind.service), "GetResource", request, response);
   if (absl::IsNotFound(status)) {
-    return WithNext(absl::NotFoundError(fmt::format("found no {} '{}' at {}, expected the name of one",
-                                                    kind.singular, name, site.name)),
-                    fmt::format("get {}", kind.collection));
+    return WithNext(
+        absl::NotFoundError(fmt::format("found no {} '{}' at {}, expected the name of one",
+                                        kind.singular, name, site.name)),
+        fmt::format("get {}", kind.collection));
   }
   if (!status.ok()) return status;
   if (freshness != nullptr) *freshness = response.freshness();
   return Known(response.resource());
 }
 
-absl::StatusOr<node::v1::ListResourcesResponse> FetchResources(Session& session, const Site& site, const Kind& kind,
-                                                               const std::string& home, const std::string& prefix) {
+absl::StatusOr<node::v1::ListResourcesResponse> FetchResources(Session& session, const Site& site,
+                                                               const Kind& kind,
+                                                               const std::string& home,
+                                                               const std::string& prefix) {
   node::v1::ListResourcesRequest request;
   request.set_collection(std::string(kind.collection));
   request.set_site(home);
@@ -100,7 +106,8 @@ absl::StatusOr<node::v1::ListResourcesResponse> FetchResources(Session& session,
   node::v1::ListResourcesResponse all;
   do {
     node::v1::ListResourcesResponse page;
-    const absl::Status status = session.Node(site.AddressOf(kind.service), "ListResources", request, page);
+    const absl::Status status =
+        session.Node(site.AddressOf(kind.service), "ListResources", request, page);
     if (!status.ok()) return status;
     if (!page.next_page_token().empty() && page.next_page_token() == request.page_token()) {
       return absl::InternalError(fmt::format("{} gave the same page twice", site.name));
@@ -114,11 +121,14 @@ absl::StatusOr<node::v1::ListResourcesResponse> FetchResources(Session& session,
 
 absl::StatusOr<Target> ParseTarget(const std::vector<std::string>& words) {
   if (words.empty()) {
-    return WithNext(absl::InvalidArgumentError("found no type, expected TYPE, TYPE NAME or TYPE/NAME"), "get servers");
+    return WithNext(
+        absl::InvalidArgumentError("found no type, expected TYPE, TYPE NAME or TYPE/NAME"),
+        "get servers");
   }
   if (words.size() == 1) {
     // A full name says its own kind; `servers/a01-01` says it first.
-    if (const Kind* kind = KindOfName(words[0]); kind != nullptr && words[0].find('/') != std::string::npos) {
+    if (const Kind* kind = KindOfName(words[0]);
+        kind != nullptr && words[0].find('/') != std::string::npos) {
       return Target{kind, words[0]};
     }
     const size_t slash = words[0].find('/');
@@ -129,7 +139,8 @@ absl::StatusOr<Target> ParseTarget(const std::vector<std::string>& words) {
   const auto kind = FindKind(words[0]);
   if (!kind.ok()) return kind.status();
   if (words.size() > 2) {
-    return absl::InvalidArgumentError(fmt::format("found '{}' after the name, expected TYPE NAME", words[2]));
+    return absl::InvalidArgumentError(
+        fmt::format("found '{}' after the name, expected TYPE NAME", words[2]));
   }
   return Target{*kind, words[1]};
 }
@@ -137,9 +148,10 @@ absl::StatusOr<Target> ParseTarget(const std::vector<std::string>& words) {
 absl::StatusOr<std::string> ParseName(Session& session, const std::vector<std::string>& words) {
   const bool alone = words.size() == 1 && words[0].find('/') == std::string::npos;
   if (words.empty() || alone) {
-    return WithNext(absl::InvalidArgumentError(fmt::format("found {}, expected TYPE NAME, TYPE/NAME or a full name "
-                                                           "such as sites/paris/servers/a01-01",
-                                                           alone ? fmt::format("'{}'", words[0]) : "no name")),
+    return WithNext(absl::InvalidArgumentError(
+                        fmt::format("found {}, expected TYPE NAME, TYPE/NAME or a full name "
+                                    "such as sites/paris/servers/a01-01",
+                                    alone ? fmt::format("'{}'", words[0]) : "no name")),
                     "get reservations -o name");
   }
   const auto target = ParseTarget(words);
@@ -178,8 +190,9 @@ absl::Status RunGet(Session& session, const GetOptions& options) {
   const auto all = FetchResources(session, **site, kind, home, name);
   if (!all.ok()) return all.status();
   if (all->resources_size() == 0 && !is_prefix) {
-    return WithNext(absl::NotFoundError(fmt::format("found no {} '{}' at {}, expected a name or the beginning of one",
-                                                    kind.singular, name, (*site)->name)),
+    return WithNext(absl::NotFoundError(fmt::format(
+                        "found no {} '{}' at {}, expected a name or the beginning of one",
+                        kind.singular, name, (*site)->name)),
                     fmt::format("get {}", kind.collection));
   }
   return PrintList(session, kind, *all);
@@ -191,8 +204,8 @@ absl::Status RunDescribe(Session& session, const std::vector<std::string>& words
   const auto site = session.site();
   if (!site.ok()) return site.status();
   if (target->name.empty()) {
-    return WithNext(absl::InvalidArgumentError(fmt::format("found no name, expected describe {} NAME",
-                                                           target->kind->singular)),
+    return WithNext(absl::InvalidArgumentError(fmt::format(
+                        "found no name, expected describe {} NAME", target->kind->singular)),
                     fmt::format("get {}", target->kind->collection));
   }
   const std::string name = FullName(*target->kind, target->name, (*site)->name);
@@ -214,8 +227,10 @@ absl::Status RunDescribe(Session& session, const std::vector<std::string>& words
   if (!events.ok()) return events.status();
   out << "\n";
   const size_t skip = events->size() > kRecentEvents ? events->size() - kRecentEvents : 0;
-  PrintEvents(out, {events->begin() + static_cast<ptrdiff_t>(skip), events->end()}, !session.globals.no_headers);
-  if (skip > 0) session.Say(fmt::format("{} earlier events; all of them: concordat history {}", skip, name));
+  PrintEvents(out, {events->begin() + static_cast<ptrdiff_t>(skip), events->end()},
+              !session.globals.no_headers);
+  if (skip > 0)
+    session.Say(fmt::format("{} earlier events; all of them: concordat history {}", skip, name));
   return absl::OkStatus();
 }
 

@@ -17,15 +17,19 @@ namespace concordat::cli {
 
 using Resource = std::unique_ptr<google::protobuf::Message>;
 
-// One resource by its full name, as a site has it. Waits until the site has folded `min_stream` up to
-// `min_sequence`, where that is not empty. NOT_FOUND where the site has none of that name.
-absl::StatusOr<Resource> FetchResource(Session& session, const Site& site, const Kind& kind, const std::string& name,
+// One resource by its full name, as a site has it. Waits until the site has folded `min_stream` up
+// to `min_sequence`, where that is not empty. NOT_FOUND where the site has none of that name.
+absl::StatusOr<Resource> FetchResource(Session& session, const Site& site, const Kind& kind,
+                                       const std::string& name,
                                        node::v1::Freshness* freshness = nullptr,
-                                       const std::string& min_stream = "", uint64_t min_sequence = 0);
+                                       const std::string& min_stream = "",
+                                       uint64_t min_sequence = 0);
 
 // Every resource of a kind, all pages together. `home`: only that home site's; empty: every site's.
-absl::StatusOr<node::v1::ListResourcesResponse> FetchResources(Session& session, const Site& site, const Kind& kind,
-                                                               const std::string& home, const std::string& prefix);
+absl::StatusOr<node::v1::ListResourcesResponse> FetchResources(Session& session, const Site& site,
+                                                               const Kind& kind,
+                                                               const std::string& home,
+                                                               const std::string& prefix);
 
 // What `get` and `describe` were told.
 struct GetOptions {

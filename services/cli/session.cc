@@ -14,8 +14,9 @@ constexpr std::string_view kNodeService = "/concordat.node.v1.NodeService/";
 
 // As a shell takes it.
 std::string Quoted(const std::string& word) {
-  if (!word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                              "-_./:=,+@%") == std::string::npos) {
+  if (!word.empty() &&
+      word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                             "-_./:=,+@%") == std::string::npos) {
     return word;
   }
   std::string quoted = "'";
@@ -31,12 +32,13 @@ void Session::Say(std::string_view message) {
 
 absl::StatusOr<Format> Session::OutputFormat() const {
   static const std::map<std::string, Format> formats = {
-      {"", Format::kDefault}, {"table", Format::kTable}, {"json", Format::kJson},
-      {"yaml", Format::kYaml}, {"name", Format::kName}, {"text", Format::kText}};
+      {"", Format::kDefault},  {"table", Format::kTable}, {"json", Format::kJson},
+      {"yaml", Format::kYaml}, {"name", Format::kName},   {"text", Format::kText}};
   const auto found = formats.find(globals.output);
   if (found != formats.end()) return found->second;
   return absl::InvalidArgumentError(
-      fmt::format("found --output '{}', expected table, json, yaml, name or (for events) text", globals.output));
+      fmt::format("found --output '{}', expected table, json, yaml, name or (for events) text",
+                  globals.output));
 }
 
 absl::StatusOr<absl::Duration> Session::Timeout(absl::Duration otherwise) const {
@@ -52,7 +54,8 @@ absl::StatusOr<Context> Session::AskServer() {
   Context context{.name = globals.server, .site = globals.site, .sites = {}};
   if (context.site.empty()) {
     node::v1::GetStatusResponse status;
-    const absl::Status asked = Node(globals.server, "GetStatus", node::v1::GetStatusRequest(), status);
+    const absl::Status asked =
+        Node(globals.server, "GetStatus", node::v1::GetStatusRequest(), status);
     if (!asked.ok()) return asked;
     context.site = status.site();
   }
@@ -75,9 +78,10 @@ absl::StatusOr<const Context*> Session::context() {
   if (found == nullptr) {
     std::vector<std::string> names;
     for (const Context& context : config->contexts) names.push_back(context.name);
-    return WithNext(absl::InvalidArgumentError(fmt::format("found no context '{}' in {}, expected one of {}", name,
-                                                           config->path, Join(names, ", "))),
-                    "config contexts");
+    return WithNext(
+        absl::InvalidArgumentError(fmt::format("found no context '{}' in {}, expected one of {}",
+                                               name, config->path, Join(names, ", "))),
+        "config contexts");
   }
   context_ = *found;
   return &*context_;
@@ -96,22 +100,27 @@ absl::StatusOr<const Site*> Session::site(std::string_view name) {
   if (const Site* found = (*all)->Find(name); found != nullptr) return found;
   std::vector<std::string> names;
   for (const Site& site : (*all)->sites) names.push_back(site.name);
-  return WithNext(absl::InvalidArgumentError(fmt::format("found no site '{}' in context {}, expected one of {}", name,
-                                                         (*all)->name, Join(names, ", "))),
-                  "config contexts");
+  return WithNext(
+      absl::InvalidArgumentError(fmt::format("found no site '{}' in context {}, expected one of {}",
+                                             name, (*all)->name, Join(names, ", "))),
+      "config contexts");
 }
 
 absl::Status Session::Call(const std::string& address, const std::string& method,
-                           const google::protobuf::Message& request, google::protobuf::Message& response,
+                           const google::protobuf::Message& request,
+                           google::protobuf::Message& response,
                            std::optional<type::v1::Outcome>* refusal) {
   const auto timeout = Timeout(kCallTimeout);
   if (!timeout.ok()) return timeout.status();
-  return client_.Call(address, method, {.actor = globals.actor, .timeout = *timeout}, request, response, refusal);
+  return client_.Call(address, method, {.actor = globals.actor, .timeout = *timeout}, request,
+                      response, refusal);
 }
 
 absl::Status Session::Node(const std::string& address, std::string_view method,
-                           const google::protobuf::Message& request, google::protobuf::Message& response) {
-  absl::Status status = Call(address, fmt::format("{}{}", kNodeService, method), request, response, nullptr);
+                           const google::protobuf::Message& request,
+                           google::protobuf::Message& response) {
+  absl::Status status =
+      Call(address, fmt::format("{}{}", kNodeService, method), request, response, nullptr);
   if (status.ok()) return status;
   if (absl::IsDeadlineExceeded(status)) {
     status = absl::DeadlineExceededError(fmt::format("no answer from {} in time", address));
@@ -135,7 +144,8 @@ Clock Session::clock() {
     const auto asked = site();
     if (!asked.ok()) return asked.status();
     node::v1::GetStatusResponse status;
-    const absl::Status answer = Node((*asked)->address, "GetStatus", node::v1::GetStatusRequest(), status);
+    const absl::Status answer =
+        Node((*asked)->address, "GetStatus", node::v1::GetStatusRequest(), status);
     if (!answer.ok()) return answer;
     now_ = FromTimestamp(status.now());
     return *now_;
@@ -154,7 +164,8 @@ std::string Session::CommandLine(std::string_view extra) const {
     std::string word = argument;
     for (const auto& [relative, absolute] : resolved_times_) {
       if (word == relative) word = absolute;
-      if (word.ends_with("=" + relative)) word = word.substr(0, word.size() - relative.size()) + absolute;
+      if (word.ends_with("=" + relative))
+        word = word.substr(0, word.size() - relative.size()) + absolute;
     }
     Append(&line, line.empty() ? "" : " ", Quoted(word));
   }

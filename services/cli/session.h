@@ -87,7 +87,8 @@ class Session {
 
   // The clock of the site asked; asked once.
   Clock clock();
-  // Reads a time, remembering what a relative one came to, so that CommandLine() says the same again.
+  // Reads a time, remembering what a relative one came to, so that CommandLine() says the same
+  // again.
   absl::StatusOr<absl::Time> TimeOf(const std::string& text);
   // The command as it was typed, with relative times resolved and `extra` added.
   std::string CommandLine(std::string_view extra) const;

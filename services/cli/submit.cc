@@ -26,14 +26,18 @@ absl::Status PrintOutcome(Session& session, const type::v1::Outcome& outcome) {
   } else if (*format == Format::kName) {
     fmt::print(out, "{}\n", outcome.subject());
   } else {
-    const std::string where = outcome.validated_only() ? "would be" : fmt::format("{}:{}", outcome.stream(), outcome.sequence());
-    fmt::print(out, "{}  {}  {}{}\n", outcome.subject(), outcome.event_type().substr(outcome.event_type().rfind('.') + 1),
-               where, outcome.repeated() ? "  (answered before)" : "");
+    const std::string where = outcome.validated_only()
+                                  ? "would be"
+                                  : fmt::format("{}:{}", outcome.stream(), outcome.sequence());
+    fmt::print(out, "{}  {}  {}{}\n", outcome.subject(),
+               outcome.event_type().substr(outcome.event_type().rfind('.') + 1), where,
+               outcome.repeated() ? "  (answered before)" : "");
   }
   return absl::OkStatus();
 }
 
-void SetSubmit(google::protobuf::Message& request, const std::string& request_id, bool validate_only) {
+void SetSubmit(google::protobuf::Message& request, const std::string& request_id,
+               bool validate_only) {
   const auto* field = request.GetDescriptor()->FindFieldByName("submit");
   type::v1::Submit submit;
   submit.set_request_id(request_id);
@@ -41,48 +45,63 @@ void SetSubmit(google::protobuf::Message& request, const std::string& request_id
   request.GetReflection()->MutableMessage(&request, field)->CopyFrom(submit);
 }
 
+// The last word about what was waited for: data, beside the answer's own line.
+void PrintState(Session& session, const std::string& subject, const std::string& state) {
+  const auto format = session.OutputFormat();
+  const bool table = format.ok() && (*format == Format::kDefault || *format == Format::kTable);
+  if (table) fmt::print(session.console().out, "{}  {}\n", subject, state);
+}
+
 // Follows what the outcome names until it is decided. DEADLINE_EXCEEDED where it still is not.
 absl::Status WaitFor(Session& session, const Site& site, const type::v1::Outcome& outcome) {
   const auto timeout = session.Timeout(kWaitTimeout);
   if (!timeout.ok()) return timeout.status();
-  const Kind* kind = KindOfName(outcome.subject());
+  const std::string& subject = outcome.subject();
+  const Kind* kind = KindOfName(subject);
   if (kind == nullptr || outcome.validated_only()) return absl::OkStatus();
   const absl::Time deadline = absl::Now() + *timeout;
-  std::string shown;
+  const std::string next = fmt::format("explain {}", subject);
+  std::string state;
   while (true) {
-    const auto resource = FetchResource(session, site, *kind, outcome.subject(), nullptr, outcome.stream(),
+    const auto resource = FetchResource(session, site, *kind, subject, nullptr, outcome.stream(),
                                         outcome.sequence());
-    if (!resource.ok()) return resource.status();
-    const std::string state = FieldText(**resource, "state");
-    if (state != shown) session.Say(fmt::format("{} is {}", outcome.subject(), state));
-    shown = state;
-    switch (ProgressOf(state)) {
-      case Progress::kReached: return absl::OkStatus();
-      case Progress::kMissed: {
-        const std::string detail = FieldText(**resource, "detail");
-        return WithNext(absl::FailedPreconditionError(fmt::format("{} is {}{}{}", outcome.subject(), state,
-                                                                  detail.empty() ? "" : ": ", detail)),
-                        fmt::format("explain {}", outcome.subject()));
+    // A site that starts again, or folds slowly, may answer the next time.
+    if (!resource.ok() && !absl::IsUnavailable(resource.status())) return resource.status();
+    if (resource.ok() && FieldText(**resource, "state") != state) {
+      state = FieldText(**resource, "state");
+      if (ProgressOf(state) == Progress::kWaiting) {
+        session.Say(fmt::format("{} is {}", subject, state));
+      } else {
+        PrintState(session, subject, state);
       }
-      case Progress::kWaiting: break;
+    }
+    if (ProgressOf(state) == Progress::kReached) return absl::OkStatus();
+    if (ProgressOf(state) == Progress::kMissed) {
+      const std::string detail = FieldText(**resource, "detail");
+      return WithNext(absl::FailedPreconditionError(fmt::format(
+                          "{} is {}{}{}", subject, state, detail.empty() ? "" : ": ", detail)),
+                      next);
     }
     if (absl::Now() + kPollInterval >= deadline) {
-      return WithNext(absl::DeadlineExceededError(fmt::format(
-                          "{} is still {} after {}, expected an answer; it goes on without this command",
-                          outcome.subject(), state, absl::FormatDuration(*timeout))),
-                      fmt::format("explain {}", outcome.subject()));
+      return WithNext(
+          absl::DeadlineExceededError(fmt::format(
+              "{} is still {} after {}, expected an answer; it goes on without this command",
+              subject, state.empty() ? "unknown" : state, absl::FormatDuration(*timeout))),
+          next);
     }
     absl::SleepFor(kPollInterval);
   }
 }
 
-absl::Status SendOne(Session& session, const Verb& verb, const Site& site, google::protobuf::Message& request,
-                     bool wait) {
+absl::Status SendOne(Session& session, const Verb& verb, const Site& site,
+                     google::protobuf::Message& request, bool wait) {
   const bool given = !session.globals.request_id.empty();
   const std::string request_id = given ? session.globals.request_id : RandomRequestId();
   SetSubmit(request, request_id, session.globals.validate_only);
   // Said before the command is sent: it is needed most where nothing comes back.
-  if (!given) session.Say(fmt::format("request id {} (repeat with --request-id to retry safely)", request_id));
+  if (!given)
+    session.Say(
+        fmt::format("request id {} (repeat with --request-id to retry safely)", request_id));
   type::v1::Outcome outcome;
   std::optional<type::v1::Outcome> refusal;
   const absl::Status status =
@@ -103,7 +122,8 @@ absl::Status SendOne(Session& session, const Verb& verb, const Site& site, googl
 
 Progress ProgressOf(const std::string& state) {
   constexpr std::string_view kWaiting[] = {"", "held", "pending", "requested", "placing"};
-  constexpr std::string_view kMissed[] = {"declined", "lapsed", "cancelled", "prohibited", "failed"};
+  constexpr std::string_view kMissed[] = {"declined", "lapsed", "cancelled", "prohibited",
+                                          "failed"};
   if (absl::c_linear_search(kWaiting, state)) return Progress::kWaiting;
   return absl::c_linear_search(kMissed, state) ? Progress::kMissed : Progress::kReached;
 }
@@ -114,7 +134,8 @@ absl::Status Explained(const Session& session, const Verb& verb, const absl::Sta
       session.globals.request_id.empty() ? fmt::format("--request-id {}", request_id) : "");
   if (refusal != nullptr && !refusal->reason().empty()) {
     const std::string detail = refusal->detail().empty() ? MessageOf(status) : refusal->detail();
-    const absl::Status refused(status.code(), fmt::format("refused, {}: {}", refusal->reason(), detail));
+    const absl::Status refused(status.code(),
+                               fmt::format("refused, {}: {}", refusal->reason(), detail));
     if (absl::IsNotFound(status)) return WithNext(refused, fmt::format("get {}", verb.collection));
     // A refusal that was only tried out left no event to explain.
     if (refusal->validated_only()) return WithNext(refused, fmt::format("get {}", verb.collection));
@@ -122,26 +143,32 @@ absl::Status Explained(const Session& session, const Verb& verb, const absl::Sta
   }
   switch (status.code()) {
     case absl::StatusCode::kDeadlineExceeded:
-      return WithNext(absl::DeadlineExceededError(
-                          "outcome unknown: no answer in time, the command may have been carried out; "
-                          "expected an answer; sent again with its request id it is not carried out twice"),
-                      again);
+      return WithNext(
+          absl::DeadlineExceededError(
+              "outcome unknown: no answer in time, the command may have been carried out; "
+              "expected an answer; sent again with its request id it is not carried out twice"),
+          again);
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kResourceExhausted:
-      return WithNext(absl::Status(status.code(), fmt::format("{}; expected a server that takes commands; sent again "
-                                                              "with its request id it is not carried out twice",
-                                                              MessageOf(status))),
-                      again);
+      return WithNext(
+          absl::Status(status.code(),
+                       fmt::format("{}; expected a server that takes commands; sent again "
+                                   "with its request id it is not carried out twice",
+                                   MessageOf(status))),
+          again);
     case absl::StatusCode::kInvalidArgument:
-      return WithNext(status, fmt::format("{}{}{} --help", verb.verb, verb.noun.empty() ? "" : " ", verb.noun));
-    default: return WithNext(status, "status");
+      return WithNext(
+          status, fmt::format("{}{}{} --help", verb.verb, verb.noun.empty() ? "" : " ", verb.noun));
+    default:
+      return WithNext(status, "status");
   }
 }
 
 absl::Status RunVerb(Session& session, const Verb& verb, const Typed& typed, bool wait) {
   const auto site = session.site();
   if (!site.ok()) return site.status();
-  const std::string help = fmt::format("{}{}{} --help", verb.verb, verb.noun.empty() ? "" : " ", verb.noun);
+  const std::string help =
+      fmt::format("{}{}{} --help", verb.verb, verb.noun.empty() ? "" : " ", verb.noun);
   const auto requests = BuildRequests(session, verb, typed);
   if (!requests.ok()) {
     return absl::IsInvalidArgument(requests.status()) && NextOf(requests.status()) == "--help"
@@ -149,10 +176,11 @@ absl::Status RunVerb(Session& session, const Verb& verb, const Typed& typed, boo
                : requests.status();
   }
   if (requests->size() > 1 && !session.globals.request_id.empty()) {
-    return WithNext(absl::InvalidArgumentError(fmt::format(
-                        "found --request-id with {} documents, expected one: every command has its own id",
-                        requests->size())),
-                    help);
+    return WithNext(
+        absl::InvalidArgumentError(fmt::format(
+            "found --request-id with {} documents, expected one: every command has its own id",
+            requests->size())),
+        help);
   }
   for (const auto& request : *requests) {
     const absl::Status sent = SendOne(session, verb, **site, *request, wait);

@@ -13,8 +13,8 @@
 
 namespace concordat::cli {
 
-// Sends the command, or one for each document of the file, in order until one fails. With `wait`, goes
-// on until what the answer names is decided.
+// Sends the command, or one for each document of the file, in order until one fails. With `wait`,
+// goes on until what the answer names is decided.
 absl::Status RunVerb(Session& session, const Verb& verb, const Typed& typed, bool wait);
 
 // What the person is told of a command that did not succeed.

@@ -18,7 +18,8 @@ std::vector<std::string> Split(std::string_view text, char separator) {
 std::string ReplaceAll(std::string_view text, std::string_view from, std::string_view to) {
   std::string result;
   size_t start = 0;
-  for (size_t found = text.find(from); found != std::string_view::npos; found = text.find(from, start)) {
+  for (size_t found = text.find(from); found != std::string_view::npos;
+       found = text.find(from, start)) {
     Append(&result, text.substr(start, found - start), to);
     start = found + from.size();
   }

@@ -1,5 +1,5 @@
-// Small things about text. Debian's Abseil has a string view of its own, which the standard's does not
-// turn into; these take the standard's.
+// Small things about text. Debian's Abseil has a string view of its own, which the standard's does
+// not turn into; these take the standard's.
 #pragma once
 
 #include <absl/status/status.h>

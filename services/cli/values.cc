@@ -40,7 +40,8 @@ absl::Status Expected(std::string_view what, std::string_view found, std::string
 bool SplitFigure(std::string_view text, std::string* name, std::string* value, std::string* unit) {
   const size_t equals = text.find('=');
   const size_t colon = text.rfind(':');
-  if (equals == std::string_view::npos || colon == std::string_view::npos || colon < equals) return false;
+  if (equals == std::string_view::npos || colon == std::string_view::npos || colon < equals)
+    return false;
   *name = std::string(text.substr(0, equals));
   *value = std::string(text.substr(equals + 1, colon - equals - 1));
   *unit = std::string(text.substr(colon + 1));
@@ -66,7 +67,8 @@ bool IsRelativeTime(std::string_view text) {
 absl::StatusOr<absl::Time> ParseTime(std::string_view text, const Clock& clock) {
   absl::Duration span;
   if (IsRelativeTime(text)) {
-    if (text != "now" && !ParseSpan(text.substr(1), &span)) return Expected("time", text, kTimeForms);
+    if (text != "now" && !ParseSpan(text.substr(1), &span))
+      return Expected("time", text, kTimeForms);
     const auto now = clock();
     if (!now.ok()) return now.status();
     // Whole seconds: nobody means the microsecond at which the command was typed.
@@ -76,7 +78,8 @@ absl::StatusOr<absl::Time> ParseTime(std::string_view text, const Clock& clock) 
   }
   absl::Time time;
   std::string error;
-  for (const char* format : {absl::RFC3339_full, "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%E*S"}) {
+  for (const char* format :
+       {absl::RFC3339_full, "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%E*S"}) {
     if (absl::ParseTime(format, std::string(text), absl::UTCTimeZone(), &time, &error) &&
         time != absl::InfiniteFuture() && time != absl::InfinitePast()) {
       return time;
@@ -95,10 +98,13 @@ absl::StatusOr<absl::Duration> ParseDuration(std::string_view text) {
 
 std::string TimeText(absl::Time time) {
   const bool whole = time == absl::FromUnixSeconds(absl::ToUnixSeconds(time));
-  return absl::FormatTime(whole ? "%Y-%m-%dT%H:%M:%SZ" : "%Y-%m-%dT%H:%M:%E6SZ", time, absl::UTCTimeZone());
+  return absl::FormatTime(whole ? "%Y-%m-%dT%H:%M:%SZ" : "%Y-%m-%dT%H:%M:%E6SZ", time,
+                          absl::UTCTimeZone());
 }
 
-std::string TimeText(const google::protobuf::Timestamp& time) { return cli::TimeText(FromTimestamp(time)); }
+std::string TimeText(const google::protobuf::Timestamp& time) {
+  return cli::TimeText(FromTimestamp(time));
+}
 
 absl::Time FromTimestamp(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
@@ -140,7 +146,8 @@ absl::StatusOr<inventory::v1::Criterion> ParseCriterion(std::string_view text) {
            (high.empty() || ParseNumber(high, &maximum)) && minimum <= maximum;
   }
   if (!good) {
-    return Expected("criterion", text, "figure=min..max:unit such as gpu_gemm_tflops=2400..2600:tflops");
+    return Expected("criterion", text,
+                    "figure=min..max:unit such as gpu_gemm_tflops=2400..2600:tflops");
   }
   criterion.set_minimum(minimum);
   criterion.set_maximum(maximum);
@@ -190,17 +197,15 @@ std::string FormatWatts(int64_t watts) {
   return fmt::format("{} W", watts);
 }
 
-std::string FlagName(std::string_view field) {
-  return Lower(ReplaceAll(field, "_", "-"));
-}
+std::string FlagName(std::string_view field) { return Lower(ReplaceAll(field, "_", "-")); }
 
 std::string RandomRequestId() {
   std::random_device source;
   uint32_t words[4] = {source(), source(), source(), source()};
   words[1] = (words[1] & 0xffff0fff) | 0x00004000;  // RFC 4122, version 4
   words[2] = (words[2] & 0x3fffffff) | 0x80000000;  // and its variant
-  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:04x}{:08x}", words[0], words[1] >> 16, words[1] & 0xffff,
-                     words[2] >> 16, words[2] & 0xffff, words[3]);
+  return fmt::format("{:08x}-{:04x}-{:04x}-{:04x}-{:04x}{:08x}", words[0], words[1] >> 16,
+                     words[1] & 0xffff, words[2] >> 16, words[2] & 0xffff, words[3]);
 }
 
 }  // namespace concordat::cli

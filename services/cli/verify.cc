@@ -11,8 +11,8 @@
 #include "events/record.h"
 #include "services/cli/errors.h"
 #include "services/cli/output.h"
-#include "services/cli/yaml.h"
 #include "services/cli/text.h"
+#include "services/cli/yaml.h"
 
 namespace concordat::cli {
 namespace {
@@ -30,7 +30,8 @@ struct Held {
 std::string Short(const std::string& hex) { return hex.substr(0, 12); }
 
 const TableDigest* FindTable(const StreamDigest& digest, const std::string& table) {
-  const auto found = absl::c_find_if(digest.tables(), [&](const TableDigest& t) { return t.table() == table; });
+  const auto found =
+      absl::c_find_if(digest.tables(), [&](const TableDigest& t) { return t.table() == table; });
   return found == digest.tables().end() ? nullptr : &*found;
 }
 
@@ -38,18 +39,21 @@ const TableDigest* FindTable(const StreamDigest& digest, const std::string& tabl
 void CompareOwn(const Held& held, Comparison& comparison) {
   const auto& digest = *held.digest;
   if (digest.condition() != "ok") {
-    comparison.disagreements.push_back({Disagreement::Kind::kDifferent, digest.stream(), "",
-                                        fmt::format("{} is {} at {}, expected ok", digest.stream(),
-                                                    digest.condition().empty() ? "of unknown condition" : digest.condition(),
-                                                    held.replica->label)});
+    comparison.disagreements.push_back(
+        {Disagreement::Kind::kDifferent, digest.stream(), "",
+         fmt::format("{} is {} at {}, expected ok", digest.stream(),
+                     digest.condition().empty() ? "of unknown condition" : digest.condition(),
+                     held.replica->label)});
   }
   for (const TableDigest& table : digest.tables()) {
     if (table.stored() == table.folded()) continue;
     comparison.disagreements.push_back(
         {Disagreement::Kind::kDifferent, digest.stream(), table.table(),
-         fmt::format("{} table {} at {}: rows as stored have digest {}, as folded {}: a row was changed outside of "
+         fmt::format("{} table {} at {}: rows as stored have digest {}, as folded {}: a row was "
+                     "changed outside of "
                      "the fold",
-                     digest.stream(), table.table(), held.replica->label, Short(table.stored()), Short(table.folded()))});
+                     digest.stream(), table.table(), held.replica->label, Short(table.stored()),
+                     Short(table.folded()))});
   }
 }
 
@@ -59,8 +63,9 @@ void CompareEqualHeads(const Held& a, const Held& b, Comparison& comparison) {
   if (a.digest->link() != b.digest->link()) {
     comparison.disagreements.push_back(
         {Disagreement::Kind::kDifferent, stream, "",
-         fmt::format("{} at {}: {} has link {}, {} has {}", stream, a.digest->sequence(), a.replica->label,
-                     Short(a.digest->link()), b.replica->label, Short(b.digest->link()))});
+         fmt::format("{} at {}: {} has link {}, {} has {}", stream, a.digest->sequence(),
+                     a.replica->label, Short(a.digest->link()), b.replica->label,
+                     Short(b.digest->link()))});
     return;
   }
   // A process that follows a stream without keeping its tables has nothing to compare.
@@ -72,21 +77,25 @@ void CompareEqualHeads(const Held& a, const Held& b, Comparison& comparison) {
   for (const std::string& name : tables) {
     const TableDigest* ours = FindTable(*a.digest, name);
     const TableDigest* theirs = FindTable(*b.digest, name);
-    if (ours != nullptr && theirs != nullptr && ours->stored() == theirs->stored() && ours->rows() == theirs->rows()) {
+    if (ours != nullptr && theirs != nullptr && ours->stored() == theirs->stored() &&
+        ours->rows() == theirs->rows()) {
       continue;
     }
     const auto words = [](const TableDigest* table) {
-      return table == nullptr ? std::string("no such table")
-                              : fmt::format("{} rows with digest {}", table->rows(), Short(table->stored()));
+      return table == nullptr
+                 ? std::string("no such table")
+                 : fmt::format("{} rows with digest {}", table->rows(), Short(table->stored()));
     };
-    comparison.disagreements.push_back({Disagreement::Kind::kDifferent, stream, name,
-                                        fmt::format("{} table {}: {} has {}, {} has {}", stream, name, a.replica->label,
-                                                    words(ours), b.replica->label, words(theirs))});
+    comparison.disagreements.push_back(
+        {Disagreement::Kind::kDifferent, stream, name,
+         fmt::format("{} table {}: {} has {}, {} has {}", stream, name, a.replica->label,
+                     words(ours), b.replica->label, words(theirs))});
   }
 }
 
 // A replica with a lower head than another.
-absl::Status CompareBehind(const Held& ahead, const Held& behind, const LinkAt& link_at, Comparison& comparison) {
+absl::Status CompareBehind(const Held& ahead, const Held& behind, const LinkAt& link_at,
+                           Comparison& comparison) {
   const std::string& stream = ahead.digest->stream();
   const int64_t sequence = behind.digest->sequence();
   if (sequence >= 0) {
@@ -95,8 +104,9 @@ absl::Status CompareBehind(const Held& ahead, const Held& behind, const LinkAt& 
     if (*link != behind.digest->link()) {
       comparison.disagreements.push_back(
           {Disagreement::Kind::kDifferent, stream, "",
-           fmt::format("{} at {}: {} has link {}, {} has {}", stream, sequence, ahead.replica->label, Short(*link),
-                       behind.replica->label, Short(behind.digest->link()))});
+           fmt::format("{} at {}: {} has link {}, {} has {}", stream, sequence,
+                       ahead.replica->label, Short(*link), behind.replica->label,
+                       Short(behind.digest->link()))});
       return absl::OkStatus();
     }
   }
@@ -129,13 +139,16 @@ absl::StatusOr<Comparison> Compare(const std::vector<Replica>& replicas, const L
   for (auto& [stream, held] : streams) {
     // The highest head first; of equal ones the stream's home, whose word counts.
     absl::c_stable_sort(held, [home = events::SiteOf(stream)](const Held& a, const Held& b) {
-      const auto rank = [&](const Held& h) { return std::pair(h.digest->sequence(), h.replica->site == home); };
+      const auto rank = [&](const Held& h) {
+        return std::pair(h.digest->sequence(), h.replica->site == home);
+      };
       return rank(a) > rank(b);
     });
     for (size_t i = 1; i < held.size(); ++i) {
       if (held[i].digest->sequence() == held[0].digest->sequence()) {
         CompareEqualHeads(held[0], held[i], comparison);
-      } else if (const absl::Status status = CompareBehind(held[0], held[i], link_at, comparison); !status.ok()) {
+      } else if (const absl::Status status = CompareBehind(held[0], held[i], link_at, comparison);
+                 !status.ok()) {
         return status;
       }
     }
@@ -143,18 +156,20 @@ absl::StatusOr<Comparison> Compare(const std::vector<Replica>& replicas, const L
       if (absl::c_any_of(held, [&](const Held& h) { return h.replica->site == site; })) continue;
       comparison.disagreements.push_back(
           {Disagreement::Kind::kBehind, stream, "",
-           fmt::format("{}: {} is behind, it has no such stream, {} is at {}", stream, site, held[0].replica->label,
-                       held[0].digest->sequence())});
+           fmt::format("{}: {} is behind, it has no such stream, {} is at {}", stream, site,
+                       held[0].replica->label, held[0].digest->sequence())});
     }
   }
   return comparison;
 }
 
 std::string Verdict(const Comparison& comparison) {
-  const std::string over = fmt::format("verify: {} streams at {} sites", comparison.streams, comparison.sites);
+  const std::string over =
+      fmt::format("verify: {} streams at {} sites", comparison.streams, comparison.sites);
   if (comparison.disagreements.empty()) return over + ", heads equal, digests equal";
   const auto count = [&](Disagreement::Kind kind) {
-    return absl::c_count_if(comparison.disagreements, [&](const Disagreement& d) { return d.kind == kind; });
+    return absl::c_count_if(comparison.disagreements,
+                            [&](const Disagreement& d) { return d.kind == kind; });
   };
   return fmt::format("{}, {} different, {} behind", over, count(Disagreement::Kind::kDifferent),
                      count(Disagreement::Kind::kBehind));
@@ -162,18 +177,21 @@ std::string Verdict(const Comparison& comparison) {
 
 namespace {
 
-absl::StatusOr<std::vector<Replica>> Ask(Session& session, const Context& context, const std::string& stream) {
+absl::StatusOr<std::vector<Replica>> Ask(Session& session, const Context& context,
+                                         const std::string& stream) {
   std::vector<Replica> replicas;
   node::v1::VerifyRequest request;
   request.set_stream(stream);
   for (const Site& site : context.sites) {
     const auto addresses = site.Addresses();
     for (const std::string& address : addresses) {
-      const std::string label = addresses.size() == 1 ? site.name : fmt::format("{} ({})", site.name, address);
+      const std::string label =
+          addresses.size() == 1 ? site.name : fmt::format("{} ({})", site.name, address);
       Replica replica{.label = label, .site = site.name, .address = address, .response = {}};
       const absl::Status status = session.Node(address, "Verify", request, replica.response);
       if (!status.ok()) {
-        return WithNext(absl::Status(status.code(), fmt::format("site {} did not verify: {}", label, MessageOf(status))),
+        return WithNext(absl::Status(status.code(), fmt::format("site {} did not verify: {}", label,
+                                                                MessageOf(status))),
                         "status");
       }
       replicas.push_back(std::move(replica));
@@ -182,30 +200,34 @@ absl::StatusOr<std::vector<Replica>> Ask(Session& session, const Context& contex
   return replicas;
 }
 
-absl::StatusOr<Comparison> VerifyOnce(Session& session, const Context& context, const std::string& stream) {
+absl::StatusOr<Comparison> VerifyOnce(Session& session, const Context& context,
+                                      const std::string& stream) {
   const auto replicas = Ask(session, context, stream);
   if (!replicas.ok()) return replicas.status();
-  return Compare(*replicas, [&](const Replica& replica, const std::string& name,
-                                uint64_t sequence) -> absl::StatusOr<std::string> {
-    node::v1::GetLinkRequest request;
-    request.set_stream(name);
-    request.set_sequence(sequence);
-    node::v1::GetLinkResponse response;
-    const absl::Status status = session.Node(replica.address, "GetLink", request, response);
-    if (!status.ok()) return status;
-    return response.link();
-  });
+  return Compare(*replicas,
+                 [&](const Replica& replica, const std::string& name,
+                     uint64_t sequence) -> absl::StatusOr<std::string> {
+                   node::v1::GetLinkRequest request;
+                   request.set_stream(name);
+                   request.set_sequence(sequence);
+                   node::v1::GetLinkResponse response;
+                   const absl::Status status =
+                       session.Node(replica.address, "GetLink", request, response);
+                   if (!status.ok()) return status;
+                   return response.link();
+                 });
 }
 
 void PrintJson(Session& session, Format format, const Comparison& comparison) {
   std::string json = "[";
   for (const Disagreement& d : comparison.disagreements) {
-    json += fmt::format("{}\n  {{\"kind\": \"{}\", \"stream\": \"{}\", \"table\": \"{}\", \"text\": {}}}",
-                        json.size() > 1 ? "," : "", d.kind == Disagreement::Kind::kBehind ? "behind" : "different",
-                        d.stream, d.table, JsonString(d.text));
+    json += fmt::format(
+        "{}\n  {{\"kind\": \"{}\", \"stream\": \"{}\", \"table\": \"{}\", \"text\": {}}}",
+        json.size() > 1 ? "," : "", d.kind == Disagreement::Kind::kBehind ? "behind" : "different",
+        d.stream, d.table, JsonString(d.text));
   }
-  json = fmt::format("{{\"streams\": {}, \"sites\": {}, \"disagreements\": {}]}}\n", comparison.streams,
-                     comparison.sites, json);
+  json = fmt::format("{{\"streams\": {}, \"sites\": {}, \"disagreements\": {}]}}\n",
+                     comparison.streams, comparison.sites, json);
   PrintDocument(session.console().out, format, json);
 }
 
@@ -229,7 +251,8 @@ absl::Status RunVerify(Session& session, const VerifyOptions& options) {
   while (true) {
     comparison = VerifyOnce(session, **context, options.stream);
     if (!comparison.ok()) return comparison.status();
-    const bool only_behind = !comparison->disagreements.empty() && !comparison->Has(Disagreement::Kind::kDifferent);
+    const bool only_behind =
+        !comparison->disagreements.empty() && !comparison->Has(Disagreement::Kind::kDifferent);
     if (!only_behind || absl::Now() + kPause >= deadline) break;
     absl::SleepFor(kPause);
   }
@@ -247,12 +270,14 @@ absl::Status RunVerify(Session& session, const VerifyOptions& options) {
     const auto& first = *absl::c_find_if(comparison->disagreements, [](const Disagreement& d) {
       return d.kind == Disagreement::Kind::kDifferent;
     });
-    return WithNext(absl::DataLossError(fmt::format("found a difference in {}, expected one history at every site",
-                                                    first.stream)),
-                    fmt::format("verify --stream {} -o json", first.stream));
+    return WithNext(
+        absl::DataLossError(fmt::format(
+            "found a difference in {}, expected one history at every site", first.stream)),
+        fmt::format("verify --stream {} -o json", first.stream));
   }
   if (comparison->Has(Disagreement::Kind::kBehind)) {
-    return WithNext(absl::UnavailableError("found a site behind, expected equal heads"), "verify --wait 30s");
+    return WithNext(absl::UnavailableError("found a site behind, expected equal heads"),
+                    "verify --wait 30s");
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,6 @@
 // Whether every site has the same history and the same state.
-// Law: a lower head is *behind* only where the link at that sequence is the other site's link there;
-// anything else is *different*, and different is never waited away.
+// Law: a lower head is *behind* only where the link at that sequence is the other site's link
+// there; anything else is *different*, and different is never waited away.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -23,7 +23,8 @@ struct Replica {
 };
 
 // The link that a replica has for a stream at a sequence.
-using LinkAt = std::function<absl::StatusOr<std::string>(const Replica&, const std::string& stream, uint64_t)>;
+using LinkAt =
+    std::function<absl::StatusOr<std::string>(const Replica&, const std::string& stream, uint64_t)>;
 
 struct Disagreement {
   enum class Kind { kBehind, kDifferent };
@@ -40,8 +41,8 @@ struct Comparison {
   bool Has(Disagreement::Kind kind) const;
 };
 
-// Compares conditions, heads, links and digests. Calls `link_at` for heads that differ; its error is
-// returned.
+// Compares conditions, heads, links and digests. Calls `link_at` for heads that differ; its error
+// is returned.
 absl::StatusOr<Comparison> Compare(const std::vector<Replica>& replicas, const LinkAt& link_at);
 
 // The last line of `verify`.

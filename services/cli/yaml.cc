@@ -25,15 +25,19 @@ namespace {
 
 // What YAML's core schema reads as something other than a string.
 bool IsPlainValue(const std::string& text) {
-  if (text == "true" || text == "false" || text == "null" || text == "~" || text.empty()) return true;
+  if (text == "true" || text == "false" || text == "null" || text == "~" || text.empty())
+    return true;
   double number = 0;
-  return text.find_first_not_of("+-.0123456789eE") == std::string::npos && ParseNumber(text, &number);
+  return text.find_first_not_of("+-.0123456789eE") == std::string::npos &&
+         ParseNumber(text, &number);
 }
 
 void Emit(const YAML::Node& node, YAML::Emitter& out) {
   switch (node.Type()) {
     case YAML::NodeType::Undefined:
-    case YAML::NodeType::Null: out << YAML::Null; return;
+    case YAML::NodeType::Null:
+      out << YAML::Null;
+      return;
     case YAML::NodeType::Scalar:
       if (node.Tag() == "!" && IsPlainValue(node.Scalar())) out << YAML::DoubleQuoted;
       out << node.Scalar();

@@ -31,12 +31,10 @@
 namespace concordat::bench {
 namespace {
 
-constexpr char kStream[] = "paris.inventory.events";
-
 struct Options {
   std::string mode;
   std::string bootstrap;
-  std::string topic = kStream;
+  std::string site = "paris";  // the topic is `<site>.inventory.events`
   std::string dir;
   int clients = 1;
   double seconds = 5;
@@ -80,11 +78,11 @@ class Recorder {
 }
 
 // A name that no run before has used: the topic may hold their events.
-inventory::v1::Command OrderServer(uint64_t number) {
+inventory::v1::Command OrderServer(const Options& options, uint64_t number) {
   static const std::string run = runtime::RandomId().substr(0, 8);
   inventory::v1::Command command;
   auto* order = command.mutable_order_server();
-  order->set_name(fmt::format("sites/paris/servers/{}-{}", run, number));
+  order->set_name(fmt::format("sites/{}/servers/{}-{}", options.site, run, number));
   order->set_model("models/vera-rubin-nvl144");
   order->set_supplier("Example Systems");
   order->mutable_promised_time()->set_seconds(4102444800);
@@ -95,12 +93,12 @@ inventory::v1::Command OrderServer(uint64_t number) {
 struct Concordat {
   explicit Concordat(const Options& options) : log({options.bootstrap, "bench"}) {
     std::filesystem::remove_all(options.dir);
-    auto opened = storage::Projection::Open(options.dir, kStream, events::Chain::Origin::kHome, "bench");
+    auto opened = storage::Projection::Open(options.dir, events::StreamName(options.site, "inventory"), events::Chain::Origin::kHome, "bench");
     if (!opened.ok()) Fail(std::string(opened.status().message()));
     projection = *std::move(opened);
     engine = std::make_unique<runtime::EngineOf<inventory::Service>>(projection->journal());
     runtime::WriterOptions writer_options;
-    writer_options.site = "paris";
+    writer_options.site = options.site;
     writer_options.release = "bench";
     writer_options.max_queued = 100000;
     writer_options.demands.home = false;  // every way is measured with the broker's own flush settings
@@ -109,7 +107,7 @@ struct Concordat {
     const absl::Status ready = writer->WaitUntilWriting(absl::Seconds(30));
     if (!ready.ok()) Fail(std::string(ready.message()));
     inventory::v1::Command open;
-    open.mutable_open_site()->set_name("sites/paris");
+    open.mutable_open_site()->set_name("sites/" + options.site);
     open.mutable_open_site()->set_country("FR");
     open.mutable_open_site()->set_time_zone("Europe/Paris");
     SubmitAndWait(open, runtime::RandomId());
@@ -164,7 +162,7 @@ void Writer(const Options& options) {
   std::function<void()> send = [&] {
     const uint64_t number = next++;
     runtime::Submission submission;
-    submission.command = std::make_unique<inventory::v1::Command>(OrderServer(number));
+    submission.command = std::make_unique<inventory::v1::Command>(OrderServer(options, number));
     submission.command_id = fmt::format("{}-{}", run, number);
     submission.actor = "bench";
     const absl::Time sent = absl::Now();
@@ -204,7 +202,7 @@ void Grpc(const Options& options) {
   std::function<void()> send = [&] {
     const uint64_t number = next++;
     auto* exchange = new Exchange();
-    exchange->request = OrderServer(number).order_server();
+    exchange->request = OrderServer(options, number).order_server();
     exchange->request.mutable_submit()->set_request_id(fmt::format("{}-{}", run, number));
     exchange->context.AddMetadata("concordat-actor", "bench");
     const absl::Time sent = absl::Now();
@@ -233,15 +231,16 @@ void Grpc(const Options& options) {
 // The limit: the same bytes and headers, nothing decided, nothing stored, nothing linked anew.
 void Raw(const Options& options) {
   events::Attributes attributes;
-  attributes.source = "/sites/paris/inventory";
+  const std::string topic = events::StreamName(options.site, "inventory");
+  attributes.source = events::SourceOf(topic);
   attributes.type = "concordat.inventory.v1.ServerOrdered";
-  attributes.subject = OrderServer(1000000).order_server().name();
+  attributes.subject = OrderServer(options, 1000000).order_server().name();
   attributes.time = absl::Now();
   attributes.data_type = "concordat.inventory.v1.Event";
   attributes.sequence = 1000000;
   attributes.writer = runtime::RandomId() + ".1";
   attributes.command_id = runtime::RandomId() + "-1000000";
-  attributes.command_digest = runtime::CommandDigest(OrderServer(1000000));
+  attributes.command_digest = runtime::CommandDigest(OrderServer(options, 1000000));
   attributes.correlation_id = attributes.command_id;
   attributes.actor = "bench";
   inventory::v1::Event event;
@@ -271,7 +270,7 @@ void Raw(const Options& options) {
       rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), value.data(), static_cast<ssize_t>(value.size()));
     }
     sent[client] = absl::Now();
-    if (rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(options.topic.c_str()), RD_KAFKA_V_PARTITION(0),
+    if (rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(0),
                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(record.key.data(), record.key.size()),
                           RD_KAFKA_V_VALUE(const_cast<char*>(record.data.data()), record.data.size()), RD_KAFKA_V_HEADERS(headers),
                           RD_KAFKA_V_OPAQUE(reinterpret_cast<void*>(client)), RD_KAFKA_V_END) != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -302,7 +301,7 @@ int Main(int argc, char** argv) {
   CLI::App app{"Measures one way to commit; tests/bench/commit.py runs them side by side."};
   app.add_option("--mode", options.mode)->required()->check(CLI::IsMember({"raw", "writer", "grpc"}));
   app.add_option("--bootstrap", options.bootstrap)->required();
-  app.add_option("--topic", options.topic, "for raw; the others write paris.inventory.events");
+  app.add_option("--site", options.site, "the topic is <site>.inventory.events; one that is new makes a short start");
   app.add_option("--dir", options.dir, "the projection's directory; it is emptied");
   app.add_option("--clients", options.clients)->check(CLI::Range(1, 100000));
   app.add_option("--seconds", options.seconds)->check(CLI::Range(0.1, 600.0));

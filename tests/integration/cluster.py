@@ -80,6 +80,8 @@ class Node:
 
     def launch(self):
         """Starts it and does not wait."""
+        if self.process is not None:
+            self.process.stdout.close()
         # JSON is YAML.
         self.path.write_text(json.dumps(self.config, indent=1))
         self.begin = self.errors.stat().st_size if self.errors.exists() else 0

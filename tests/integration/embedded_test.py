@@ -77,9 +77,7 @@ class TwoSites(Embedded):
     def test_an_order_of_paris_comes_back_from_borlange_decided(self):
         ordered = story.reserve(self.shell, "paris", "+200d", "+210d", at="borlange", options=("--wait",))
         self.assertEqual(ordered["eventType"], "concordat.reservations.v1.ReservationOrdered")
-        order = self.shell.wait_state("order", ordered["subject"], "ORDER_STATE_PLACED", "paris") \
-            if self.shell.get("order", ordered["subject"])["state"] == "ORDER_STATE_PLACED" \
-            else self.shell.get("order", ordered["subject"])
+        order = self.shell.wait_state("order", ordered["subject"], "ORDER_STATE_CONFIRMED", "paris")
         there = self.shell.wait_state("reservation", order["reservation"], "RESERVATION_STATE_CONFIRMED", "borlange")
         self.assertEqual(there["order"], ordered["subject"])
         self.assertTrue(all(name.startswith("sites/borlange/") for name in there["servers"]))
@@ -103,20 +101,21 @@ class TwoSites(Embedded):
     def test_a_cut_link_delays_the_decision_of_an_order_and_nothing_else(self):
         self.shell("verify", "--wait", "30s")
         self.shell("link", "cut", "borlange")
+        self.addCleanup(self.shell, "link", "heal", "borlange")
         ordered = story.reserve(self.shell, "paris", "+300d", "+310d", at="borlange")
         self.assertEqual(ordered["eventType"], "concordat.reservations.v1.ReservationOrdered")
         # Both sites go on alone, through a whole course of four streams each.
         for site in SITES:
             held = story.reserve(self.shell, site, "+400d", "+410d")
             self.shell.wait_state("reservation", held["subject"], "RESERVATION_STATE_CONFIRMED", site)
-        self.assertEqual(self.shell.get("order", ordered["subject"])["state"], "ORDER_STATE_REQUESTED")
+        self.assertEqual(self.shell.get("order", ordered["subject"])["state"], "ORDER_STATE_PENDING")
         self.assertEqual(self.shell.run("get", "order", ordered["subject"], "--site", "borlange").code, 3)
         behind = self.shell("verify", "-o", "json", code=6)
         self.assertEqual({entry["kind"] for entry in behind.json["disagreements"]}, {"behind"})
         self.assertIn("paris.reservations.events", {entry["stream"] for entry in behind.json["disagreements"]})
 
         self.shell("link", "heal", "borlange")
-        self.shell.wait_state("order", ordered["subject"], "ORDER_STATE_PLACED", "paris")
+        self.shell.wait_state("order", ordered["subject"], "ORDER_STATE_CONFIRMED", "paris")
         self.assertIn("heads equal, digests equal", self.shell("verify", "--wait", "30s").out)
 
 

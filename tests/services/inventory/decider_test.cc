@@ -92,7 +92,8 @@ TEST(Inventory, DecidesOnlyAboutItsOwnSite) {
   Order(scenario);
   for (
       const char* command :
-      {R"(order_server { name: "sites/borlange/servers/a" model: "models/nvl144" promised_time { seconds: 1800000000 } })",
+      {R"(order_server { name: "sites/borlange/servers/a" model: "models/nvl144" promised_time { seconds:
+          1800000000 } })",
        R"(deliver_server { name: "sites/borlange/servers/a" serial: "1" })",
        R"(set_envelope { site: "sites/borlange" effective_from { seconds: 1800000000 } })",
        R"(enter_service { name: "sites/borlange/servers/a" })"}) {
@@ -131,7 +132,8 @@ TEST(Inventory, RegistersAModelOnce) {
   OpenParis scenario;
   EXPECT_THAT(scenario.When(kModel),
               HasText(R"(model_registered { name: "models/nvl144" accelerators: 144
-    it_power_watts: 190000 cooling_watts: 180000 criteria { figure: "gemm" } criteria { figure: "gpu_temperature" } })"));
+    it_power_watts: 190000 cooling_watts: 180000 criteria { figure: "gemm" } criteria { figure:
+        "gpu_temperature" } })"));
   EXPECT_THAT(scenario.When(kModel), HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)));
 }
 

@@ -29,7 +29,8 @@ TEST(InventoryRequests, OfGoodFormPass) {
       "");
   EXPECT_EQ(
       Message(
-          R"(order_server { name: "sites/paris/servers/a" model: "models/m" supplier: "Dell" promised_time { seconds: 1 } })"),
+          R"(order_server { name: "sites/paris/servers/a" model: "models/m" supplier: "Dell" promised_time {
+              seconds: 1 } })"),
       "");
   EXPECT_EQ(Message(R"(deliver_server { name: "sites/paris/servers/a" serial: "SN 1/2" })"), "");
   EXPECT_EQ(
@@ -107,7 +108,8 @@ TEST(InventoryRequests, NeedEachFigureOnce) {
   EXPECT_THAT(Message(R"(test_server { name: "sites/paris/servers/a" })"), Names("figures"));
   EXPECT_THAT(
       Message(
-          R"(test_server { name: "sites/paris/servers/a" figures { name: "x" unit: "u" } figures { name: "x" unit: "u" } })"),
+          R"(test_server { name: "sites/paris/servers/a" figures { name: "x" unit: "u" } figures { name: "x"
+              unit: "u" } })"),
       Names("figures[1].name"));
 }
 

@@ -327,7 +327,8 @@ TEST(Reservations, StartOnlyOnServersThatAreReallyFree) {
   EXPECT_THAT(paris.About("start_reservation", paris.second),
               EqualsText(fmt::format(R"(reservation_delayed {{ name: "{}"
                 taken_servers: "sites/paris/servers/s1" taken_servers: "sites/paris/servers/s2" retry_time {{ {} }}
-                detail: "2 of its servers are still taken, sites/paris/servers/s1 first; expected all of them free." }})",
+                detail:
+                    "2 of its servers are still taken, sites/paris/servers/s1 first; expected all of them free." }})",
                                      paris.second, Seconds("2027-01-01T12:01:00Z"))));
   EXPECT_EQ(paris.Row(paris.second).state(), v1::RESERVATION_STATE_CONFIRMED);
   EXPECT_TRUE(paris.DueAt("2027-01-01T12:00:59Z").empty()) << "the deadline has moved";
@@ -398,7 +399,8 @@ TEST(Reservations, KnowWhichOfTheirServersAreLost) {
   EXPECT_THAT(
       paris.Row(name),
       HasText(
-          R"(lost_servers: "sites/paris/servers/s1" servers: "sites/paris/servers/s1" servers: "sites/paris/servers/s2")"));
+          R"(lost_servers: "sites/paris/servers/s1" servers: "sites/paris/servers/s1" servers:
+              "sites/paris/servers/s2")"));
   paris.Server("s1");
   EXPECT_EQ(paris.Row(name).lost_servers_size(), 0) << "repaired before the start";
   paris.Server("s2", false, true);
@@ -450,7 +452,8 @@ TEST(Reservations, SurviveEventsOfWhatTheyDoNotKnow) {
       {"", R"(reservation_confirmed { name: "x" })", R"(reservation_ended {})",
        R"(order_answered { order: "x" })", R"(reservation_delayed { name: "x" })",
        R"(server_recorded { lost: true })", R"(envelope_recorded { site: "x" })",
-       R"(reservation_held { name: "y" servers: "z" terms { start_time { seconds: 9 } end_time { seconds: 1 } count: -5 } it_power_watts: -7 })",
+       R"(reservation_held { name: "y" servers: "z" terms { start_time { seconds: 9 } end_time { seconds: 1 }
+           count: -5 } it_power_watts: -7 })",
        R"(reservation_started { name: "y" })",
        R"(reservation_held { name: "y" servers: "z" servers: "z" })",
        R"(reservation_ending { name: "y" })", R"(server_recorded { name: "z" bookable: true })",

@@ -111,7 +111,8 @@ TEST(Orders, ForOthersAreNotDecidedHere) {
 std::string AnswerText(const std::string& order, const char* state,
                        const char* site = "sites/borlange") {
   return fmt::format(
-      R"(record_order_answer {{ site: "{}" answer {{ order: "{}" state: {} reason: REASON_NO_CAPACITY detail: "full" }} }})",
+      R"(record_order_answer {{ site: "{}" answer {{ order: "{}" state: {} reason: REASON_NO_CAPACITY detail:
+          "full" }} }})",
       site, order, state);
 }
 
@@ -185,7 +186,8 @@ TEST(Records, KeepWhatIsKnownOfAServerWhereTheCommandSaysNothing) {
   EXPECT_THAT(
       paris.When(R"(record_server { server { name: "sites/paris/servers/s1" bookable: false } })"),
       EqualsText(
-          R"(server_recorded { name: "sites/paris/servers/s1" model: "models/m" it_power_watts: 100 cooling_watts: 90 })"));
+          R"(server_recorded { name: "sites/paris/servers/s1" model: "models/m" it_power_watts: 100
+              cooling_watts: 90 })"));
   EXPECT_THAT(
       paris.When(R"(record_server { server { name: "sites/paris/servers/new" bookable: false } })"),
       HasText(RefusalFor(v1::REASON_NOT_FOUND)));

@@ -205,7 +205,8 @@ class World {
 
   void SetEnvelope(absl::Time from, int64_t power, int64_t cooling) {
     Fact(fmt::format(
-        R"(envelope_recorded {{ site: "sites/paris" effective_from {{ seconds: {} }} it_power_watts: {} cooling_watts: {} }})",
+        R"(envelope_recorded {{ site: "sites/paris" effective_from {{ seconds: {} }} it_power_watts: {}
+            cooling_watts: {} }})",
         absl::ToUnixSeconds(from), power, cooling));
     history_.push_back({from, {power, cooling}});
   }

@@ -43,9 +43,11 @@ TEST(ReservationReactions, NoteWhatTheInventorySays) {
                 site: "sites/paris" effective_from { seconds: 5 } it_power_watts: 2 cooling_watts: 1 } })"));
   EXPECT_THAT(
       After<Event>(
-          R"(server_entered_service { name: "sites/paris/servers/a" model: "models/m" it_power_watts: 2 cooling_watts: 1 })"),
+          R"(server_entered_service { name: "sites/paris/servers/a" model: "models/m" it_power_watts: 2
+              cooling_watts: 1 })"),
       IsOne("server", "sites/paris/servers/a", R"(record_server { server {
-                name: "sites/paris/servers/a" model: "models/m" it_power_watts: 2 cooling_watts: 1 bookable: true } })"));
+                name: "sites/paris/servers/a" model: "models/m" it_power_watts: 2 cooling_watts: 1 bookable:
+                    true } })"));
   EXPECT_THAT(After<Event>(R"(server_cordoned { name: "sites/paris/servers/a" })"),
               IsOne("server", "sites/paris/servers/a",
                     R"(record_server { server { name: "sites/paris/servers/a" } })"));
@@ -72,16 +74,20 @@ TEST(ReservationReactions, ConfirmWhatComplianceCleared) {
 TEST(ReservationReactions, DeclineWhatComplianceProhibitedWithEveryRuleAndCitation) {
   EXPECT_THAT(After<compliance::v1::Event>(
                   R"(reservation_judged { reservation: "r" verdict: VERDICT_PROHIBITED
-    findings { rule: "rules/hds" version: 2 title: "Health data needs HDS" outcome: FINDING_OUTCOME_VIOLATED effect: EFFECT_DENY
+    findings { rule: "rules/hds" version: 2 title: "Health data needs HDS" outcome: FINDING_OUTCOME_VIOLATED
+        effect: EFFECT_DENY
       citation { instrument: "Code de la santé publique" article: "L1111-8" } }
     findings { rule: "rules/ok" version: 1 outcome: FINDING_OUTCOME_SATISFIED effect: EFFECT_DENY }
     findings { rule: "rules/na" version: 1 outcome: FINDING_OUTCOME_NOT_APPLICABLE effect: EFFECT_DENY }
     findings { rule: "rules/warn" version: 1 outcome: FINDING_OUTCOME_VIOLATED effect: EFFECT_WARN }
     findings { rule: "rules/unsure" version: 1 outcome: FINDING_OUTCOME_UNEVALUABLE effect: EFFECT_WARN }
-    findings { rule: "rules/seat" version: 1 title: "Seat in the EU" outcome: FINDING_OUTCOME_UNEVALUABLE effect: EFFECT_DENY
+    findings { rule: "rules/seat" version: 1 title: "Seat in the EU" outcome: FINDING_OUTCOME_UNEVALUABLE
+        effect: EFFECT_DENY
       citation { instrument: "Contract" article: "4" } } })"),
               IsOne("decline", "r", R"(decline_reservation { name: "r"
-                detail: "rules/hds version 2 \"Health data needs HDS\" is violated (Code de la santé publique, L1111-8); rules/seat version 1 \"Seat in the EU\" could not be evaluated (Contract, 4)." })"));
+                detail:
+                    "rules/hds version 2 \"Health data needs HDS\" is violated (Code de la santé publique, L1111-8); "
+                        "rules/seat version 1 \"Seat in the EU\" could not be evaluated (Contract, 4)." })"));
 }
 
 TEST(ReservationReactions, ConfirmNothingWithoutAVerdict) {
@@ -109,7 +115,8 @@ TEST(ReservationReactions, EndWhatIsVacated) {
 
 TEST(ReservationReactions, FulfilOrdersThatAskThisSite) {
   const char* ordered =
-      R"(reservation_ordered { name: "sites/borlange/orders/r-1" site: "sites/paris" reservation: "sites/paris/reservations/r-1" })";
+      R"(reservation_ordered { name: "sites/borlange/orders/r-1" site: "sites/paris" reservation:
+          "sites/paris/reservations/r-1" })";
   EXPECT_THAT(AfterPeer(ordered),
               IsOne("fulfil", "sites/paris/reservations/r-1", R"(fulfil_order { order {
     name: "sites/borlange/orders/r-1" site: "sites/paris" reservation: "sites/paris/reservations/r-1" } })"));

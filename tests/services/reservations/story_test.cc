@@ -29,7 +29,8 @@ TEST(Story, AReservationFromTheInventoryToItsEnd) {
   Paris paris;
   Hear<inventory::v1::Event>(
       paris,
-      R"(server_entered_service { name: "sites/paris/servers/new" model: "models/new" it_power_watts: 7 cooling_watts: 6 })");
+      R"(server_entered_service { name: "sites/paris/servers/new" model: "models/new" it_power_watts: 7
+          cooling_watts: 6 })");
   Hear<inventory::v1::Event>(paris, R"(server_cordoned { name: "sites/paris/servers/s1" })");
   Hear<inventory::v1::Event>(
       paris, fmt::format(R"(envelope_set {{ site: "sites/paris" effective_from {{ {} }}
@@ -59,12 +60,12 @@ TEST(Story, ComplianceProhibitsAndTheServersAreFree) {
   const std::string name = paris.Reserve({.count = 4}).reservation_held().name();
   const auto declined = Hear<compliance::v1::Event>(
       paris, fmt::format(R"(reservation_judged {{ reservation: "{}" verdict: VERDICT_PROHIBITED
-    findings {{ rule: "rules/x" version: 1 title: "T" outcome: FINDING_OUTCOME_VIOLATED effect: EFFECT_DENY citation {{ instrument: "I" article: "1" }} }} }})",
+    findings {{ rule: "rules/x" version: 1 title: "T" outcome: FINDING_OUTCOME_VIOLATED effect: EFFECT_DENY
+        citation {{ instrument: "I" article: "1" }} }} }})",
                          name));
-  EXPECT_THAT(
-      declined.at(0),
-      HasText(
-          R"(reservation_declined { reason: REASON_COMPLIANCE detail: "rules/x version 1 \"T\" is violated (I, 1)." })"));
+  EXPECT_THAT(declined.at(0), HasText(
+                                  R"(reservation_declined { reason: REASON_COMPLIANCE detail:
+              "rules/x version 1 \"T\" is violated (I, 1)." })"));
   EXPECT_TRUE(paris.Reserve({.count = 4}).has_reservation_held());
 }
 

@@ -1,0 +1,233 @@
+// The embedded log: the common contract, and what only a log in this process can be asked.
+#include "storage/log/embedded.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <fstream>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "tests/storage/full_disk.h"
+#include "tests/storage/log_contract.h"
+#include "tests/support/broker.h"
+#include "tests/support/records.h"
+#include "tests/support/temp_dir.h"
+
+namespace concordat::storage {
+namespace {
+
+using test::kStream;
+
+std::unique_ptr<EmbeddedLog> OpenLog(const std::string& dir) {
+  auto log = EmbeddedLog::Open(dir);
+  EXPECT_TRUE(log.ok()) << log.status();
+  return *std::move(log);
+}
+
+class EmbeddedUnderTest final : public LogUnderTest {
+ public:
+  EmbeddedUnderTest() : log_(OpenLog(dir_.path())) {}
+  Log& log() override { return *log_; }
+  std::string FreshStream() override { return "paris.stream" + std::to_string(++streams_) + ".events"; }
+  void Restart() override {
+    log_.reset();
+    log_ = OpenLog(dir_.path());
+  }
+
+ private:
+  test::TempDir dir_;
+  std::unique_ptr<EmbeddedLog> log_;
+  int streams_ = 0;
+};
+
+std::unique_ptr<LogUnderTest> MakeEmbedded() { return std::make_unique<EmbeddedUnderTest>(); }
+INSTANTIATE_TEST_SUITE_P(Embedded, LogContract, testing::Values(&MakeEmbedded), [](const auto&) { return "Log"; });
+
+constexpr char kOpens[] = "--open";
+constexpr char kAppends[] = "--append";
+
+// The second process of the tests below.
+int Opens(const std::string& dir) {
+  const auto log = EmbeddedLog::Open(dir);
+  if (log.ok()) return 0;
+  std::printf("%s\n", log.status().ToString().c_str());
+  return 3;
+}
+
+int Appends(const std::string& dir) {
+  auto log = OpenLog(dir);
+  const auto appender = log->NewAppender(kStream);
+  for (uint64_t number = 0;;) {
+    for (int i = 0; i < 7; ++i, ++number) appender->Append(Numbered(static_cast<int>(number)), number);
+    for (const AppendReport& report : appender->Poll(absl::Seconds(1))) {
+      if (!report.status.ok()) return 4;
+      std::printf("%lld\n", static_cast<long long>(report.offset));
+    }
+    std::fflush(stdout);
+  }
+}
+
+TEST(EmbeddedLog, ASecondProcessOnTheSameStoreIsRefusedAndToldWhy) {
+  test::TempDir dir;
+  auto log = OpenLog(dir.path());
+  test::Child second({"/proc/self/exe", kOpens, dir.path()});
+  const std::string said = second.ReadLine();
+  EXPECT_EQ(second.Wait(), 3);
+  EXPECT_NE(said.find("FAILED_PRECONDITION"), std::string::npos) << said;
+  EXPECT_NE(said.find("another process holds this store"), std::string::npos) << said;
+  EXPECT_NE(said.find(dir.path()), std::string::npos) << said;
+  log.reset();
+  test::Child third({"/proc/self/exe", kOpens, dir.path()});
+  EXPECT_EQ(third.Wait(), 0) << "the store is free again";
+}
+
+TEST(EmbeddedLog, WhatWasReportedIsThereAfterKillDashNine) {
+  test::TempDir dir;
+  int64_t reported = 0;
+  {
+    test::Child child({"/proc/self/exe", kAppends, dir.path()});
+    for (; reported < 700; ++reported) ASSERT_EQ(child.ReadLine(), std::to_string(reported));
+    child.Kill();
+    for (std::string line = child.ReadLine(); !line.empty(); line = child.ReadLine()) {
+      // The last line may be cut short by the kill.
+      if (line == std::to_string(reported)) ++reported;
+    }
+    EXPECT_EQ(child.Wait(), 128 + 9);
+  }
+  auto log = OpenLog(dir.path());
+  EXPECT_GE(log->End(kStream), reported);
+  const auto records = log->ReadFrom(kStream, 0, static_cast<size_t>(log->End(kStream)));
+  ASSERT_TRUE(records.ok()) << records.status();
+  ASSERT_EQ(static_cast<int64_t>(records->size()), log->End(kStream));
+  for (size_t i = 0; i < records->size(); ++i) {
+    ASSERT_EQ((*records)[i].offset, static_cast<int64_t>(i));
+    ASSERT_EQ((*records)[i].record.data, std::to_string(i));
+  }
+}
+
+// Of this process, from the kernel.
+int64_t WriteCalls() {
+  std::ifstream io("/proc/self/io");
+  for (std::string name; io >> name;) {
+    int64_t value = 0;
+    io >> value;
+    if (name == "syscw:") return value;
+  }
+  ADD_FAILURE() << "/proc/self/io does not tell";
+  return 0;
+}
+
+TEST(EmbeddedLog, AGroupOfAppendsIsOneWrite) {
+  test::TempDir dir;
+  auto log = OpenLog(dir.path());
+  const auto appender = log->NewAppender(kStream);
+  AppendAll(*appender, {Numbered(0)});
+  constexpr int kGroup = 2000;
+  for (int i = 0; i < kGroup; ++i) appender->Append(Numbered(i), static_cast<uint64_t>(i));
+  const int64_t before = WriteCalls();
+  EXPECT_EQ(appender->Poll(absl::Seconds(1)).size(), static_cast<size_t>(kGroup));
+  EXPECT_LT(WriteCalls() - before, kGroup / 20) << "each record was written by itself";
+}
+
+TEST(EmbeddedLog, ThreadsThatAppendAtTheSameTimeShareStreamsWithoutHoles) {
+  test::TempDir dir;
+  auto log = OpenLog(dir.path());
+  constexpr int kThreads = 8;
+  constexpr int kEach = 50;
+  std::vector<std::set<int64_t>> given(2);
+  absl::Mutex mutex;
+  std::vector<std::thread> threads;
+  for (int who = 0; who < kThreads; ++who) {
+    threads.emplace_back([&, who] {
+      const auto stream = static_cast<size_t>(who % 2);
+      for (int i = 0; i < kEach; ++i) {
+        const auto offset = log->AppendNow("paris.s" + std::to_string(stream) + ".events", {Numbered(i), Numbered(i)});
+        ASSERT_TRUE(offset.ok()) << offset.status();
+        absl::MutexLock lock(&mutex);
+        EXPECT_TRUE(given[stream].insert(*offset).second);
+        EXPECT_TRUE(given[stream].insert(*offset + 1).second);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (size_t stream = 0; stream < 2; ++stream) {
+    EXPECT_EQ(given[stream].size(), static_cast<size_t>(kThreads * kEach));
+    EXPECT_EQ(*given[stream].rbegin(), kThreads * kEach - 1);
+    EXPECT_EQ(log->End("paris.s" + std::to_string(stream) + ".events"), kThreads * kEach);
+  }
+}
+
+TEST(EmbeddedLog, ANoteIsStoredWithTheRecordsItIsAbout) {
+  test::TempDir dir;
+  auto log = OpenLog(dir.path());
+  EXPECT_EQ(log->Note("mirror"), "");
+  ASSERT_EQ(*log->AppendNow(kStream, {Numbered(0)}, "mirror", "position 1"), 0);
+  log.reset();
+  log = OpenLog(dir.path());
+  EXPECT_EQ(log->Note("mirror"), "position 1");
+  EXPECT_EQ(log->End(kStream), 1);
+}
+
+TEST(EmbeddedLog, StreamsWhoseNamesBeginAlikeAreApart) {
+  test::TempDir dir;
+  auto log = OpenLog(dir.path());
+  ASSERT_EQ(*log->AppendNow("paris.a.events", {Numbered(1)}), 0);
+  ASSERT_EQ(*log->AppendNow("paris.a.eventsx", {Numbered(2), Numbered(3)}), 0);
+  log.reset();
+  log = OpenLog(dir.path());
+  EXPECT_EQ(log->End("paris.a.events"), 1);
+  EXPECT_EQ(log->End("paris.a.eventsx"), 2);
+  EXPECT_EQ(log->End("paris.a.event"), 0);
+  EXPECT_EQ(log->ReadFrom("paris.a.events", 0, 10)->size(), 1u);
+}
+
+TEST(EmbeddedLog, OnAFullDiskAppendsFailLoseNothingAndGoOnOnceThereIsSpace) {
+  test::FullDisk disk("48m");
+  auto log = OpenLog(disk / "log");
+  events::Record big = Numbered(0, std::string(100'000, 'x'));
+  std::vector<std::string> acknowledged;
+  const auto append = [&](int number) {
+    big.data = test::Incompressible(100'000, number);
+    const auto offset = log->AppendNow(kStream, {big});
+    if (!offset.ok()) return offset.status();
+    EXPECT_EQ(*offset, static_cast<int64_t>(acknowledged.size()));
+    acknowledged.push_back(big.data);
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(append(0).ok());
+  disk.Fill(1 << 20);
+  absl::Status status;
+  int number = 1;
+  for (; number < 1000 && status.ok(); ++number) status = append(number);
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_NE(std::string(status.message()).find("the disk is full"), std::string::npos) << status;
+  EXPECT_FALSE(append(number++).ok()) << "there is still no space";
+  const auto expect_all = [&] {
+    ASSERT_EQ(log->End(kStream), static_cast<int64_t>(acknowledged.size()));
+    const auto records = log->ReadFrom(kStream, 0, 10'000);
+    ASSERT_TRUE(records.ok()) << records.status();
+    ASSERT_EQ(records->size(), acknowledged.size());
+    for (size_t i = 0; i < records->size(); ++i) ASSERT_TRUE((*records)[i].record.data == acknowledged[i]) << i;
+  };
+  expect_all();
+  disk.Free();
+  ASSERT_TRUE(test::WaitUntil([&] { return append(number++).ok(); })) << "it did not go on";
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(append(number++).ok());
+  expect_all();
+  log.reset();
+  log = OpenLog(disk / "log");
+  expect_all();
+}
+
+}  // namespace
+}  // namespace concordat::storage
+
+int main(int argc, char** argv) {
+  if (argc == 3 && std::string(argv[1]) == concordat::storage::kOpens) return concordat::storage::Opens(argv[2]);
+  if (argc == 3 && std::string(argv[1]) == concordat::storage::kAppends) return concordat::storage::Appends(argv[2]);
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
