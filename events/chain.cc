@@ -14,7 +14,8 @@ namespace concordat::events {
 namespace {
 
 // WriterStarted events, accepted and void, that are remembered for the detection of forks. A stream
-// sees one for each start of a writer; the oldest may be forgotten, for a fork shows itself at once.
+// sees one for each start of a writer; the oldest may be forgotten, for a fork shows itself at
+// once.
 constexpr size_t kMaxWriters = 16;
 
 void Remember(std::vector<WriterMark>& writers, WriterMark writer) {
@@ -49,21 +50,30 @@ void Put(const WriterMark& mark, ChainState::Mark* to) {
 
 std::string_view Name(Outcome outcome) {
   switch (outcome) {
-    case Outcome::kAccepted: return "accepted";
-    case Outcome::kStale: return "stale";
-    case Outcome::kRepeated: return "repeated";
-    case Outcome::kStranger: return "stranger";
-    case Outcome::kCorrupt: return "corrupt";
-    case Outcome::kDamaged: return "damaged";
+    case Outcome::kAccepted:
+      return "accepted";
+    case Outcome::kStale:
+      return "stale";
+    case Outcome::kRepeated:
+      return "repeated";
+    case Outcome::kStranger:
+      return "stranger";
+    case Outcome::kCorrupt:
+      return "corrupt";
+    case Outcome::kDamaged:
+      return "damaged";
   }
   return "";
 }
 
 std::string_view Name(Condition condition) {
   switch (condition) {
-    case Condition::kOk: return "ok";
-    case Condition::kSuspect: return "suspect";
-    case Condition::kDamaged: return "damaged";
+    case Condition::kOk:
+      return "ok";
+    case Condition::kSuspect:
+      return "suspect";
+    case Condition::kDamaged:
+      return "damaged";
   }
   return "";
 }
@@ -80,8 +90,10 @@ Outcome Chain::Offer(const Record& record, int64_t offset, Attributes* attribute
   Outcome outcome = damaged_ ? Outcome::kDamaged : Judge(record, offset, attributes);
   if (!damaged_ && ahead_.size() + corrupt_.size() > limit_) {
     damaged_ = true;
-    alarm_ = fmt::format("{}: more than {} void links are pending at offset {}: the log was flooded; rebuild this "
-                         "replica from another site", stream_, limit_, offset);
+    alarm_ = fmt::format(
+        "{}: more than {} void links are pending at offset {}: the log was flooded; rebuild this "
+        "replica from another site",
+        stream_, limit_, offset);
     outcome = Outcome::kDamaged;
   }
   next_offset_ = offset + 1;
@@ -106,28 +118,34 @@ Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attribute
   *attributes = std::move(reading.attributes);
   if (Contains(void_writers_, attributes->parent)) {
     forked_ = true;
-    alarm_ = fmt::format("{}: the record at offset {} follows a WriterStarted that is void here: the history of its "
-                         "origin has split", stream_, offset);
+    alarm_ = fmt::format(
+        "{}: the record at offset {} follows a WriterStarted that is void here: the history of its "
+        "origin has split",
+        stream_, offset);
   }
   const auto sequence = static_cast<int64_t>(attributes->sequence);
   if (sequence <= head_.sequence) {  // 2
     // A rival of the head may have children, and knowing it tells them from a gap.
-    if (sequence == head_.sequence && attributes->id != head_.link) ahead_[attributes->id] = attributes->sequence;
+    if (sequence == head_.sequence && attributes->id != head_.link)
+      ahead_[attributes->id] = attributes->sequence;
     NoteVoidWriter(*attributes);
     return Outcome::kStale;
   }
   if (corrupt_.contains(attributes->parent)) {  // 3
     damaged_ = true;
-    alarm_ = fmt::format("{}: the record at offset {} is the child of a corrupt record: the log is damaged; rebuild "
-                         "this replica from another site", stream_, offset);
+    alarm_ = fmt::format(
+        "{}: the record at offset {} is the child of a corrupt record: the log is damaged; rebuild "
+        "this replica from another site",
+        stream_, offset);
     return Outcome::kDamaged;
   }
-  if (ahead_.contains(attributes->id)) return Outcome::kRepeated;  // 4
+  if (ahead_.contains(attributes->id)) return Outcome::kRepeated;            // 4
   if (attributes->parent == head_.link && sequence == head_.sequence + 1) {  // 5
     Accept(*attributes, offset);
     return Outcome::kAccepted;
   }
-  if (origin_ == Origin::kMirrored && attributes->parent != head_.link && !ahead_.contains(attributes->parent)) {
+  if (origin_ == Origin::kMirrored && attributes->parent != head_.link &&
+      !ahead_.contains(attributes->parent)) {
     suspect_ = std::max(suspect_, sequence);
   }
   ahead_.emplace(attributes->id, attributes->sequence);  // 6
@@ -137,18 +155,19 @@ Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attribute
 
 void Chain::NoteVoidWriter(const Attributes& attributes) {
   if (attributes.type != WriterStartedType()) return;
-  // A mirror may deliver an accepted one again. Of those older than the ones remembered nothing can be
-  // told, so they are left alone.
+  // A mirror may deliver an accepted one again. Of those older than the ones remembered nothing can
+  // be told, so they are left alone.
   if (Contains(accepted_writers_, attributes.id) || Contains(void_writers_, attributes.id)) return;
-  if (!accepted_writers_.empty() && attributes.sequence < accepted_writers_.front().sequence) return;
+  if (!accepted_writers_.empty() && attributes.sequence < accepted_writers_.front().sequence)
+    return;
   Remember(void_writers_, {attributes.id, attributes.sequence});
 }
 
 void Chain::Advance(const Attributes& attributes, int64_t offset) {
   if (offset != next_offset_ || attributes.parent != head_.link ||
       static_cast<int64_t>(attributes.sequence) != head_.sequence + 1) {
-    std::fprintf(stderr, "Chain::Advance: %s at offset %lld is not the head's child\n", stream_.c_str(),
-                 static_cast<long long>(offset));
+    std::fprintf(stderr, "Chain::Advance: %s at offset %lld is not the head's child\n",
+                 stream_.c_str(), static_cast<long long>(offset));
     std::abort();
   }
   Accept(attributes, offset);
@@ -161,9 +180,10 @@ void Chain::Accept(const Attributes& attributes, int64_t offset) {
     Remember(accepted_writers_, {attributes.id, attributes.sequence});
   }
   corrupt_.clear();
-  if (!ahead_.empty()) absl::erase_if(ahead_, [&](const auto& entry) {
-    return static_cast<int64_t>(entry.second) < head_.sequence;
-  });
+  if (!ahead_.empty())
+    absl::erase_if(ahead_, [&](const auto& entry) {
+      return static_cast<int64_t>(entry.second) < head_.sequence;
+    });
   if (head_.sequence >= suspect_) suspect_ = -1;
 }
 
@@ -177,7 +197,8 @@ std::string Chain::Encode() const {
   state.set_damaged(damaged_);
   state.set_forked(forked_);
   state.set_suspect(suspect_);
-  state.set_alarm(alarm_);
+  // One void record is told of once; a log that is damaged or forked stays so.
+  if (damaged_ || forked_) state.set_alarm(alarm_);
   for (const auto& [link, sequence] : ahead_) {
     Put({link, sequence}, state.add_ahead());
   }
@@ -189,7 +210,8 @@ std::string Chain::Encode() const {
 
 absl::StatusOr<Chain> Chain::Decode(std::string stream, std::string_view bytes, Origin origin) {
   ChainState state;
-  if (!state.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || state.link().size() != 32) {
+  if (!state.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) ||
+      state.link().size() != 32) {
     return absl::DataLossError(fmt::format("the stored head of {} cannot be read", stream));
   }
   Chain chain(std::move(stream), origin);
@@ -200,7 +222,8 @@ absl::StatusOr<Chain> Chain::Decode(std::string stream, std::string_view bytes, 
   chain.forked_ = state.forked();
   chain.suspect_ = state.suspect();
   chain.alarm_ = state.alarm();
-  for (const auto& ahead : state.ahead()) chain.ahead_[LinkOfBytes(ahead.link())] = ahead.sequence();
+  for (const auto& ahead : state.ahead())
+    chain.ahead_[LinkOfBytes(ahead.link())] = ahead.sequence();
   for (const auto& link : state.corrupt()) chain.corrupt_.insert(LinkOfBytes(link));
   for (const auto& writer : state.accepted_writers()) {
     chain.accepted_writers_.push_back({LinkOfBytes(writer.link()), writer.sequence()});

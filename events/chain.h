@@ -1,6 +1,6 @@
-// The acceptance rule: which records of a log are its history. Law: every reader of the same log, in
-// any language, accepts the same records, without decoding one of them. docs/subscribing.md has the
-// rule in words and the test vectors.
+// The acceptance rule: which records of a log are its history. Law: every reader of the same log,
+// in any language, accepts the same records, without decoding one of them. docs/subscribing.md has
+// the rule in words and the test vectors.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -23,7 +23,8 @@ enum class Outcome {
   kRepeated,  // this link was void before: only its first occurrence could have been accepted
   kStranger,  // its parent is not the head
   kCorrupt,   // its content does not match its id, or it is of another stream: alarm
-  kDamaged,   // names a corrupt record as its parent, or the log was flooded: nothing after is accepted
+  kDamaged,   // names a corrupt record as its parent, or the log was flooded: nothing after is
+              // accepted
 };
 std::string_view Name(Outcome outcome);
 
@@ -54,23 +55,26 @@ class Chain {
  public:
   // Part of the rule: readers with different limits could come to different ends.
   static constexpr size_t kMaxVoidLinks = 1 << 16;
-  // Whether the log is the home's own, where contiguous offsets prove that nothing is missing, or was
-  // carried here by a mirror, which may have left records out.
+  // Whether the log is the home's own, where contiguous offsets prove that nothing is missing, or
+  // was carried here by a mirror, which may have left records out.
   enum class Origin { kHome, kMirrored };
 
   explicit Chain(std::string stream, Origin origin = Origin::kHome, size_t limit = kMaxVoidLinks);
 
   // Judges the next record of the log. Records must come in the order of their offsets; an offset
-  // below the last one is a programmer's error. `attributes` is filled unless the record is corrupt.
+  // below the last one is a programmer's error. `attributes` is filled unless the record is
+  // corrupt.
   Outcome Offer(const Record& record, int64_t offset, Attributes* attributes);
 
   // Accepts an event that this process appended itself and that was reported at `offset`, without
-  // reading it back. REQUIRES: every offset below is judged already, and the event is the head's child.
+  // reading it back. REQUIRES: every offset below is judged already, and the event is the head's
+  // child.
   void Advance(const Attributes& attributes, int64_t offset);
 
   const Head& head() const { return head_; }
   Condition condition() const;
-  // A record follows a WriterStarted that is void here: the origin accepted it, so its history split.
+  // A record follows a WriterStarted that is void here: the origin accepted it, so its history
+  // split.
   bool forked() const { return forked_; }
   const std::string& stream() const { return stream_; }
   // Offset of the record to be offered next, if the log has no holes.
@@ -82,7 +86,8 @@ class Chain {
   // All of this as bytes, to be stored in one batch with whatever was folded from the events.
   std::string Encode() const;
   // DATA_LOSS where the bytes are not what Encode() gives.
-  static absl::StatusOr<Chain> Decode(std::string stream, std::string_view bytes, Origin origin = Origin::kHome);
+  static absl::StatusOr<Chain> Decode(std::string stream, std::string_view bytes,
+                                      Origin origin = Origin::kHome);
 
  private:
   Outcome Judge(const Record& record, int64_t offset, Attributes* attributes);
@@ -99,11 +104,11 @@ class Chain {
   bool forked_ = false;
   int64_t suspect_ = -1;  // the head has to reach this sequence before a mirror is trusted again
   std::string alarm_;
-  absl::flat_hash_map<Link, uint64_t> ahead_;      // void links by sequence, none below the head's
-  absl::flat_hash_set<Link> corrupt_;              // what corrupt children of the head may have been called
-  std::vector<WriterMark> accepted_writers_;       // the latest WriterStarted events, oldest first
+  absl::flat_hash_map<Link, uint64_t> ahead_;  // void links by sequence, none below the head's
+  absl::flat_hash_set<Link> corrupt_;  // what corrupt children of the head may have been called
+  std::vector<WriterMark> accepted_writers_;  // the latest WriterStarted events, oldest first
   std::vector<WriterMark> void_writers_;
-  absl::flat_hash_map<Outcome, uint64_t> voids_;   // counted since the process started
+  absl::flat_hash_map<Outcome, uint64_t> voids_;  // counted since the process started
 };
 
 }  // namespace concordat::events

@@ -42,8 +42,9 @@ bool Covered(std::string_view name) {
   return name == "content-type" || (name.substr(0, 3) == "ce_" && name != "ce_id");
 }
 
-constexpr std::array<std::string_view, 10> kRequired{"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject",
-                                                     "ce_time", "ce_sequence", "ce_parent", "ce_writer", "content-type"};
+constexpr std::array<std::string_view, 10> kRequired{
+    "ce_specversion", "ce_id",       "ce_source", "ce_type",   "ce_subject",
+    "ce_time",        "ce_sequence", "ce_parent", "ce_writer", "content-type"};
 
 // Strict UTF-8 without U+FFFD, which some clients put in the place of what they could not read.
 bool IsReadable(std::string_view name) {
@@ -53,7 +54,10 @@ bool IsReadable(std::string_view name) {
       ++i;
       continue;
     }
-    const size_t length = byte >= 0xC2 && byte <= 0xDF ? 2 : byte >= 0xE0 && byte <= 0xEF ? 3 : byte >= 0xF0 && byte <= 0xF4 ? 4 : 0;
+    const size_t length = byte >= 0xC2 && byte <= 0xDF   ? 2
+                          : byte >= 0xE0 && byte <= 0xEF ? 3
+                          : byte >= 0xF0 && byte <= 0xF4 ? 4
+                                                         : 0;
     if (length == 0 || i + length > name.size()) return false;
     uint32_t code = byte & (0xFF >> (length + 1));
     for (size_t j = 1; j < length; ++j) {
@@ -61,8 +65,10 @@ bool IsReadable(std::string_view name) {
       if ((next & 0xC0) != 0x80) return false;
       code = code << 6 | (next & 0x3F);
     }
-    const bool shortest = length == 2 || (length == 3 && code >= 0x800) || (length == 4 && code >= 0x10000);
-    if (!shortest || (code >= 0xD800 && code <= 0xDFFF) || code > 0x10FFFF || code == 0xFFFD) return false;
+    const bool shortest =
+        length == 2 || (length == 3 && code >= 0x800) || (length == 4 && code >= 0x10000);
+    if (!shortest || (code >= 0xD800 && code <= 0xDFFF) || code > 0x10FFFF || code == 0xFFFD)
+      return false;
     i += length;
   }
   return true;
@@ -70,8 +76,8 @@ bool IsReadable(std::string_view name) {
 
 bool IsAttributeName(std::string_view name) {
   return name.size() > 3 && std::all_of(name.begin() + 3, name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-  });
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+         });
 }
 
 std::optional<uint64_t> ParseSequence(std::string_view text) {
@@ -194,8 +200,8 @@ Reading Read(const Record& record, std::string_view source) {
   const auto corrupt = [&](std::string what) {
     if (reading.status.ok()) reading.status = absl::InvalidArgumentError(std::move(what));
   };
-  // A header that is there twice has no value: readers that take the first one and readers that take
-  // the last one must not disagree.
+  // A header that is there twice has no value: readers that take the first one and readers that
+  // take the last one must not disagree.
   struct Field {
     std::string_view name;
     std::string_view value;
@@ -214,13 +220,15 @@ Reading Read(const Record& record, std::string_view source) {
       corrupt(fmt::format("the header name {} is not ce_ and lower-case letters and digits", name));
       has_link = false;
     }
-    const auto known = std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == name; });
+    const auto known =
+        std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == name; });
     if (known == fields.end()) {
       fields.push_back({name, header.second});
       continue;
     }
     known->twice = true;
-    if (Covered(name) || name == "ce_id") corrupt(fmt::format("header {} is there twice, expected once", name));
+    if (Covered(name) || name == "ce_id")
+      corrupt(fmt::format("header {} is there twice, expected once", name));
     if (Covered(name)) has_link = false;
   }
   const auto value = [&](std::string_view name) -> std::optional<std::string_view> {
@@ -239,14 +247,17 @@ Reading Read(const Record& record, std::string_view source) {
   if (!id) corrupt("ce_id is not 64 lower-case hexadecimal digits");
   if (!reading.parent) corrupt("ce_parent is not 64 lower-case hexadecimal digits");
   if (!sequence) {
-    corrupt(fmt::format("ce_sequence is \"{}\", expected a decimal number below 2^63 without leading zeros",
-                        text("ce_sequence")));
+    corrupt(fmt::format(
+        "ce_sequence is \"{}\", expected a decimal number below 2^63 without leading zeros",
+        text("ce_sequence")));
   }
-  if (text("ce_source") != source) corrupt(fmt::format("ce_source is {}, expected {}", text("ce_source"), source));
+  if (text("ce_source") != source)
+    corrupt(fmt::format("ce_source is {}, expected {}", text("ce_source"), source));
   std::optional<Link> link;
   if (has_link) link = Sha256(CanonicalBytes(record));
   if (id && link && *id != *link) {
-    corrupt(fmt::format("ce_id is {}, but the content has the link {}", id->ToHex(), link->ToHex()));
+    corrupt(
+        fmt::format("ce_id is {}, but the content has the link {}", id->ToHex(), link->ToHex()));
   }
   if (!reading.status.ok()) {
     if (id) reading.claims.push_back(*id);
@@ -258,7 +269,8 @@ Reading Read(const Record& record, std::string_view source) {
   attributes.parent = *reading.parent;
   attributes.sequence = *sequence;
   const std::string time = text("ce_time");
-  if (!absl::ParseTime(absl::RFC3339_full, time, &attributes.time, nullptr)) attributes.time = absl::UnixEpoch();
+  if (!absl::ParseTime(absl::RFC3339_full, time, &attributes.time, nullptr))
+    attributes.time = absl::UnixEpoch();
   attributes.source = text("ce_source");
   attributes.type = text("ce_type");
   attributes.subject = text("ce_subject");
@@ -275,13 +287,15 @@ Reading Read(const Record& record, std::string_view source) {
 
 std::string DataType(const Record& record) {
   std::string_view schema = HeaderValue(record, "ce_dataschema");
-  if (schema.substr(0, kSchemaPrefix.size()) == kSchemaPrefix) schema.remove_prefix(kSchemaPrefix.size());
+  if (schema.substr(0, kSchemaPrefix.size()) == kSchemaPrefix)
+    schema.remove_prefix(kSchemaPrefix.size());
   return std::string(schema);
 }
 
 std::string EncodeRecord(const Record& record) {
   size_t size = 8 + record.key.size() + record.data.size() + 4;
-  for (const Header& header : record.headers) size += 8 + header.first.size() + header.second.size();
+  for (const Header& header : record.headers)
+    size += 8 + header.first.size() + header.second.size();
   std::string bytes;
   bytes.reserve(size);
   AppendSized(bytes, record.key);

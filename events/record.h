@@ -1,6 +1,6 @@
 // A record is an event as it stands in the log: CloudEvents 1.0, Kafka binding, binary mode.
-// Law: the bytes are never changed or serialised again; the link covers every attribute and the data.
-// docs/subscribing.md is the specification; this is its implementation.
+// Law: the bytes are never changed or serialised again; the link covers every attribute and the
+// data. docs/subscribing.md is the specification; this is its implementation.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -61,7 +61,8 @@ struct Reading {
   absl::Status status;
   Attributes attributes;       // filled where status is OK; a time that is none is the Unix epoch
   std::optional<Link> parent;  // ce_parent, where it can be read
-  std::vector<Link> claims;    // the ids that a corrupt record may have had: ce_id, the link computed anew
+  std::vector<Link>
+      claims;  // the ids that a corrupt record may have had: ce_id, the link computed anew
 };
 Reading Read(const Record& record, std::string_view source);
 

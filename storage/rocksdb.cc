@@ -10,13 +10,15 @@ absl::Status FromRocksDb(const rocksdb::Status& status, std::string_view doing) 
   if (status.ok()) return absl::OkStatus();
   const std::string found = status.ToString();
   if (status.IsNoSpace() || found.find("No space left") != std::string::npos) {
-    return absl::ResourceExhaustedError(
-        fmt::format("{}: the disk is full ({}); free space on it, nothing acknowledged is lost", doing, found));
+    return absl::ResourceExhaustedError(fmt::format(
+        "{}: the disk is full ({}); free space on it, nothing acknowledged is lost", doing, found));
   }
-  if (found.find("lock hold by") != std::string::npos || found.find("While lock file") != std::string::npos) {
-    return absl::FailedPreconditionError(
-        fmt::format("{}: another process holds this store ({}); stop that process, or give this one a "
-                    "data_dir of its own", doing, found));
+  if (found.find("lock hold by") != std::string::npos ||
+      found.find("While lock file") != std::string::npos) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: another process holds this store ({}); stop that process, or give this one a "
+        "data_dir of its own",
+        doing, found));
   }
   if (status.IsCorruption()) {
     return absl::DataLossError(fmt::format("{}: {}", doing, found));

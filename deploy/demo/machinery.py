@@ -77,7 +77,7 @@ class Machinery:
     def launch(self, name, here):
         sites = []
         for site, (country, zone) in SITES.items():
-            entry = {"name": site, "country": country, "time_zone": zone, "grpc": "127.0.0.1:0", "http": "127.0.0.1:0"}
+            entry = {"name": site, "grpc": "127.0.0.1:0", "http": "127.0.0.1:0"}
             if self.kafka:
                 entry["kafka"] = self.brokers[site]
             sites.append(entry)

@@ -134,6 +134,22 @@ const std::string& EventAddress(const Site& site, const std::string& stream) {
   return site.AddressOf(stream.empty() ? "compliance" : events::ServiceOf(stream));
 }
 
+void AwaitEvents(Session& session, const Site& site) {
+  for (const std::string& address : site.Addresses()) {
+    node::v1::GetStatusResponse status;
+    if (!session.Node(address, "GetStatus", node::v1::GetStatusRequest(), status).ok()) continue;
+    for (const auto& stream : status.streams()) {
+      if (stream.sequence() < 0) continue;
+      // A link is answered once its event is among those that can be asked for.
+      node::v1::GetLinkRequest request;
+      request.set_stream(stream.stream());
+      request.set_sequence(static_cast<uint64_t>(stream.sequence()));
+      node::v1::GetLinkResponse response;
+      session.Node(EventAddress(site, stream.stream()), "GetLink", request, response).IgnoreError();
+    }
+  }
+}
+
 absl::StatusOr<Events> FetchEvents(Session& session, const Site& site,
                                    node::v1::ListEventsRequest request) {
   request.set_limit(kPage);
@@ -180,6 +196,7 @@ absl::Status RunHistory(Session& session, const std::vector<std::string>& words)
   if (!format.ok()) return format.status();
   node::v1::ListEventsRequest request;
   request.set_subject(*name);
+  AwaitEvents(session, **site);
   const auto events = FetchEvents(session, **site, request);
   if (!events.ok()) return events.status();
   if (events->empty()) {

@@ -155,6 +155,7 @@ absl::Status RunExplain(Session& session, const ExplainOptions& options) {
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
   std::string what;
+  AwaitEvents(session, **site);
   const auto first = Begin(session, **site, options, &what);
   if (!first.ok()) return first.status();
   if (first->empty()) {

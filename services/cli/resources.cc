@@ -223,6 +223,7 @@ absl::Status RunDescribe(Session& session, const std::vector<std::string>& words
   out << DescribeText(**resource);
   node::v1::ListEventsRequest request;
   request.set_subject(name);
+  AwaitEvents(session, **site);
   const auto events = FetchEvents(session, **site, request);
   if (!events.ok()) return events.status();
   out << "\n";

@@ -149,13 +149,18 @@ v1::Event RecordSite(const v1::RecordSite& command) {
 v1::Event Decide(const State& state, const v1::Command& command, const runtime::Facts& facts) {
   const Rows& rows = state.rows;
   switch (command.command_case()) {
-    case v1::Command::kAdoptRule: return AdoptRule(rows, command.adopt_rule());
-    case v1::Command::kRepealRule: return RepealRule(rows, command.repeal_rule());
+    case v1::Command::kAdoptRule:
+      return AdoptRule(rows, command.adopt_rule());
+    case v1::Command::kRepealRule:
+      return RepealRule(rows, command.repeal_rule());
     case v1::Command::kJudgeReservation:
       return JudgeReservation(rows, command.judge_reservation(), facts);
-    case v1::Command::kJudgeArtefact: return JudgeArtefact(rows, command.judge_artefact(), facts);
-    case v1::Command::kRecordSite: return RecordSite(command.record_site());
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::kJudgeArtefact:
+      return JudgeArtefact(rows, command.judge_artefact(), facts);
+    case v1::Command::kRecordSite:
+      return RecordSite(command.record_site());
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
   return Refused(command, v1::REASON_NOT_FOUND,
                  "The command is empty; expected one of the commands of compliance.");
@@ -163,12 +168,18 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
 
 std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
   switch (command.command_case()) {
-    case v1::Command::kAdoptRule: return command.adopt_rule().rule().name();
-    case v1::Command::kRepealRule: return command.repeal_rule().name();
-    case v1::Command::kJudgeReservation: return command.judge_reservation().reservation();
-    case v1::Command::kJudgeArtefact: return command.judge_artefact().deployment();
-    case v1::Command::kRecordSite: return command.record_site().site().name();
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::kAdoptRule:
+      return command.adopt_rule().rule().name();
+    case v1::Command::kRepealRule:
+      return command.repeal_rule().name();
+    case v1::Command::kJudgeReservation:
+      return command.judge_reservation().reservation();
+    case v1::Command::kJudgeArtefact:
+      return command.judge_artefact().deployment();
+    case v1::Command::kRecordSite:
+      return command.record_site().site().name();
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
   return "sites/" + facts.site;
 }

@@ -22,17 +22,22 @@ std::optional<bool> Holds(const v1::Predicate& predicate, const v1::Fact& fact) 
   const auto listed = [&](const std::string& value) { return Contains(predicate.values(), value); };
   const auto& values = fact.values();
   switch (static_cast<int>(predicate.comparison())) {
-    case v1::COMPARISON_ALL_IN: return std::all_of(values.begin(), values.end(), listed);
-    case v1::COMPARISON_ANY_IN: return std::any_of(values.begin(), values.end(), listed);
-    case v1::COMPARISON_NONE_IN: return std::none_of(values.begin(), values.end(), listed);
-    case v1::COMPARISON_AT_MOST: return fact.number() <= predicate.number();
-    case v1::COMPARISON_AT_LEAST: return fact.number() >= predicate.number();
+    case v1::COMPARISON_ALL_IN:
+      return std::all_of(values.begin(), values.end(), listed);
+    case v1::COMPARISON_ANY_IN:
+      return std::any_of(values.begin(), values.end(), listed);
+    case v1::COMPARISON_NONE_IN:
+      return std::none_of(values.begin(), values.end(), listed);
+    case v1::COMPARISON_AT_MOST:
+      return fact.number() <= predicate.number();
+    case v1::COMPARISON_AT_LEAST:
+      return fact.number() >= predicate.number();
   }
   return std::nullopt;
 }
 
-// What several predicates come to together: one that does not hold decides, whether or not the others
-// are known.
+// What several predicates come to together: one that does not hold decides, whether or not the
+// others are known.
 struct Together {
   bool failed = false;
   bool unevaluable = false;

@@ -93,7 +93,8 @@ Intents React(const Rows&, const runtime::Accepted<v1::Event>&) { return {}; }
 Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
   using Event = inventory::v1::Event;
   switch (accepted.event.event_case()) {
-    case Event::kSiteOpened: return RecordSite(accepted.event.site_opened());
+    case Event::kSiteOpened:
+      return RecordSite(accepted.event.site_opened());
     case Event::kEnvelopeSet:
     case Event::kModelRegistered:
     case Event::kServerOrdered:
@@ -106,7 +107,8 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kServerUncordoned:
     case Event::kServerLeftService:
     case Event::kCommandRefused:
-    case Event::EVENT_NOT_SET: break;
+    case Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }
@@ -114,7 +116,8 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
 Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
   using Event = reservations::v1::Event;
   switch (accepted.event.event_case()) {
-    case Event::kReservationHeld: return Judge(accepted.event.reservation_held(), accepted.here);
+    case Event::kReservationHeld:
+      return Judge(accepted.event.reservation_held(), accepted.here);
     case Event::kCustomerRegistered:
     case Event::kContractSigned:
     case Event::kContractRecorded:
@@ -133,7 +136,8 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kOrderDeclined:
     case Event::kOrderAnswered:
     case Event::kReservationDelayed:
-    case Event::EVENT_NOT_SET: break;
+    case Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }
@@ -154,7 +158,8 @@ Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
     case Event::kRemovalFailed:
     case Event::kReservationVacated:
     case Event::kCommandRefused:
-    case Event::EVENT_NOT_SET: break;
+    case Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }

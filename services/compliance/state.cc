@@ -52,15 +52,19 @@ void RecordSite(Rows& rows, const v1::SiteRecorded& recorded) {
 void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   const v1::Event& event = accepted.event;
   switch (event.event_case()) {
-    case v1::Event::kRuleAdopted: return Adopt(rows, event.rule_adopted().rule());
-    case v1::Event::kRuleRepealed: return Repeal(rows, event.rule_repealed().name(), accepted.time);
+    case v1::Event::kRuleAdopted:
+      return Adopt(rows, event.rule_adopted().rule());
+    case v1::Event::kRuleRepealed:
+      return Repeal(rows, event.rule_repealed().name(), accepted.time);
     case v1::Event::kReservationJudged:
       return Judge(rows, event.reservation_judged().reservation(), event.reservation_judged());
     case v1::Event::kArtefactJudged:
       return Judge(rows, event.artefact_judged().deployment(), event.artefact_judged());
-    case v1::Event::kSiteRecorded: return RecordSite(rows, event.site_recorded());
+    case v1::Event::kSiteRecorded:
+      return RecordSite(rows, event.site_recorded());
     case v1::Event::kCommandRefused:
-    case v1::Event::EVENT_NOT_SET: return;
+    case v1::Event::EVENT_NOT_SET:
+      return;
   }
 }
 

@@ -141,7 +141,8 @@ absl::Status CheckRule(const v1::Rule& rule) {
 
 absl::Status Validate(const v1::Command& command) {
   switch (command.command_case()) {
-    case v1::Command::kAdoptRule: return CheckRule(command.adopt_rule().rule());
+    case v1::Command::kAdoptRule:
+      return CheckRule(command.adopt_rule().rule());
     case v1::Command::kRepealRule:
       return runtime::FirstError(
           {runtime::CheckName("name", command.repeal_rule().name(), "rules/*"),
@@ -154,7 +155,8 @@ absl::Status Validate(const v1::Command& command) {
            runtime::CheckText("artefact", command.judge_artefact().artefact())});
     case v1::Command::kRecordSite:
       return runtime::CheckText("site.name", command.record_site().site().name());
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
   return absl::InvalidArgumentError(
       "command: found nothing, expected one of the commands of compliance");

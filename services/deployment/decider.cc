@@ -238,19 +238,26 @@ v1::Event ConfirmVacated(const Rows& rows, const v1::ConfirmVacated& command) {
 v1::Event Decide(const State& state, const v1::Command& command, const runtime::Facts& facts) {
   const Rows& rows = state.rows;
   switch (command.command_case()) {
-    case v1::Command::kRegisterArtefact: return RegisterArtefact(rows, command.register_artefact());
-    case v1::Command::kDeploy: return Deploy(rows, command.deploy(), facts);
+    case v1::Command::kRegisterArtefact:
+      return RegisterArtefact(rows, command.register_artefact());
+    case v1::Command::kDeploy:
+      return Deploy(rows, command.deploy(), facts);
     case v1::Command::kRecordReservation:
       return RecordReservation(rows, command.record_reservation());
-    case v1::Command::kClearDeployment: return ClearDeployment(rows, command.clear_deployment());
+    case v1::Command::kClearDeployment:
+      return ClearDeployment(rows, command.clear_deployment());
     case v1::Command::kProhibitDeployment:
       return ProhibitDeployment(rows, command.prohibit_deployment());
-    case v1::Command::kRecordPlacement: return RecordPlacement(rows, command.record_placement());
-    case v1::Command::kRecordRemoval: return RecordRemoval(rows, command.record_removal());
+    case v1::Command::kRecordPlacement:
+      return RecordPlacement(rows, command.record_placement());
+    case v1::Command::kRecordRemoval:
+      return RecordRemoval(rows, command.record_removal());
     case v1::Command::kVacateReservation:
       return VacateReservation(rows, command.vacate_reservation());
-    case v1::Command::kConfirmVacated: return ConfirmVacated(rows, command.confirm_vacated());
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::kConfirmVacated:
+      return ConfirmVacated(rows, command.confirm_vacated());
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
   return Refused(command, v1::REASON_NOT_FOUND,
                  "The command is empty; expected one of the commands of deployment.");
@@ -258,17 +265,26 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
 
 std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
   switch (command.command_case()) {
-    case v1::Command::kRegisterArtefact: return command.register_artefact().name();
-    case v1::Command::kDeploy: return NewName(facts);
+    case v1::Command::kRegisterArtefact:
+      return command.register_artefact().name();
+    case v1::Command::kDeploy:
+      return NewName(facts);
     case v1::Command::kRecordReservation:
       return command.record_reservation().reservation().reservation();
-    case v1::Command::kClearDeployment: return command.clear_deployment().name();
-    case v1::Command::kProhibitDeployment: return command.prohibit_deployment().name();
-    case v1::Command::kRecordPlacement: return command.record_placement().name();
-    case v1::Command::kRecordRemoval: return command.record_removal().name();
-    case v1::Command::kVacateReservation: return command.vacate_reservation().reservation();
-    case v1::Command::kConfirmVacated: return command.confirm_vacated().reservation();
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::kClearDeployment:
+      return command.clear_deployment().name();
+    case v1::Command::kProhibitDeployment:
+      return command.prohibit_deployment().name();
+    case v1::Command::kRecordPlacement:
+      return command.record_placement().name();
+    case v1::Command::kRecordRemoval:
+      return command.record_removal().name();
+    case v1::Command::kVacateReservation:
+      return command.vacate_reservation().reservation();
+    case v1::Command::kConfirmVacated:
+      return command.confirm_vacated().reservation();
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
   return "sites/" + facts.site;
 }

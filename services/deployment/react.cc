@@ -72,8 +72,10 @@ Intents Follow(const compliance::v1::ArtefactJudged& judged) {
 Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   const v1::Event& event = accepted.event;
   switch (event.event_case()) {
-    case v1::Event::kModelRemoved: return ConfirmAfter(rows, event.model_removed().name());
-    case v1::Event::kPlacementFailed: return ConfirmAfter(rows, event.placement_failed().name());
+    case v1::Event::kModelRemoved:
+      return ConfirmAfter(rows, event.model_removed().name());
+    case v1::Event::kPlacementFailed:
+      return ConfirmAfter(rows, event.placement_failed().name());
     case v1::Event::kDeploymentProhibited:
       return ConfirmAfter(rows, event.deployment_prohibited().name());
     case v1::Event::kArtefactRegistered:
@@ -85,7 +87,8 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kRemovalFailed:
     case v1::Event::kReservationVacated:
     case v1::Event::kCommandRefused:
-    case v1::Event::EVENT_NOT_SET: break;
+    case v1::Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }
@@ -93,8 +96,10 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
 Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
   using Event = reservations::v1::Event;
   switch (accepted.event.event_case()) {
-    case Event::kReservationStarted: return Record(accepted.event.reservation_started());
-    case Event::kReservationEnding: return Vacate(accepted.event.reservation_ending());
+    case Event::kReservationStarted:
+      return Record(accepted.event.reservation_started());
+    case Event::kReservationEnding:
+      return Vacate(accepted.event.reservation_ending());
     case Event::kCustomerRegistered:
     case Event::kContractSigned:
     case Event::kContractRecorded:
@@ -112,7 +117,8 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kOrderDeclined:
     case Event::kOrderAnswered:
     case Event::kReservationDelayed:
-    case Event::EVENT_NOT_SET: break;
+    case Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }
@@ -120,13 +126,15 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
 Intents React(const runtime::Accepted<compliance::v1::Event>& accepted) {
   using Event = compliance::v1::Event;
   switch (accepted.event.event_case()) {
-    case Event::kArtefactJudged: return Follow(accepted.event.artefact_judged());
+    case Event::kArtefactJudged:
+      return Follow(accepted.event.artefact_judged());
     case Event::kRuleAdopted:
     case Event::kRuleRepealed:
     case Event::kReservationJudged:
     case Event::kSiteRecorded:
     case Event::kCommandRefused:
-    case Event::EVENT_NOT_SET: break;
+    case Event::EVENT_NOT_SET:
+      break;
   }
   return {};
 }

@@ -129,8 +129,10 @@ void Evolve(Rows& rows, const Accepted& accepted) {
     }
   };
   switch (event.event_case()) {
-    case v1::Event::kArtefactRegistered: return Register(rows, event.artefact_registered());
-    case v1::Event::kReservationRecorded: return Record(rows, event.reservation_recorded());
+    case v1::Event::kArtefactRegistered:
+      return Register(rows, event.artefact_registered());
+    case v1::Event::kReservationRecorded:
+      return Record(rows, event.reservation_recorded());
     case v1::Event::kDeploymentRequested:
       return Request(rows, event.deployment_requested(), accepted);
     case v1::Event::kDeploymentCleared:
@@ -169,7 +171,8 @@ void Evolve(Rows& rows, const Accepted& accepted) {
     case v1::Event::kReservationVacated:
       return EndReservation(rows, event.reservation_vacated().reservation());
     case v1::Event::kCommandRefused:
-    case v1::Event::EVENT_NOT_SET: return;
+    case v1::Event::EVENT_NOT_SET:
+      return;
   }
 }
 

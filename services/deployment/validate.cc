@@ -32,7 +32,8 @@ absl::Status CheckArtefact(const v1::RegisterArtefactRequest& request) {
 
 absl::Status Validate(const v1::Command& command) {
   switch (command.command_case()) {
-    case v1::Command::kRegisterArtefact: return CheckArtefact(command.register_artefact());
+    case v1::Command::kRegisterArtefact:
+      return CheckArtefact(command.register_artefact());
     case v1::Command::kDeploy:
       return runtime::FirstError(
           {runtime::CheckName("artefact", command.deploy().artefact(), "artefacts/*"),
@@ -59,7 +60,8 @@ absl::Status Validate(const v1::Command& command) {
       return runtime::CheckText("reservation", command.vacate_reservation().reservation());
     case v1::Command::kConfirmVacated:
       return runtime::CheckText("reservation", command.confirm_vacated().reservation());
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
   return absl::InvalidArgumentError(
       "command: found nothing, expected one of the commands of deployment");

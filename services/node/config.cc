@@ -19,13 +19,15 @@ absl::Status Bad(std::string_view key, std::string_view found, std::string_view 
                                                 found.empty() ? "absent" : found, expected));
 }
 
-absl::Status CheckKeys(const YAML::Node& node, const std::string& where, const std::set<std::string>& known) {
+absl::Status CheckKeys(const YAML::Node& node, const std::string& where,
+                       const std::set<std::string>& known) {
   if (!node.IsMap()) return Bad(where, "not a map", "a map of settings");
   for (const auto& entry : node) {
     const auto key = entry.first.as<std::string>();
     if (known.count(key) == 0) {
-      return absl::InvalidArgumentError(fmt::format("configuration: {} has the unknown key {}, expected only {}", where,
-                                                    key, fmt::join(known, ", ")));
+      return absl::InvalidArgumentError(
+          fmt::format("configuration: {} has the unknown key {}, expected only {}", where, key,
+                      fmt::join(known, ", ")));
     }
   }
   return absl::OkStatus();
@@ -38,26 +40,34 @@ std::string Text(const YAML::Node& node, const char* key, const std::string& oth
 absl::StatusOr<std::vector<SiteConfig>> Sites(const YAML::Node& list, bool kafka) {
   std::vector<SiteConfig> sites;
   std::set<std::string> names;
-  if (!list || !list.IsSequence() || list.size() == 0) return Bad("sites", "", "a list of at least one site");
+  if (!list || !list.IsSequence() || list.size() == 0)
+    return Bad("sites", "", "a list of at least one site");
   for (const YAML::Node& node : list) {
-    const absl::Status keys = CheckKeys(node, "sites", {"name", "country", "time_zone", "grpc", "http", "kafka"});
+    const absl::Status keys = CheckKeys(node, "sites", {"name", "grpc", "http", "kafka"});
     if (!keys.ok()) return keys;
-    SiteConfig site{Text(node, "name"), Text(node, "grpc", "127.0.0.1:0"), Text(node, "http", "127.0.0.1:0"), Text(node, "kafka")};
-    if (!runtime::MatchesName(site.name, "*")) return Bad("sites.name", site.name, "letters, digits and hyphens, such as paris");
-    if (!names.insert(site.name).second) return Bad("sites.name", site.name + " twice", "each site once");
-    if (kafka && site.kafka.empty()) return Bad(fmt::format("sites.{}.kafka", site.name), "", "its brokers, such as 127.0.0.1:9092, for log is kafka");
+    SiteConfig site{Text(node, "name"), Text(node, "grpc", "127.0.0.1:0"),
+                    Text(node, "http", "127.0.0.1:0"), Text(node, "kafka")};
+    if (!runtime::MatchesName(site.name, "*"))
+      return Bad("sites.name", site.name, "letters, digits and hyphens, such as paris");
+    if (!names.insert(site.name).second)
+      return Bad("sites.name", site.name + " twice", "each site once");
+    if (kafka && site.kafka.empty())
+      return Bad(fmt::format("sites.{}.kafka", site.name), "",
+                 "its brokers, such as 127.0.0.1:9092, for log is kafka");
     sites.push_back(std::move(site));
   }
   return sites;
 }
 
 absl::StatusOr<Config> Parse(const YAML::Node& root) {
-  const absl::Status keys = CheckKeys(root, "the file", {"profile", "log", "data_dir", "manual_clock_start", "sites", "here",
-                                                         "services", "replication", "min_insync_replicas"});
+  const absl::Status keys = CheckKeys(root, "the file",
+                                      {"profile", "log", "data_dir", "manual_clock_start", "sites",
+                                       "here", "services", "replication", "min_insync_replicas"});
   if (!keys.ok()) return keys;
   Config config;
   const std::string profile = Text(root, "profile", "production");
-  if (profile != "production" && profile != "demo") return Bad("profile", profile, "production or demo");
+  if (profile != "production" && profile != "demo")
+    return Bad("profile", profile, "production or demo");
   config.demo = profile == "demo";
   const std::string log = Text(root, "log", "embedded");
   if (log != "embedded" && log != "kafka") return Bad("log", log, "embedded or kafka");
@@ -68,8 +78,10 @@ absl::StatusOr<Config> Parse(const YAML::Node& root) {
     absl::Time time;
     std::string error;
     const std::string text = Text(root, "manual_clock_start");
-    if (!config.demo) return Bad("manual_clock_start", text, "absent: only profile demo may set the clock");
-    if (!absl::ParseTime(absl::RFC3339_full, text, &time, &error)) return Bad("manual_clock_start", text, "RFC 3339");
+    if (!config.demo)
+      return Bad("manual_clock_start", text, "absent: only profile demo may set the clock");
+    if (!absl::ParseTime(absl::RFC3339_full, text, &time, &error))
+      return Bad("manual_clock_start", text, "RFC 3339");
     config.manual_clock_start = time;
   }
   auto sites = Sites(root["sites"], config.kafka);
@@ -80,15 +92,18 @@ absl::StatusOr<Config> Parse(const YAML::Node& root) {
   }
   if (root["here"]) config.here = root["here"].as<std::vector<std::string>>();
   for (const std::string& name : config.here) {
-    if (std::none_of(config.sites.begin(), config.sites.end(), [&](const SiteConfig& s) { return s.name == name; })) {
+    if (std::none_of(config.sites.begin(), config.sites.end(),
+                     [&](const SiteConfig& s) { return s.name == name; })) {
       return Bad("here", name, "the name of one of the sites");
     }
   }
   if (!config.kafka && config.here.size() != config.sites.size()) {
     return Bad("here", fmt::format("{}", fmt::join(config.here, ", ")),
-               "every site, for the embedded log lives in one process; sites in several processes need log: kafka");
+               "every site, for the embedded log lives in one process; sites in several processes "
+               "need log: kafka");
   }
-  config.services = root["services"] ? root["services"].as<std::vector<std::string>>() : AllServices();
+  config.services =
+      root["services"] ? root["services"].as<std::vector<std::string>>() : AllServices();
   for (const std::string& service : config.services) {
     if (std::find(AllServices().begin(), AllServices().end(), service) == AllServices().end()) {
       return Bad("services", service, fmt::format("one of {}", fmt::join(AllServices(), ", ")));
@@ -96,17 +111,20 @@ absl::StatusOr<Config> Parse(const YAML::Node& root) {
   }
   if (!config.kafka && config.services.size() != AllServices().size()) {
     return Bad("services", fmt::format("{}", fmt::join(config.services, ", ")),
-               "all of them, for the embedded log lives in one process; one service a process needs log: kafka");
+               "all of them, for the embedded log lives in one process; one service a process "
+               "needs log: kafka");
   }
   config.replication = root["replication"] ? root["replication"].as<int>() : 1;
-  config.min_insync_replicas = root["min_insync_replicas"] ? root["min_insync_replicas"].as<int>() : 1;
+  config.min_insync_replicas =
+      root["min_insync_replicas"] ? root["min_insync_replicas"].as<int>() : 1;
   return config;
 }
 
 }  // namespace
 
 const std::vector<std::string>& AllServices() {
-  static const std::vector<std::string> services{"inventory", "reservations", "compliance", "deployment"};
+  static const std::vector<std::string> services{"inventory", "reservations", "compliance",
+                                                 "deployment"};
   return services;
 }
 
@@ -120,7 +138,9 @@ absl::StatusOr<Config> ParseConfig(const std::string& yaml) {
 
 absl::StatusOr<Config> ReadConfig(const std::string& path) {
   std::ifstream file(path);
-  if (!file) return absl::NotFoundError(fmt::format("there is no configuration at {}; give its path with --config", path));
+  if (!file)
+    return absl::NotFoundError(
+        fmt::format("there is no configuration at {}; give its path with --config", path));
   std::stringstream text;
   text << file.rdbuf();
   return ParseConfig(text.str());

@@ -1,5 +1,5 @@
-// What a process is told when it starts: which sites there are, which of them it runs, and where its
-// data and logs are. Law: an unknown or missing key is an error, never a silent default.
+// What a process is told when it starts: which sites there are, which of them it runs, and where
+// its data and logs are. Law: an unknown or missing key is an error, never a silent default.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -12,15 +12,15 @@
 namespace concordat::node {
 
 struct SiteConfig {
-  std::string name;       // `paris`
-  std::string grpc;       // where this site's gRPC listens, `127.0.0.1:7101`; port 0: any
-  std::string http;       // where /metrics, /livez and /readyz listen; port 0: any
-  std::string kafka;      // bootstrap servers; only with `log: kafka`
+  std::string name;   // `paris`
+  std::string grpc;   // where this site's gRPC listens, `127.0.0.1:7101`; port 0: any
+  std::string http;   // where /metrics, /livez and /readyz listen; port 0: any
+  std::string kafka;  // bootstrap servers; only with `log: kafka`
 };
 
 struct Config {
-  bool demo = false;      // `profile: demo` allows the manual clock
-  bool kafka = false;     // `log: kafka`, or `log: embedded`
+  bool demo = false;   // `profile: demo` allows the manual clock
+  bool kafka = false;  // `log: kafka`, or `log: embedded`
   std::string data_dir;
   std::optional<absl::Time> manual_clock_start;
   std::vector<SiteConfig> sites;      // every site there is

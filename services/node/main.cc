@@ -25,7 +25,8 @@ namespace {
 // A log line is one JSON object, whatever its text holds.
 class JsonText final : public spdlog::custom_flag_formatter {
  public:
-  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
     for (const char c : message.payload) {
       if (c == '"' || c == '\\') out.push_back('\\');
       if (static_cast<unsigned char>(c) < 0x20) {
@@ -35,16 +36,24 @@ class JsonText final : public spdlog::custom_flag_formatter {
       }
     }
   }
-  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonText>(); }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<JsonText>();
+  }
 };
 
 void StartLogging(const std::string& level) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
-  formatter->add_flag<JsonText>('*').set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","message":"%*"})");
+  formatter->add_flag<JsonText>('*').set_pattern(
+      R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","message":"%*"})");
   auto logger = spdlog::stderr_logger_mt("concordatd");
   logger->set_formatter(std::move(formatter));
   spdlog::set_default_logger(logger);
   spdlog::set_level(spdlog::level::from_str(level));
+}
+
+// The address that was configured, with the port that was bound.
+std::string WithPort(const std::string& address, int port) {
+  return fmt::format("{}:{}", address.substr(0, address.rfind(':')), port);
 }
 
 // One site with its doors.
@@ -53,8 +62,8 @@ struct Running {
   std::unique_ptr<Site> site;
   std::unique_ptr<runtime::Server> server;
   std::unique_ptr<Telemetry> telemetry;
-  int grpc_port = 0;
-  int http_port = 0;
+  std::string grpc_address;
+  std::string http_address;
 };
 
 class Node {
@@ -105,8 +114,8 @@ class Node {
   std::string Addresses() const {
     std::string sites;
     for (const auto& [name, running] : running_) {
-      sites += fmt::format(R"({}"{}": {{"grpc": "127.0.0.1:{}", "http": "127.0.0.1:{}"}})", sites.empty() ? "" : ", ", name,
-                           running.grpc_port, running.http_port);
+      sites += fmt::format(R"({}"{}": {{"grpc": "{}", "http": "{}"}})", sites.empty() ? "" : ", ",
+                           name, running.grpc_address, running.http_address);
     }
     return fmt::format(R"({{"sites": {{{}}}}})", sites);
   }
@@ -136,7 +145,8 @@ class Node {
     for (const SiteConfig& site : config_.sites) {
       if (site.name != name) continue;
       if (config_.kafka) {
-        running_[name].log = std::make_unique<storage::KafkaLog>(storage::KafkaOptions{site.kafka, fmt::format("concordat-{}", name)});
+        running_[name].log = std::make_unique<storage::KafkaLog>(
+            storage::KafkaOptions{site.kafka, fmt::format("concordat-{}", name)});
         return absl::OkStatus();
       }
       auto log = storage::EmbeddedLog::Open(fmt::format("{}/{}/log", config_.data_dir, name));
@@ -150,7 +160,8 @@ class Node {
   void ConnectMirrors() {
     for (const auto& [origin, from] : embedded_) {
       std::vector<std::string> streams;
-      for (const std::string& service : AllServices()) streams.push_back(events::StreamName(origin, service));
+      for (const std::string& service : AllServices())
+        streams.push_back(events::StreamName(origin, service));
       for (const auto& [target, to] : embedded_) {
         if (origin == target) continue;
         mirrors_.push_back(std::make_unique<Mirror>(origin, *from, *to, streams));
@@ -169,20 +180,22 @@ class Node {
     running.server = std::make_unique<runtime::Server>();
     for (const std::string& service : running.site->services()) {
       Folded& home = *running.site->Home(service);
-      runtime::AddCommands(*running.server, *home.engine, *home.writer,
-                           [telemetry = running.telemetry.get(), service](const std::string& command, const std::string& outcome,
-                                                                          absl::Duration took) {
-                             telemetry->Observe(service, command, outcome, took);
-                           });
+      runtime::AddCommands(
+          *running.server, *home.engine, *home.writer,
+          [telemetry = running.telemetry.get(), service](
+              const std::string& command, const std::string& outcome, absl::Duration took) {
+            telemetry->Observe(service, command, outcome, took);
+          });
     }
-    AddNodeService(*running.server, {&config_, running.site.get(), mirrors_to_[name], manual_clock_});
+    AddNodeService(*running.server,
+                   {&config_, running.site.get(), mirrors_to_[name], manual_clock_});
     const auto grpc = running.server->Start(addresses.grpc);
     if (!grpc.ok()) return grpc.status();
     running.server->SetServing(false);
     const auto http = running.telemetry->Start(addresses.http);
     if (!http.ok()) return http.status();
-    running.grpc_port = *grpc;
-    running.http_port = *http;
+    running.grpc_address = WithPort(addresses.grpc, *grpc);
+    running.http_address = WithPort(addresses.http, *http);
     return absl::OkStatus();
   }
 
@@ -196,11 +209,14 @@ class Node {
 };
 
 int Main(int argc, char** argv) {
-  CLI::App app{"concordatd runs the services of one site, or of several with the embedded log.\n"
-               "It prints a line READY with its addresses once commands are decided, and stops on SIGTERM."};
+  CLI::App app{
+      "concordatd runs the services of one site, or of several with the embedded log.\n"
+      "It prints a line READY with its addresses once commands are decided, and stops on SIGTERM."};
   std::string path;
   std::string level = "info";
-  app.add_option("--config", path, "the configuration, a YAML file; docs/operations/configure.md explains every key")->required();
+  app.add_option("--config", path,
+                 "the configuration, a YAML file; docs/operations/configure.md explains every key")
+      ->required();
   app.add_option("--log-level", level, "debug, info, warning, error or critical");
   app.set_version_flag("--version", CONCORDAT_VERSION);
   CLI11_PARSE(app, argc, argv);

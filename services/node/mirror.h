@@ -14,7 +14,8 @@ namespace concordat::node {
 class Mirror {
  public:
   // Neither log is owned. `streams` are the origin's own.
-  Mirror(std::string origin, storage::EmbeddedLog& from, storage::EmbeddedLog& to, std::vector<std::string> streams);
+  Mirror(std::string origin, storage::EmbeddedLog& from, storage::EmbeddedLog& to,
+         std::vector<std::string> streams);
   ~Mirror();
   Mirror(const Mirror&) = delete;
 

@@ -28,7 +28,8 @@ void SetTime(absl::Time time, google::protobuf::Timestamp* to) {
 }
 
 absl::Duration Patience(const Call& call) {
-  return std::min(kPatience, call.deadline == absl::InfiniteFuture() ? kPatience : call.deadline - absl::Now());
+  return std::min(
+      kPatience, call.deadline == absl::InfiniteFuture() ? kPatience : call.deadline - absl::Now());
 }
 
 // `paris` of `sites/paris/servers/a01`; empty where the name belongs to no site.
@@ -54,12 +55,14 @@ absl::StatusOr<Collection> Find(const Site& site, const std::string& name) {
     }
   }
   if (collection.prototype == nullptr) {
-    return absl::NotFoundError(fmt::format("there is no collection {} here; there are {}", name, known));
+    return absl::NotFoundError(
+        fmt::format("there is no collection {} here; there are {}", name, known));
   }
   return collection;
 }
 
-absl::Status SetFreshness(const Folded& folded, const storage::ProjectionView& view, v1::Freshness* freshness) {
+absl::Status SetFreshness(const Folded& folded, const storage::ProjectionView& view,
+                          v1::Freshness* freshness) {
   const auto chain = view.Chain(folded.stream);
   if (!chain.ok()) return chain.status();
   freshness->set_stream(folded.stream);
@@ -76,18 +79,22 @@ absl::Status Get(const NodeContext& node, const Call& call, const v1::GetResourc
   const std::string site = SiteOfName(request.name());
   for (Folded* folded : collection->folded) {
     if (!site.empty() && folded->site != site) continue;
-    if (request.min_stream() == folded->stream && !folded->WaitFor(static_cast<int64_t>(request.min_sequence()), Patience(call))) {
-      return absl::UnavailableError(fmt::format("{} is not folded up to sequence {} yet; ask again", folded->stream, request.min_sequence()));
+    if (request.min_stream() == folded->stream &&
+        !folded->WaitFor(static_cast<int64_t>(request.min_sequence()), Patience(call))) {
+      return absl::UnavailableError(fmt::format("{} is not folded up to sequence {} yet; ask again",
+                                                folded->stream, request.min_sequence()));
     }
     const auto view = folded->projection->View();
     const auto value = view->Get(storage::RowKey(request.collection(), request.name()));
     if (!value) continue;
     const MessagePtr resource(collection->prototype->New());
-    if (!resource->ParseFromString(*value)) return absl::DataLossError(fmt::format("{} cannot be read", request.name()));
+    if (!resource->ParseFromString(*value))
+      return absl::DataLossError(fmt::format("{} cannot be read", request.name()));
     response.mutable_resource()->PackFrom(*resource);
     return SetFreshness(*folded, *view, response.mutable_freshness());
   }
-  return absl::NotFoundError(fmt::format("there is no {} in {} as this site knows it", request.name(), request.collection()));
+  return absl::NotFoundError(fmt::format("there is no {} in {} as this site knows it",
+                                         request.name(), request.collection()));
 }
 
 absl::Status List(const NodeContext& node, const Call&, const v1::ListResourcesRequest& request,
@@ -95,13 +102,15 @@ absl::Status List(const NodeContext& node, const Call&, const v1::ListResourcesR
   const auto collection = Find(*node.site, request.collection());
   if (!collection.ok()) return collection.status();
   if (request.page_size() < 0 || request.page_size() > kMaxPage) {
-    return absl::InvalidArgumentError(fmt::format("page_size is {}, expected 0 to {}", request.page_size(), kMaxPage));
+    return absl::InvalidArgumentError(
+        fmt::format("page_size is {}, expected 0 to {}", request.page_size(), kMaxPage));
   }
   const int page = request.page_size() == 0 ? kDefaultPage : request.page_size();
   // The token is the site and name to begin with.
   const size_t bar = request.page_token().find('|');
   std::string from_site = bar == std::string::npos ? "" : request.page_token().substr(0, bar);
-  const std::string from_name = bar == std::string::npos ? "" : request.page_token().substr(bar + 1);
+  const std::string from_name =
+      bar == std::string::npos ? "" : request.page_token().substr(bar + 1);
   bool skipping = !from_site.empty();
   for (Folded* folded : collection->folded) {
     if (!request.site().empty() && folded->site != request.site()) continue;
@@ -136,7 +145,8 @@ void SetLinkStatus(Mirror& mirror, v1::LinkStatus* link) {
   link->set_pending_records(mirror.Pending());
 }
 
-absl::Status GetStatus(const NodeContext& node, const Call&, const v1::GetStatusRequest&, v1::GetStatusResponse& response) {
+absl::Status GetStatus(const NodeContext& node, const Call&, const v1::GetStatusRequest&,
+                       v1::GetStatusResponse& response) {
   response.set_site(node.site->name());
   response.set_release(CONCORDAT_VERSION);
   response.set_profile(node.config->demo ? "demo" : "production");
@@ -150,7 +160,8 @@ absl::Status GetStatus(const NodeContext& node, const Call&, const v1::GetStatus
     stream->set_sequence(state.head.sequence);
     stream->set_link(state.head.link.ToHex());
     SetTime(state.head.time, stream->mutable_event_time());
-    for (const auto& [outcome, count] : state.voids) (*stream->mutable_void_records())[std::string(Name(outcome))] = count;
+    for (const auto& [outcome, count] : state.voids)
+      (*stream->mutable_void_records())[std::string(Name(outcome))] = count;
     stream->set_lag_records(state.lag);
     stream->set_condition(state.condition);
     stream->set_writer_state(state.writer_state);
@@ -168,7 +179,8 @@ absl::Status GetStatus(const NodeContext& node, const Call&, const v1::GetStatus
   return absl::OkStatus();
 }
 
-absl::Status Verify(const NodeContext& node, const Call&, const v1::VerifyRequest& request, v1::VerifyResponse& response) {
+absl::Status Verify(const NodeContext& node, const Call&, const v1::VerifyRequest& request,
+                    v1::VerifyResponse& response) {
   response.set_site(node.site->name());
   const std::vector<StreamState> states = node.site->States();
   for (size_t i = 0; i < node.site->folded().size(); ++i) {
@@ -193,8 +205,10 @@ absl::Status Verify(const NodeContext& node, const Call&, const v1::VerifyReques
       const auto then = kept->tables().find(name);
       table->set_table(name);
       table->set_rows(now == stored.tables().end() ? 0 : now->second.rows);
-      table->set_stored(now == stored.tables().end() ? storage::Digest().ToHex() : now->second.ToHex());
-      table->set_folded(then == kept->tables().end() ? storage::Digest().ToHex() : then->second.ToHex());
+      table->set_stored(now == stored.tables().end() ? storage::Digest().ToHex()
+                                                     : now->second.ToHex());
+      table->set_folded(then == kept->tables().end() ? storage::Digest().ToHex()
+                                                     : then->second.ToHex());
     }
   }
   return absl::OkStatus();
@@ -202,17 +216,21 @@ absl::Status Verify(const NodeContext& node, const Call&, const v1::VerifyReques
 
 absl::StatusOr<storage::Archive*> ArchiveOf(const NodeContext& node) {
   if (node.site->archive() != nullptr) return node.site->archive();
-  return absl::FailedPreconditionError("this process keeps no archive; ask the process that runs the compliance service");
+  return absl::FailedPreconditionError(
+      "this process keeps no archive; ask the process that runs the compliance service");
 }
 
-absl::Status GetLink(const NodeContext& node, const Call& call, const v1::GetLinkRequest& request, v1::GetLinkResponse& response) {
+absl::Status GetLink(const NodeContext& node, const Call& call, const v1::GetLinkRequest& request,
+                     v1::GetLinkResponse& response) {
   const auto archive = ArchiveOf(node);
   if (!archive.ok()) return archive.status();
-  (*archive)->WaitFor(request.stream(), request.sequence(), std::min(Patience(call), absl::Seconds(2)));
+  (*archive)->WaitFor(request.stream(), request.sequence(),
+                      std::min(Patience(call), absl::Seconds(2)));
   const auto event = (*archive)->At(request.stream(), request.sequence());
   if (!event.ok()) return event.status();
   if (!event->has_value()) {
-    return absl::NotFoundError(fmt::format("{} has no event at sequence {} here", request.stream(), request.sequence()));
+    return absl::NotFoundError(
+        fmt::format("{} has no event at sequence {} here", request.stream(), request.sequence()));
   }
   response.set_link((*event)->attributes.id.ToHex());
   return absl::OkStatus();
@@ -239,7 +257,8 @@ absl::Status ListEvents(const NodeContext& node, const Call&, const v1::ListEven
   const auto archive = ArchiveOf(node);
   if (!archive.ok()) return archive.status();
   if (request.limit() < 0 || request.limit() > kMaxPage) {
-    return absl::InvalidArgumentError(fmt::format("limit is {}, expected 0 to {}", request.limit(), kMaxPage));
+    return absl::InvalidArgumentError(
+        fmt::format("limit is {}, expected 0 to {}", request.limit(), kMaxPage));
   }
   const size_t limit = request.limit() == 0 ? kDefaultPage : static_cast<size_t>(request.limit());
   absl::StatusOr<std::vector<storage::ArchivedEvent>> events;
@@ -256,14 +275,16 @@ absl::Status ListEvents(const NodeContext& node, const Call&, const v1::ListEven
       events->push_back(**std::move(event));
     }
   } else {
-    return absl::InvalidArgumentError("subject, correlation_id and stream are absent, expected one of them");
+    return absl::InvalidArgumentError(
+        "subject, correlation_id and stream are absent, expected one of them");
   }
   if (!events.ok()) return events.status();
   response.set_truncated(events->size() > limit);
   for (size_t i = 0; i < std::min(limit, events->size()); ++i) {
     const storage::ArchivedEvent& event = (*events)[i];
     const bool wanted = (request.stream().empty() || event.stream == request.stream()) &&
-                        (request.correlation_id().empty() || event.attributes.correlation_id == request.correlation_id());
+                        (request.correlation_id().empty() ||
+                         event.attributes.correlation_id == request.correlation_id());
     if (wanted) SetEvent(event, response.add_events());
   }
   return absl::OkStatus();
@@ -280,7 +301,8 @@ absl::Status Watch(const NodeContext& node, const Call& call, const v1::WatchReq
     known = known || state.stream == request.stream();
   }
   if (!known) return absl::NotFoundError(fmt::format("{} is not followed here", request.stream()));
-  for (uint64_t sequence = request.from_sequence(); !request.until_head() || static_cast<int64_t>(sequence) <= head;) {
+  for (uint64_t sequence = request.from_sequence();
+       !request.until_head() || static_cast<int64_t>(sequence) <= head;) {
     if (call.cancelled() || absl::Now() > call.deadline) return absl::OkStatus();
     if (!(*archive)->WaitFor(request.stream(), sequence, absl::Milliseconds(200))) continue;
     const auto event = (*archive)->At(request.stream(), sequence);
@@ -293,21 +315,26 @@ absl::Status Watch(const NodeContext& node, const Call& call, const v1::WatchReq
   return absl::OkStatus();
 }
 
-absl::Status SetClock(const NodeContext& node, const Call&, const v1::SetClockRequest& request, v1::SetClockResponse& response) {
+absl::Status SetClock(const NodeContext& node, const Call&, const v1::SetClockRequest& request,
+                      v1::SetClockResponse& response) {
   if (node.manual_clock == nullptr) {
-    return absl::FailedPreconditionError("the clock is the system's: only a process of profile demo with manual_clock_start "
-                                         "has a clock that can be set");
+    return absl::FailedPreconditionError(
+        "the clock is the system's: only a process of profile demo with manual_clock_start "
+        "has a clock that can be set");
   }
-  const absl::Time time = absl::FromUnixSeconds(request.time().seconds()) + absl::Nanoseconds(request.time().nanos());
+  const absl::Time time =
+      absl::FromUnixSeconds(request.time().seconds()) + absl::Nanoseconds(request.time().nanos());
   if (!node.manual_clock->Set(time)) {
-    return absl::FailedPreconditionError(fmt::format("the clock shows {}, and never goes back to {}",
-                                                     events::EventTime(node.manual_clock->Now()), events::EventTime(time)));
+    return absl::FailedPreconditionError(
+        fmt::format("the clock shows {}, and never goes back to {}",
+                    events::EventTime(node.manual_clock->Now()), events::EventTime(time)));
   }
   SetTime(node.manual_clock->Now(), response.mutable_now());
   return absl::OkStatus();
 }
 
-absl::Status SetLink(const NodeContext& node, const Call&, const v1::SetLinkRequest& request, v1::SetLinkResponse& response) {
+absl::Status SetLink(const NodeContext& node, const Call&, const v1::SetLinkRequest& request,
+                     v1::SetLinkResponse& response) {
   for (Mirror* mirror : node.mirrors) {
     if (mirror->origin() != request.origin()) continue;
     mirror->SetCut(request.cut());
@@ -315,21 +342,25 @@ absl::Status SetLink(const NodeContext& node, const Call&, const v1::SetLinkRequ
     return absl::OkStatus();
   }
   if (node.config->kafka) {
-    return absl::FailedPreconditionError("with Kafka the link is MirrorMaker's, outside of this process: stop or start it "
-                                         "there (`./dev kafka cut`, `./dev kafka heal`)");
+    return absl::FailedPreconditionError(
+        "with Kafka the link is MirrorMaker's, outside of this process: stop or start it "
+        "there (`./dev kafka cut`, `./dev kafka heal`)");
   }
-  return absl::NotFoundError(fmt::format("no link from {} ends at {}", request.origin(), node.site->name()));
+  return absl::NotFoundError(
+      fmt::format("no link from {} ends at {}", request.origin(), node.site->name()));
 }
 
 template <typename Request, typename Response>
 void AddUnary(runtime::Server& server, const NodeContext& context, const char* method,
               absl::Status (*handle)(const NodeContext&, const Call&, const Request&, Response&)) {
-  server.AddUnary(fmt::format("/concordat.node.v1.NodeService/{}", method), Request::descriptor(),
-                  [context, handle](const Call& call, MessagePtr request, runtime::ReplyCallback reply) {
-                    auto response = std::make_unique<Response>();
-                    const absl::Status status = handle(context, call, static_cast<const Request&>(*request), *response);
-                    reply({.status = status, .message = std::move(response), .outcome = {}});
-                  });
+  server.AddUnary(
+      fmt::format("/concordat.node.v1.NodeService/{}", method), Request::descriptor(),
+      [context, handle](const Call& call, MessagePtr request, runtime::ReplyCallback reply) {
+        auto response = std::make_unique<Response>();
+        const absl::Status status =
+            handle(context, call, static_cast<const Request&>(*request), *response);
+        reply({.status = status, .message = std::move(response), .outcome = {}});
+      });
 }
 
 }  // namespace
@@ -344,8 +375,10 @@ void AddNodeService(runtime::Server& server, const NodeContext& context) {
   AddUnary(server, context, "SetClock", &SetClock);
   AddUnary(server, context, "SetLink", &SetLink);
   server.AddStream("/concordat.node.v1.NodeService/Watch", v1::WatchRequest::descriptor(),
-                   [context](const Call& call, const Message& request, const std::function<bool(const Message&)>& write) {
-                     return Watch(context, call, static_cast<const v1::WatchRequest&>(request), write);
+                   [context](const Call& call, const Message& request,
+                             const std::function<bool(const Message&)>& write) {
+                     return Watch(context, call, static_cast<const v1::WatchRequest&>(request),
+                                  write);
                    });
 }
 

@@ -15,7 +15,7 @@ namespace concordat::node {
 struct NodeContext {
   const Config* config = nullptr;
   Site* site = nullptr;
-  std::vector<Mirror*> mirrors;              // the links that end at this site; empty with Kafka
+  std::vector<Mirror*> mirrors;  // the links that end at this site; empty with Kafka
   runtime::ManualClock* manual_clock = nullptr;  // only in the demo's profile
 };
 

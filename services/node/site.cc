@@ -22,9 +22,12 @@ constexpr char kSchema[] = "1";
 constexpr char kRelease[] = CONCORDAT_VERSION;
 
 std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal) {
-  if (service == inventory::Service::kName) return std::make_unique<runtime::EngineOf<inventory::Service>>(journal);
-  if (service == reservations::Service::kName) return std::make_unique<runtime::EngineOf<reservations::Service>>(journal);
-  if (service == compliance::Service::kName) return std::make_unique<runtime::EngineOf<compliance::Service>>(journal);
+  if (service == inventory::Service::kName)
+    return std::make_unique<runtime::EngineOf<inventory::Service>>(journal);
+  if (service == reservations::Service::kName)
+    return std::make_unique<runtime::EngineOf<reservations::Service>>(journal);
+  if (service == compliance::Service::kName)
+    return std::make_unique<runtime::EngineOf<compliance::Service>>(journal);
   return std::make_unique<runtime::EngineOf<deployment::Service>>(journal);
 }
 
@@ -44,7 +47,10 @@ bool Folded::WaitFor(int64_t sequence, absl::Duration wait) const {
 // Keeps one stream's accepted records in the archive.
 class Site::ArchiveSink final : public runtime::Sink {
  public:
-  ArchiveSink(storage::Archive& archive, events::Chain chain) : archive_(archive), chain_(std::move(chain)) { Publish(); }
+  ArchiveSink(storage::Archive& archive, events::Chain chain)
+      : archive_(archive), chain_(std::move(chain)) {
+    Publish();
+  }
 
   const std::string& stream() const override { return chain_.stream(); }
   int64_t next_offset() const override { return chain_.next_offset(); }
@@ -72,6 +78,10 @@ class Site::ArchiveSink final : public runtime::Sink {
     Publish();
     return absl::OkStatus();
   }
+  void Stopped(const absl::Status& status) override {
+    absl::MutexLock lock(&mutex_);
+    view_.alarm = std::string(status.message());
+  }
   runtime::FollowedView View() const override {
     absl::MutexLock lock(&mutex_);
     return view_;
@@ -80,7 +90,8 @@ class Site::ArchiveSink final : public runtime::Sink {
  private:
   void Publish() {
     absl::MutexLock lock(&mutex_);
-    view_ = {chain_.head(), chain_.condition(), chain_.forked(), chain_.alarm(), chain_.voids(), chain_.next_offset()};
+    view_ = {chain_.head(),  chain_.condition(), chain_.forked(),
+             chain_.alarm(), chain_.voids(),     chain_.next_offset()};
   }
   storage::Archive& archive_;
   events::Chain chain_;
@@ -90,12 +101,16 @@ class Site::ArchiveSink final : public runtime::Sink {
 };
 
 Site::Site(const Config& config, std::string name, storage::Log& log, runtime::Clock& clock)
-    : config_(config), name_(std::move(name)), services_(config.services), log_(log), clock_(clock) {}
+    : config_(config),
+      name_(std::move(name)),
+      services_(config.services),
+      log_(log),
+      clock_(clock) {}
 
 Site::~Site() { Stop(); }
 
-absl::StatusOr<std::unique_ptr<Site>> Site::Open(const Config& config, const std::string& name, storage::Log& log,
-                                                 runtime::Clock& clock) {
+absl::StatusOr<std::unique_ptr<Site>> Site::Open(const Config& config, const std::string& name,
+                                                 storage::Log& log, runtime::Clock& clock) {
   std::unique_ptr<Site> site(new Site(config, name, log, clock));
   for (const std::string& service : site->services_) {
     const absl::Status status = site->OpenStream(name, service);
@@ -130,8 +145,9 @@ absl::Status Site::OpenStream(const std::string& site, const std::string& servic
   folded->site = site;
   folded->service = service;
   const bool home = site == name_;
-  auto projection = storage::Projection::Open(fmt::format("{}/{}/{}", config_.data_dir, name_, folded->stream), folded->stream,
-                                              home ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored, kSchema);
+  auto projection = storage::Projection::Open(
+      fmt::format("{}/{}/{}", config_.data_dir, name_, folded->stream), folded->stream,
+      home ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored, kSchema);
   if (!projection.ok()) return projection.status();
   folded->projection = *std::move(projection);
   folded->engine = NewEngine(service, folded->projection->journal());
@@ -140,9 +156,11 @@ absl::Status Site::OpenStream(const std::string& site, const std::string& servic
     options.site = name_;
     options.release = kRelease;
     options.demands = {config_.replication, config_.min_insync_replicas, true};
-    folded->writer = std::make_unique<runtime::Writer>(*folded->engine, *folded->projection, log_, clock_, options);
+    folded->writer = std::make_unique<runtime::Writer>(*folded->engine, *folded->projection, log_,
+                                                       clock_, options);
   } else {
-    folded->replica = std::make_unique<runtime::Replica>(*folded->engine, *folded->projection, name_);
+    folded->replica =
+        std::make_unique<runtime::Replica>(*folded->engine, *folded->projection, name_);
   }
   folded_.push_back(std::move(folded));
   return absl::OkStatus();
@@ -155,9 +173,11 @@ void Site::OpenFeeds() {
       const std::string service = ServiceOfEvent(event);
       const bool peers = service == folded->service;
       for (const SiteConfig& site : config_.sites) {
-        if (peers == (site.name == name_)) continue;  // peers: every other site; other services: this site
-        feeds_.push_back(std::make_unique<runtime::Feed>(*folded->engine, *folded->writer, *folded->projection,
-                                                         events::StreamName(site.name, service), event, name_));
+        if (peers == (site.name == name_))
+          continue;  // peers: every other site; other services: this site
+        feeds_.push_back(
+            std::make_unique<runtime::Feed>(*folded->engine, *folded->writer, *folded->projection,
+                                            events::StreamName(site.name, service), event, name_));
       }
     }
   }
@@ -170,8 +190,9 @@ absl::Status Site::OpenArchive() {
   archive_ = *std::move(archive);
   for (const SiteConfig& site : config_.sites) {
     for (const std::string& service : AllServices()) {
-      auto chain = archive_->ChainOf(events::StreamName(site.name, service),
-                                     site.name == name_ ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored);
+      auto chain = archive_->ChainOf(
+          events::StreamName(site.name, service),
+          site.name == name_ ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored);
       if (!chain.ok()) return chain.status();
       archive_sinks_.push_back(std::make_unique<ArchiveSink>(*archive_, *std::move(chain)));
     }
@@ -208,7 +229,8 @@ void Site::ExecuteDeployments() {
     for (const deployment::Step& step : steps) {
       if (stopping_) return;
       runtime::Submission submission;
-      submission.command = std::make_unique<deployment::v1::Command>(deployment::Execute(target, step.deployment));
+      submission.command =
+          std::make_unique<deployment::v1::Command>(deployment::Execute(target, step.deployment));
       submission.command_id = step.command_id;
       submission.actor = fmt::format("{}deployment", runtime::kSystemActor);
       submission.correlation_id = step.deployment.correlation_id();
@@ -220,9 +242,11 @@ void Site::ExecuteDeployments() {
       };
       home.writer->Submit(std::move(submission));
       absl::MutexLock lock(&mutex);
-      mutex.Await(absl::Condition(&answered));  // the writer answers everything, at the latest when it stops
+      mutex.Await(absl::Condition(
+          &answered));  // the writer answers everything, at the latest when it stops
     }
-    for (int i = 0; i < 5 && !stopping_ && steps.empty(); ++i) absl::SleepFor(absl::Milliseconds(20));
+    for (int i = 0; i < 5 && !stopping_ && steps.empty(); ++i)
+      absl::SleepFor(absl::Milliseconds(20));
   }
 }
 
@@ -256,8 +280,14 @@ std::vector<StreamState> Site::States() const {
     if (!alarm.empty() && state.alarm.empty()) state.alarm = alarm;
   };
   for (const auto& folded : folded_) {
-    StreamState state{.stream = folded->stream, .home = folded->home(), .head = {}, .condition = {}, .writer_state = {},
-                      .alarm = {}, .voids = {}, .lag = 0};
+    StreamState state{.stream = folded->stream,
+                      .home = folded->home(),
+                      .head = {},
+                      .condition = {},
+                      .writer_state = {},
+                      .alarm = {},
+                      .voids = {},
+                      .lag = 0};
     if (folded->home()) {
       const runtime::StreamView view = folded->writer->View();
       state.head = view.head;

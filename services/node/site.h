@@ -1,5 +1,5 @@
-// A site as one process runs it: its services' writers, replicas of other sites, feeds between them, the
-// archive, and what the doors need to answer.
+// A site as one process runs it: its services' writers, replicas of other sites, feeds between
+// them, the archive, and what the doors need to answer.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -50,8 +50,8 @@ struct StreamState {
 class Site {
  public:
   // Opens everything under `<data_dir>/<site>`; nothing runs yet. Log and clock are not owned.
-  static absl::StatusOr<std::unique_ptr<Site>> Open(const Config& config, const std::string& name, storage::Log& log,
-                                                    runtime::Clock& clock);
+  static absl::StatusOr<std::unique_ptr<Site>> Open(const Config& config, const std::string& name,
+                                                    storage::Log& log, runtime::Clock& clock);
   ~Site();
   Site(const Site&) = delete;
 

@@ -14,7 +14,8 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-ClientMetric Metric(const std::vector<std::pair<std::string, std::string>>& labels, double value, MetricType type) {
+ClientMetric Metric(const std::vector<std::pair<std::string, std::string>>& labels, double value,
+                    MetricType type) {
   ClientMetric metric;
   for (const auto& [name, text] : labels) metric.label.push_back({name, text});
   if (type == MetricType::Counter) {
@@ -42,8 +43,10 @@ Telemetry::Telemetry(const Site& site)
 
 Telemetry::~Telemetry() { Stop(); }
 
-void Telemetry::Observe(const std::string& service, const std::string& command, const std::string& outcome, absl::Duration took) {
-  static const prometheus::Histogram::BucketBoundaries kBounds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10};
+void Telemetry::Observe(const std::string& service, const std::string& command,
+                        const std::string& outcome, absl::Duration took) {
+  static const prometheus::Histogram::BucketBoundaries kBounds{
+      0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10};
   commands_.Add({{"service", service}, {"command", command}, {"outcome", outcome}}).Increment();
   durations_.Add({{"service", service}}, kBounds).Observe(absl::ToDoubleSeconds(took));
 }
@@ -58,25 +61,35 @@ std::string Telemetry::Metrics() const {
   const auto per_stream = [&](const char* name, const char* help, auto value) {
     MetricFamily& metrics = family(name, help, MetricType::Gauge);
     for (const StreamState& state : states) {
-      metrics.metric.push_back(Metric({{"site", site_.name()}, {"stream", state.stream}}, value(state), MetricType::Gauge));
+      metrics.metric.push_back(Metric({{"site", site_.name()}, {"stream", state.stream}},
+                                      value(state), MetricType::Gauge));
     }
   };
   per_stream("concordat_projection_sequence", "Sequence of the head that is folded",
              [](const StreamState& s) { return static_cast<double>(s.head.sequence); });
-  per_stream("concordat_projection_lag_records", "Records at the end of the log that were not read yet",
+  per_stream("concordat_projection_lag_records",
+             "Records at the end of the log that were not read yet",
              [](const StreamState& s) { return static_cast<double>(s.lag); });
-  per_stream("concordat_projection_last_event_timestamp_seconds", "Time of the head's event",
-             [](const StreamState& s) { return absl::ToDoubleSeconds(s.head.time - absl::UnixEpoch()); });
-  per_stream("concordat_stream_alarm", "1 while something is wrong with the stream; `concordat status` says what",
+  per_stream(
+      "concordat_projection_last_event_timestamp_seconds", "Time of the head's event",
+      [](const StreamState& s) { return absl::ToDoubleSeconds(s.head.time - absl::UnixEpoch()); });
+  per_stream("concordat_stream_alarm",
+             "1 while something is wrong with the stream; `concordat status` says what",
              [](const StreamState& s) { return s.alarm.empty() ? 0.0 : 1.0; });
   per_stream("concordat_stream_suspect", "1 while a mirror has a gap",
              [](const StreamState& s) { return s.condition == "suspect" ? 1.0 : 0.0; });
   per_stream("concordat_stream_damaged", "1 once a log is damaged or its history has split",
-             [](const StreamState& s) { return s.condition == "damaged" || s.condition == "forked" ? 1.0 : 0.0; });
-  MetricFamily& voids = family("concordat_void_records_total", "Records that are not part of the history, by reason", MetricType::Counter);
+             [](const StreamState& s) {
+               return s.condition == "damaged" || s.condition == "forked" ? 1.0 : 0.0;
+             });
+  MetricFamily& voids =
+      family("concordat_void_records_total", "Records that are not part of the history, by reason",
+             MetricType::Counter);
   for (const StreamState& state : states) {
     for (const auto& [outcome, count] : state.voids) {
-      voids.metric.push_back(Metric({{"site", site_.name()}, {"stream", state.stream}, {"reason", std::string(Name(outcome))}},
+      voids.metric.push_back(Metric({{"site", site_.name()},
+                                     {"stream", state.stream},
+                                     {"reason", std::string(Name(outcome))}},
                                     static_cast<double>(count), MetricType::Counter));
     }
   }
@@ -84,20 +97,36 @@ std::string Telemetry::Metrics() const {
     MetricFamily& metrics = family(name, help, type);
     for (const auto& folded : site_.folded()) {
       if (!folded->home()) continue;
-      metrics.metric.push_back(Metric({{"site", site_.name()}, {"stream", folded->stream}}, value(*folded->writer), type));
+      metrics.metric.push_back(Metric({{"site", site_.name()}, {"stream", folded->stream}},
+                                      value(*folded->writer), type));
     }
   };
-  per_writer("concordat_writer_ready", "1 while the writer decides commands",
-             [](const runtime::Writer& w) { return w.View().state == runtime::WriterState::kWriting ? 1.0 : 0.0; }, MetricType::Gauge);
-  per_writer("concordat_events_accepted_total", "Own events accepted since the process started",
-             [](const runtime::Writer& w) { return static_cast<double>(w.counters().accepted); }, MetricType::Counter);
-  per_writer("concordat_events_refused_total", "Refusals among the accepted events",
-             [](const runtime::Writer& w) { return static_cast<double>(w.counters().refused); }, MetricType::Counter);
-  per_writer("concordat_writer_recoveries_total", "How often the writer had to read the log to know what became of its appends",
-             [](const runtime::Writer& w) { return static_cast<double>(w.counters().recoveries); }, MetricType::Counter);
-  per_writer("concordat_writer_stale_reports_total", "Delivery reports that came after a recovery and were ignored",
-             [](const runtime::Writer& w) { return static_cast<double>(w.counters().stale_reports); }, MetricType::Counter);
-  MetricFamily& build = family("concordat_build_info", "The release, as a label", MetricType::Gauge);
+  per_writer(
+      "concordat_writer_ready", "1 while the writer decides commands",
+      [](const runtime::Writer& w) {
+        return w.View().state == runtime::WriterState::kWriting ? 1.0 : 0.0;
+      },
+      MetricType::Gauge);
+  per_writer(
+      "concordat_events_accepted_total", "Own events accepted since the process started",
+      [](const runtime::Writer& w) { return static_cast<double>(w.counters().accepted); },
+      MetricType::Counter);
+  per_writer(
+      "concordat_events_refused_total", "Refusals among the accepted events",
+      [](const runtime::Writer& w) { return static_cast<double>(w.counters().refused); },
+      MetricType::Counter);
+  per_writer(
+      "concordat_writer_recoveries_total",
+      "How often the writer had to read the log to know what became of its appends",
+      [](const runtime::Writer& w) { return static_cast<double>(w.counters().recoveries); },
+      MetricType::Counter);
+  per_writer(
+      "concordat_writer_stale_reports_total",
+      "Delivery reports that came after a recovery and were ignored",
+      [](const runtime::Writer& w) { return static_cast<double>(w.counters().stale_reports); },
+      MetricType::Counter);
+  MetricFamily& build =
+      family("concordat_build_info", "The release, as a label", MetricType::Gauge);
   build.metric.push_back(Metric({{"version", CONCORDAT_VERSION}}, 1, MetricType::Gauge));
   return prometheus::TextSerializer().Serialize(families);
 }
@@ -111,12 +140,15 @@ absl::StatusOr<int> Telemetry::Start(const std::string& address) {
   http_->Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
     response.set_content(Metrics(), "text/plain; version=0.0.4; charset=utf-8");
   });
-  http_->Get("/livez", [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", "text/plain"); });
+  http_->Get("/livez", [](const httplib::Request&, httplib::Response& response) {
+    response.set_content("ok\n", "text/plain");
+  });
   http_->Get("/readyz", [this](const httplib::Request&, httplib::Response& response) {
     std::string text;
     for (const StreamState& state : site_.States()) {
       if (!state.home || state.writer_state == "writing") continue;
-      text += fmt::format("{} is {}: {}\n", state.stream, state.writer_state, state.alarm.empty() ? "reading the log" : state.alarm);
+      text += fmt::format("{} is {}: {}\n", state.stream, state.writer_state,
+                          state.alarm.empty() ? "reading the log" : state.alarm);
     }
     response.status = text.empty() ? 200 : 503;
     response.set_content(text.empty() ? "ok\n" : text, "text/plain; charset=utf-8");
@@ -127,8 +159,10 @@ absl::StatusOr<int> Telemetry::Start(const std::string& address) {
     port = -1;
   }
   if (port <= 0) {
-    return absl::UnavailableError(fmt::format("cannot listen on {}: is another process there? Choose another http address "
-                                              "in the configuration", address));
+    return absl::UnavailableError(
+        fmt::format("cannot listen on {}: is another process there? Choose another http address "
+                    "in the configuration",
+                    address));
   }
   thread_ = std::thread([this] { http_->listen_after_bind(); });
   return port;

@@ -26,7 +26,8 @@ class Telemetry {
   ~Telemetry();
 
   // Counts one call of a command and how long it took.
-  void Observe(const std::string& service, const std::string& command, const std::string& outcome, absl::Duration took);
+  void Observe(const std::string& service, const std::string& command, const std::string& outcome,
+               absl::Duration took);
 
   // Serves /metrics, /livez and /readyz; port 0: any. The port. UNAVAILABLE where it is taken.
   absl::StatusOr<int> Start(const std::string& address);

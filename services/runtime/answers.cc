@@ -33,7 +33,9 @@ void Answers::Loop() {
     std::vector<Answer> batch;
     {
       absl::MutexLock lock(&mutex_);
-      const auto something = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !ready_.empty(); };
+      const auto something = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+        return stopping_ || !ready_.empty();
+      };
       mutex_.Await(absl::Condition(&something));
       if (ready_.empty()) return;
       batch.swap(ready_);

@@ -11,7 +11,8 @@ namespace concordat::runtime {
 namespace {
 
 int64_t SteadyNanos() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
@@ -24,9 +25,10 @@ absl::Time SystemClock::Now() {
   if (wall_ != absl::InfinitePast() && alarm_.empty()) {
     const absl::Duration drift = (wall - wall_) - absl::Nanoseconds(steady - steady_nanos_);
     if (absl::AbsDuration(drift) > kMaxJump) {
-      alarm_ = fmt::format("the clock jumped by {} seconds at {}: no timer fires until the clock is right and "
-                           "the process has been started again",
-                           absl::ToInt64Seconds(drift), events::EventTime(wall));
+      alarm_ = fmt::format(
+          "the clock jumped by {} seconds at {}: no timer fires until the clock is right and "
+          "the process has been started again",
+          absl::ToInt64Seconds(drift), events::EventTime(wall));
     }
   }
   wall_ = wall;

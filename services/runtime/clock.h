@@ -14,7 +14,8 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual absl::Time Now() = 0;
-  // What is wrong with the clock, in a sentence; empty where nothing is. Timers stop while it is set.
+  // What is wrong with the clock, in a sentence; empty where nothing is. Timers stop while it is
+  // set.
   virtual std::string Alarm() { return {}; }
 };
 

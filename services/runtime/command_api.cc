@@ -25,7 +25,8 @@ constexpr size_t kMaxIdBytes = 200;
 const ServiceDescriptor* ServiceOf(const Engine& engine) {
   std::string name(engine.name());
   name[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(name[0])));
-  const std::string full = fmt::format("{}.{}Service", engine.event_type()->file()->package(), name);
+  const std::string full =
+      fmt::format("{}.{}Service", engine.event_type()->file()->package(), name);
   const auto* service = google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(full);
   if (service == nullptr) {
     spdlog::critical("there is no service {}", full);
@@ -53,12 +54,14 @@ type::v1::Submit SubmitOf(const Message& request) {
 
 absl::Status CheckCaller(const Call& call, const type::v1::Submit& submit) {
   if (call.actor.compare(0, kSystemActor.size(), kSystemActor) == 0) {
-    return absl::PermissionDeniedError(fmt::format("concordat-actor is {}: names that begin with {} are the services' own",
-                                                   call.actor, kSystemActor));
+    return absl::PermissionDeniedError(
+        fmt::format("concordat-actor is {}: names that begin with {} are the services' own",
+                    call.actor, kSystemActor));
   }
   return FirstError({CheckText("concordat-actor", call.actor, Presence::kRequired, kMaxIdBytes),
                      CheckText("request_id", submit.request_id(), Presence::kOptional, kMaxIdBytes),
-                     CheckText("concordat-correlation-id", call.correlation_id, Presence::kOptional, kMaxIdBytes)});
+                     CheckText("concordat-correlation-id", call.correlation_id, Presence::kOptional,
+                               kMaxIdBytes)});
 }
 
 Reply ReplyOf(absl::StatusOr<type::v1::Outcome> outcome) {
@@ -87,40 +90,43 @@ void AddCommands(Server& server, const Engine& engine, Writer& writer, CallObser
   const ServiceDescriptor* service = ServiceOf(engine);
   for (int i = 0; i < service->method_count(); ++i) {
     const MethodDescriptor* method = service->method(i);
-    const FieldDescriptor* field = CaseFor(engine.command_prototype().GetDescriptor(), method->input_type());
+    const FieldDescriptor* field =
+        CaseFor(engine.command_prototype().GetDescriptor(), method->input_type());
     if (field == nullptr) {
       spdlog::critical("{} is no case of {}", method->input_type()->full_name(),
                        engine.command_prototype().GetDescriptor()->full_name());
       std::abort();
     }
     const std::string name = fmt::format("/{}/{}", service->full_name(), method->name());
-    server.AddUnary(name, method->input_type(),
-                    [&engine, &writer, field, observe, command_name = std::string(method->name())](
-                        const Call& call, MessagePtr request, ReplyCallback reply) {
-      const absl::Time begun = absl::Now();
-      const type::v1::Submit submit = SubmitOf(*request);
-      Submission submission;
-      submission.command.reset(engine.command_prototype().New());
-      submission.command->GetReflection()->SetAllocatedMessage(submission.command.get(), request.release(), field);
-      absl::Status checked = CheckCaller(call, submit);
-      if (checked.ok()) checked = engine.Validate(*submission.command);
-      if (!checked.ok()) {
-        observe(command_name, absl::StatusCodeToString(checked.code()), absl::Now() - begun);
-        reply({.status = checked, .message = nullptr, .outcome = {}});
-        return;
-      }
-      submission.command_id = submit.request_id().empty() ? RandomId() : submit.request_id();
-      submission.actor = call.actor;
-      submission.correlation_id = call.correlation_id;
-      submission.validate_only = submit.validate_only();
-      submission.deadline = call.deadline;
-      submission.done = [reply = std::move(reply), observe, command_name, begun](
-                            absl::StatusOr<type::v1::Outcome> outcome) mutable {
-        observe(command_name, OutcomeName(outcome), absl::Now() - begun);
-        reply(ReplyOf(std::move(outcome)));
-      };
-      writer.Submit(std::move(submission));
-    });
+    server.AddUnary(
+        name, method->input_type(),
+        [&engine, &writer, field, observe, command_name = std::string(method->name())](
+            const Call& call, MessagePtr request, ReplyCallback reply) {
+          const absl::Time begun = absl::Now();
+          const type::v1::Submit submit = SubmitOf(*request);
+          Submission submission;
+          submission.command.reset(engine.command_prototype().New());
+          submission.command->GetReflection()->SetAllocatedMessage(submission.command.get(),
+                                                                   request.release(), field);
+          absl::Status checked = CheckCaller(call, submit);
+          if (checked.ok()) checked = engine.Validate(*submission.command);
+          if (!checked.ok()) {
+            observe(command_name, absl::StatusCodeToString(checked.code()), absl::Now() - begun);
+            reply({.status = checked, .message = nullptr, .outcome = {}});
+            return;
+          }
+          submission.command_id = submit.request_id().empty() ? RandomId() : submit.request_id();
+          submission.actor = call.actor;
+          submission.correlation_id = call.correlation_id;
+          submission.validate_only = submit.validate_only();
+          submission.deadline = call.deadline;
+          submission.done = [reply = std::move(reply), observe, command_name,
+                             begun](absl::StatusOr<type::v1::Outcome> outcome) mutable {
+            observe(command_name, OutcomeName(outcome), absl::Now() - begun);
+            reply(ReplyOf(std::move(outcome)));
+          };
+          writer.Submit(std::move(submission));
+        });
   }
 }
 

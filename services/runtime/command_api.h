@@ -1,4 +1,5 @@
-// The door for commands: every method of a service whose request is one of the cases of its Command.
+// The door for commands: every method of a service whose request is one of the cases of its
+// Command.
 #pragma once
 
 #include <functional>
@@ -11,7 +12,8 @@
 namespace concordat::runtime {
 
 // What a call came to: `accepted`, `refused`, `repeated`, `validated`, or the status code's name.
-using CallObserver = std::function<void(const std::string& command, const std::string& outcome, absl::Duration took)>;
+using CallObserver = std::function<void(const std::string& command, const std::string& outcome,
+                                        absl::Duration took)>;
 
 // Adds `/concordat.<service>.v1.<Service>Service/<Method>` for every method of the service. Neither
 // engine nor writer is owned; both must outlive the server.

@@ -12,13 +12,15 @@ using google::protobuf::Reflection;
 
 absl::Status CheckValue(const FieldDescriptor* field, int value) {
   if (field->enum_type()->FindValueByNumber(value) != nullptr) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("{} is {}, which this release does not know as a {}",
-                                                field->full_name(), value, field->enum_type()->name()));
+  return absl::InvalidArgumentError(
+      fmt::format("{} is {}, which this release does not know as a {}", field->full_name(), value,
+                  field->enum_type()->name()));
 }
 
 const FieldDescriptor* CaseOf(const Message& event) {
   if (event.GetDescriptor()->oneof_decl_count() == 0) return nullptr;
-  return event.GetReflection()->GetOneofFieldDescriptor(event, event.GetDescriptor()->oneof_decl(0));
+  return event.GetReflection()->GetOneofFieldDescriptor(event,
+                                                        event.GetDescriptor()->oneof_decl(0));
 }
 
 }  // namespace
@@ -27,7 +29,8 @@ absl::Status CheckKnown(const Message& message) {
   const Reflection* reflection = message.GetReflection();
   if (!reflection->GetUnknownFields(message).empty()) {
     return absl::InvalidArgumentError(
-        fmt::format("field {} of {} is not known to this release", reflection->GetUnknownFields(message).field(0).number(),
+        fmt::format("field {} of {} is not known to this release",
+                    reflection->GetUnknownFields(message).field(0).number(),
                     message.GetDescriptor()->full_name()));
   }
   std::vector<const FieldDescriptor*> fields;
@@ -40,8 +43,9 @@ absl::Status CheckKnown(const Message& message) {
         status = CheckKnown(field->is_repeated() ? reflection->GetRepeatedMessage(message, field, i)
                                                  : reflection->GetMessage(message, field));
       } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
-        status = CheckValue(field, field->is_repeated() ? reflection->GetRepeatedEnumValue(message, field, i)
-                                                        : reflection->GetEnumValue(message, field));
+        status = CheckValue(field, field->is_repeated()
+                                       ? reflection->GetRepeatedEnumValue(message, field, i)
+                                       : reflection->GetEnumValue(message, field));
       } else {
         break;
       }
@@ -52,7 +56,8 @@ absl::Status CheckKnown(const Message& message) {
 }
 
 absl::StatusOr<MessagePtr> ParseEvent(const Descriptor* type, std::string_view data) {
-  MessagePtr event(google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
+  MessagePtr event(
+      google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
   if (!event->ParseFromArray(data.data(), static_cast<int>(data.size()))) {
     return absl::InvalidArgumentError(fmt::format("the data is not a {}", type->full_name()));
   }

@@ -56,17 +56,19 @@ class Engine {
 
   // Any thread.
   virtual absl::Status Validate(const google::protobuf::Message& command) const = 0;
-  virtual std::string Subject(const google::protobuf::Message& command, const Facts& facts) const = 0;
+  virtual std::string Subject(const google::protobuf::Message& command,
+                              const Facts& facts) const = 0;
 
   virtual Decision Decide(const google::protobuf::Message& command, const Facts& facts) const = 0;
   virtual void Evolve(const google::protobuf::Message& event, const events::Attributes& attributes,
                       const Place& place) = 0;
   virtual std::vector<AnyIntent> React(const google::protobuf::Message& event,
-                                       const events::Attributes& attributes, const Place& place) const = 0;
+                                       const events::Attributes& attributes,
+                                       const Place& place) const = 0;
   virtual std::vector<AnyIntent> Due(absl::Time now, size_t limit) const = 0;
 
-  // The events of other streams that the service reacts to, by Protobuf full name; its own among them
-  // where it follows its peers. Any thread.
+  // The events of other streams that the service reacts to, by Protobuf full name; its own among
+  // them where it follows its peers. Any thread.
   virtual std::vector<const google::protobuf::Descriptor*> followed() const = 0;
   // Any thread. REQUIRES: `event` is of a followed type.
   virtual std::vector<AnyIntent> ReactToOther(const google::protobuf::Message& event,
@@ -77,9 +79,10 @@ class Engine {
   virtual void LoadIndex(const storage::RowSource& rows) = 0;
 };
 
-// The event in a record's data. INVALID_ARGUMENT where the bytes are no such message, or hold fields,
-// values or events that this release does not know: they come from a newer one.
-absl::StatusOr<MessagePtr> ParseEvent(const google::protobuf::Descriptor* type, std::string_view data);
+// The event in a record's data. INVALID_ARGUMENT where the bytes are no such message, or hold
+// fields, values or events that this release does not know: they come from a newer one.
+absl::StatusOr<MessagePtr> ParseEvent(const google::protobuf::Descriptor* type,
+                                      std::string_view data);
 
 // The event set in an event's `oneof`, as its Protobuf full name; empty where none is.
 std::string EventTypeOf(const google::protobuf::Message& event);
@@ -110,7 +113,9 @@ class EngineOf final : public Engine {
 
   std::string_view name() const override { return S::kName; }
   const google::protobuf::Descriptor* event_type() const override { return Event::descriptor(); }
-  const google::protobuf::Message& command_prototype() const override { return Command::default_instance(); }
+  const google::protobuf::Message& command_prototype() const override {
+    return Command::default_instance();
+  }
   std::vector<TableInfo> tables() const override { return S::Tables(); }
 
   absl::Status Validate(const google::protobuf::Message& command) const override {
@@ -136,7 +141,8 @@ class EngineOf final : public Engine {
     S::Evolve(state_.rows, AcceptedOf<Event>(event, attributes, place));
   }
 
-  std::vector<AnyIntent> React(const google::protobuf::Message& event, const events::Attributes& attributes,
+  std::vector<AnyIntent> React(const google::protobuf::Message& event,
+                               const events::Attributes& attributes,
                                const Place& place) const override {
     return Erase(S::React(state_.rows, AcceptedOf<Event>(event, attributes, place)));
   }
@@ -151,7 +157,8 @@ class EngineOf final : public Engine {
     return types;
   }
 
-  std::vector<AnyIntent> ReactToOther(const google::protobuf::Message& event, const events::Attributes& attributes,
+  std::vector<AnyIntent> ReactToOther(const google::protobuf::Message& event,
+                                      const events::Attributes& attributes,
                                       const Place& place) const override {
     if constexpr (S::kFollowsPeers) {
       if (event.GetDescriptor() == Event::descriptor()) {
@@ -173,17 +180,23 @@ class EngineOf final : public Engine {
     return static_cast<const Command&>(command);
   }
   template <typename Other>
-  static Accepted<Other> AcceptedOf(const google::protobuf::Message& event, const events::Attributes& attributes,
-                                    const Place& place) {
-    return {static_cast<const Other&>(event), place.stream, place.site, place.here, attributes.sequence,
-            attributes.time, attributes.id, attributes};
+  static Accepted<Other> AcceptedOf(const google::protobuf::Message& event,
+                                    const events::Attributes& attributes, const Place& place) {
+    return {static_cast<const Other&>(event),
+            place.stream,
+            place.site,
+            place.here,
+            attributes.sequence,
+            attributes.time,
+            attributes.id,
+            attributes};
   }
   static std::vector<AnyIntent> Erase(std::vector<Intent<Command>> intents) {
     std::vector<AnyIntent> erased;
     for (Intent<Command>& intent : intents) {
       erased.push_back({std::move(intent.kind), std::move(intent.subject),
-                        std::make_unique<Command>(std::move(intent.command)), std::move(intent.deadline),
-                        std::move(intent.correlation_id)});
+                        std::make_unique<Command>(std::move(intent.command)),
+                        std::move(intent.deadline), std::move(intent.correlation_id)});
     }
     return erased;
   }
@@ -193,8 +206,8 @@ class EngineOf final : public Engine {
   }
   template <typename... Others>
   static std::vector<AnyIntent> ReactToOneOf(const google::protobuf::Message& event,
-                                             const events::Attributes& attributes, const Place& place,
-                                             Follows<Others...>) {
+                                             const events::Attributes& attributes,
+                                             const Place& place, Follows<Others...>) {
     std::vector<AnyIntent> intents;
     [[maybe_unused]] const auto try_one = [&](auto* type) {
       using Other = std::remove_pointer_t<decltype(type)>;

@@ -48,12 +48,16 @@ std::string BytesOf(const events::Link& link) { return {link.bytes.begin(), link
 // The event of a record, or nothing for a system event.
 absl::StatusOr<MessagePtr> EventOf(const events::Record& record, const Engine& engine) {
   const std::string schema = events::DataType(record);
-  if (schema == engine.event_type()->full_name()) return ParseEvent(engine.event_type(), record.data);
-  const auto* type = google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(schema);
+  if (schema == engine.event_type()->full_name())
+    return ParseEvent(engine.event_type(), record.data);
+  const auto* type =
+      google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(schema);
   if (type == nullptr || !IsSystemEvent(schema)) {
-    return absl::InvalidArgumentError(fmt::format("its data is a {}, which this release does not know", schema));
+    return absl::InvalidArgumentError(
+        fmt::format("its data is a {}, which this release does not know", schema));
   }
-  const MessagePtr event(google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
+  const MessagePtr event(
+      google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
   if (!event->ParseFromString(record.data)) {
     return absl::InvalidArgumentError(fmt::format("its data is not a {}", schema));
   }
@@ -79,19 +83,22 @@ absl::StatusOr<events::Outcome> Fold::Offer(const events::Record& record, int64_
                                             events::Attributes* attributes) {
   events::Chain& chain = projection_.chain();
   if (here_ == site_ && offset != chain.next_offset()) {
-    return absl::DataLossError(fmt::format(
-        "{}: the record after offset {} is at offset {}: the log has lost records; see "
-        "docs/runbooks/ConcordatLogLost.md", stream_, chain.next_offset() - 1, offset));
+    return absl::DataLossError(
+        fmt::format("{}: the record after offset {} is at offset {}: the log has lost records; see "
+                    "docs/runbooks/ConcordatLogLost.md",
+                    stream_, chain.next_offset() - 1, offset));
   }
   const absl::StatusOr<MessagePtr> event = EventOf(record, engine_);
   if (!event.ok()) {
     // Nothing may move past an accepted event that cannot be read, so it is tried on a copy first.
     events::Chain trial = chain;
     if (trial.Offer(record, offset, attributes) == events::Outcome::kAccepted) {
-      return absl::FailedPreconditionError(fmt::format(
-          "{}: the event at sequence {} (offset {}, {}) cannot be read by this release: {}; install the release "
-          "that wrote it", stream_, attributes->sequence, offset, attributes->type,
-          std::string(event.status().message())));
+      return absl::FailedPreconditionError(
+          fmt::format("{}: the event at sequence {} (offset {}, {}) cannot be read by this "
+                      "release: {}; install the release "
+                      "that wrote it",
+                      stream_, attributes->sequence, offset, attributes->type,
+                      std::string(event.status().message())));
     }
   }
   const events::Outcome outcome = chain.Offer(record, offset, attributes);
@@ -130,8 +137,8 @@ void Fold::Remember(const google::protobuf::Message* event, const events::Attrib
   journal.WriteNew(ExpiryKey(day, key), std::string());
   if (day == swept_day_) return;
   swept_day_ = day;
-  // Ids expire by the day of the log's time, so that every replica forgets the same ones at the same
-  // event: the first of a caller on a new day.
+  // Ids expire by the day of the log's time, so that every replica forgets the same ones at the
+  // same event: the first of a caller on a new day.
   const int64_t oldest = day - absl::ToInt64Hours(kCommandMemory) / 24;
   std::vector<std::string> expired;
   journal.Scan(kExpiryPrefix, [&](std::string_view expiry, std::string_view) {
@@ -145,14 +152,16 @@ void Fold::Remember(const google::protobuf::Message* event, const events::Attrib
   }
 }
 
-void Fold::KeepReactions(const google::protobuf::Message& event, const events::Attributes& attributes) {
+void Fold::KeepReactions(const google::protobuf::Message& event,
+                         const events::Attributes& attributes) {
   const Cause cause{stream_, attributes.sequence, attributes.id};
   for (AnyIntent& intent : engine_.React(event, attributes, {stream_, site_, here_})) {
     Pending pending{.command_id = ReactionId(cause, intent.kind, intent.subject), .row = {}};
     pending.row.set_kind(intent.kind);
     pending.row.set_subject(intent.subject);
     pending.row.set_command(intent.command->SerializeAsString());
-    pending.row.set_correlation_id(intent.correlation_id.empty() ? attributes.correlation_id : intent.correlation_id);
+    pending.row.set_correlation_id(intent.correlation_id.empty() ? attributes.correlation_id
+                                                                 : intent.correlation_id);
     pending.row.set_cause_stream(cause.stream);
     pending.row.set_cause_sequence(cause.sequence);
     pending.row.set_cause_link(BytesOf(cause.link));
@@ -174,7 +183,8 @@ std::vector<Pending> Fold::StoredPending() const {
   projection_.journal().Scan(kIntentPrefix, [&](std::string_view key, std::string_view value) {
     if (key.substr(0, kIntentPrefix.size()) != kIntentPrefix) return false;
     Pending pending{.command_id = std::string(key.substr(kIntentPrefix.size())), .row = {}};
-    if (pending.row.ParseFromArray(value.data(), static_cast<int>(value.size()))) stored.push_back(std::move(pending));
+    if (pending.row.ParseFromArray(value.data(), static_cast<int>(value.size())))
+      stored.push_back(std::move(pending));
     return true;
   });
   return stored;

@@ -33,10 +33,12 @@ struct Pending {
   IntentRow row;
 };
 
-// Not thread-safe. Neither engine nor projection is owned; the engine is over the projection's journal.
+// Not thread-safe. Neither engine nor projection is owned; the engine is over the projection's
+// journal.
 class Fold {
  public:
-  // `here` is the site that folds. At the stream's home, the reactions to every event are kept as rows.
+  // `here` is the site that folds. At the stream's home, the reactions to every event are kept as
+  // rows.
   Fold(Engine& engine, storage::Projection& projection, std::string here);
 
   // Judges the next record and, where it is accepted, evolves the journal.

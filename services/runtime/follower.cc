@@ -14,24 +14,31 @@ constexpr absl::Duration kRetry = absl::Milliseconds(200);
 constexpr absl::Duration kLagInterval = absl::Seconds(1);
 constexpr std::string_view kInputPrefix("\0input\0", 7);
 
-std::string InputKey(std::string_view stream) { return std::string(kInputPrefix) + std::string(stream); }
+std::string InputKey(std::string_view stream) {
+  return std::string(kInputPrefix) + std::string(stream);
+}
 
 events::Chain::Origin OriginOf(const std::string& stream, const std::string& here) {
-  return events::SiteOf(stream) == here ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored;
+  return events::SiteOf(stream) == here ? events::Chain::Origin::kHome
+                                        : events::Chain::Origin::kMirrored;
 }
 
 FollowedView ViewOf(const events::Chain& chain) {
-  return {chain.head(), chain.condition(), chain.forked(), chain.alarm(), chain.voids(), chain.next_offset()};
+  return {chain.head(),  chain.condition(), chain.forked(),
+          chain.alarm(), chain.voids(),     chain.next_offset()};
 }
 
 // A waits in small steps, so that stopping is not held up.
 void PauseUnless(const std::atomic<bool>& stopping, absl::Duration wait) {
-  for (const absl::Time end = absl::Now() + wait; !stopping && absl::Now() < end;) absl::SleepFor(absl::Milliseconds(20));
+  for (const absl::Time end = absl::Now() + wait; !stopping && absl::Now() < end;)
+    absl::SleepFor(absl::Milliseconds(20));
 }
 
 std::string GapAlarm(const events::Chain& chain) {
-  return fmt::format("{}: records beyond sequence {} arrived whose ancestors did not: the mirror has a gap; see "
-                     "docs/runbooks/ConcordatMirrorGap.md", chain.stream(), chain.head().sequence);
+  return fmt::format(
+      "{}: records beyond sequence {} arrived whose ancestors did not: the mirror has a gap; see "
+      "docs/runbooks/ConcordatMirrorGap.md",
+      chain.stream(), chain.head().sequence);
 }
 
 }  // namespace
@@ -72,8 +79,20 @@ bool Follower::AssignAll() {
   return true;
 }
 
+void Follower::StopBeyondEnd() {
+  for (Sink* sink : sinks_) {
+    const absl::StatusOr<int64_t> end = reader_->End(sink->stream());
+    if (!end.ok() || *end >= sink->next_offset()) continue;
+    StopSink(sink, absl::OutOfRangeError(fmt::format(
+                       "{}: the log ends at offset {}, expected at least {}: it lost records; see "
+                       "docs/runbooks/ConcordatLogLost.md",
+                       sink->stream(), *end, sink->next_offset())));
+  }
+}
+
 void Follower::StopSink(Sink* sink, const absl::Status& status) {
   spdlog::error("{}: following stops: {}", sink->stream(), std::string(status.message()));
+  sink->Stopped(status);
   auto& sinks = by_stream_[sink->stream()];
   sinks.erase(std::remove(sinks.begin(), sinks.end(), sink), sinks.end());
 }
@@ -86,8 +105,10 @@ size_t Follower::Step(absl::Duration wait) {
   }
   const auto records = reader_->Read(kChunk, wait);
   if (!records.ok()) {
-    // Which of the streams it was is not told: each is tried again from its own position.
+    // Which of the streams it was is not told: each is looked at, and tried again from its own
+    // position.
     spdlog::warn("following: {}", std::string(records.status().message()));
+    if (absl::IsOutOfRange(records.status())) StopBeyondEnd();
     assigned_ = false;
     PauseUnless(stopping_, kRetry);
     return 0;
@@ -142,17 +163,20 @@ absl::Status Replica::Offer(const events::Record& record, int64_t offset) {
   events::Attributes attributes;
   const auto outcome = fold_.Offer(record, offset, &attributes);
   changed_ = true;
-  if (outcome.ok()) return absl::OkStatus();
-  absl::MutexLock lock(&mutex_);
-  view_.alarm = std::string(outcome.status().message());
   return outcome.status();
+}
+
+void Replica::Stopped(const absl::Status& status) {
+  absl::MutexLock lock(&mutex_);
+  view_.alarm = std::string(status.message());
 }
 
 absl::Status Replica::EndBatch(const std::atomic<bool>& stopping) {
   if (!changed_) return absl::OkStatus();
   changed_ = false;
   storage::Projection& projection = fold_.projection();
-  absl::Status status = projection.Commit(static_cast<uint64_t>(std::max<int64_t>(projection.chain().head().sequence, 0)));
+  absl::Status status = projection.Commit(
+      static_cast<uint64_t>(std::max<int64_t>(projection.chain().head().sequence, 0)));
   while (!status.ok()) {
     {
       absl::MutexLock lock(&mutex_);
@@ -190,8 +214,8 @@ bool Replica::WaitFor(int64_t sequence, absl::Duration wait) const {
   return mutex_.AwaitWithTimeout(absl::Condition(&folded), wait);
 }
 
-Feed::Feed(const Engine& engine, Writer& writer, const storage::Projection& projection, std::string stream,
-           const google::protobuf::Descriptor* event_type, std::string here)
+Feed::Feed(const Engine& engine, Writer& writer, const storage::Projection& projection,
+           std::string stream, const google::protobuf::Descriptor* event_type, std::string here)
     : engine_(engine),
       writer_(writer),
       stream_(std::move(stream)),
@@ -208,29 +232,28 @@ Feed::Feed(const Engine& engine, Writer& writer, const storage::Projection& proj
 }
 
 absl::Status Feed::Offer(const events::Record& record, int64_t offset) {
-  const auto refuse = [&](const absl::Status& status) {
-    absl::MutexLock lock(&mutex_);
-    view_.alarm = std::string(status.message());
-    return status;
-  };
   // A history that split leads to no decisions here.
-  if (chain_.forked()) return refuse(absl::DataLossError(chain_.alarm()));
+  if (chain_.forked()) return absl::DataLossError(chain_.alarm());
   events::Chain before = chain_;
   events::Attributes attributes;
   changed_ = true;
-  if (chain_.Offer(record, offset, &attributes) != events::Outcome::kAccepted) return absl::OkStatus();
+  if (chain_.Offer(record, offset, &attributes) != events::Outcome::kAccepted)
+    return absl::OkStatus();
   if (attributes.data_type != event_type_->full_name()) return absl::OkStatus();
   const auto event = ParseEvent(event_type_, record.data);
   if (!event.ok()) {
     chain_ = std::move(before);
-    return refuse(absl::FailedPreconditionError(fmt::format(
-        "{}: the event at sequence {} cannot be read by this release: {}; install the release that wrote it", stream_,
-        attributes.sequence, std::string(event.status().message()))));
+    return absl::FailedPreconditionError(
+        fmt::format("{}: the event at sequence {} cannot be read by this release: {}; install the "
+                    "release that wrote it",
+                    stream_, attributes.sequence, std::string(event.status().message())));
   }
   const std::string site = events::SiteOf(stream_);
   for (AnyIntent& intent : engine_.ReactToOther(**event, attributes, {stream_, site, here_})) {
-    std::string correlation = intent.correlation_id.empty() ? attributes.correlation_id : intent.correlation_id;
-    issued_.push_back({std::move(intent), {stream_, attributes.sequence, attributes.id}, std::move(correlation)});
+    std::string correlation =
+        intent.correlation_id.empty() ? attributes.correlation_id : intent.correlation_id;
+    issued_.push_back(
+        {std::move(intent), {stream_, attributes.sequence, attributes.id}, std::move(correlation)});
   }
   return absl::OkStatus();
 }
@@ -285,6 +308,11 @@ absl::Status Feed::EndBatch(const std::atomic<bool>& stopping) {
   writer_.Note(InputKey(stream_), chain_.Encode());
   Publish();
   return absl::OkStatus();
+}
+
+void Feed::Stopped(const absl::Status& status) {
+  absl::MutexLock lock(&mutex_);
+  view_.alarm = std::string(status.message());
 }
 
 void Feed::AtEnd() {

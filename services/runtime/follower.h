@@ -1,5 +1,6 @@
-// Followers read streams and hand each record to sinks: replicas fold, feeds react, the archive keeps.
-// Law: each sink has its own chain and its own position, so that each can be deleted and filled anew.
+// Followers read streams and hand each record to sinks: replicas fold, feeds react, the archive
+// keeps. Law: each sink has its own chain and its own position, so that each can be deleted and
+// filled anew.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -43,6 +44,8 @@ class Sink {
   virtual absl::Status EndBatch(const std::atomic<bool>& stopping) = 0;
   // The reader has reached the end of the log.
   virtual void AtEnd() {}
+  // No more records come: why, for the sink's alarm.
+  virtual void Stopped(const absl::Status& status) = 0;
   virtual FollowedView View() const = 0;  // any thread
 };
 
@@ -58,13 +61,15 @@ class Follower {
   void Stop();
   // Reads and hands out what is there, waiting at most `wait`; for tests. The number of records.
   size_t Step(absl::Duration wait);
-  // Records at the ends of the logs that were not read yet, by stream. Any thread; as of the last look.
+  // Records at the ends of the logs that were not read yet, by stream. Any thread; as of the last
+  // look.
   absl::flat_hash_map<std::string, int64_t> Lag() const;
 
  private:
   bool AssignAll();
   void MeasureLag();
   void StopSink(Sink* sink, const absl::Status& status);
+  void StopBeyondEnd();
 
   storage::Log& log_;
   std::vector<Sink*> sinks_;
@@ -89,6 +94,7 @@ class Replica final : public Sink {
   absl::Status Offer(const events::Record& record, int64_t offset) override;
   absl::Status EndBatch(const std::atomic<bool>& stopping) override;
   void AtEnd() override;
+  void Stopped(const absl::Status& status) override;
   FollowedView View() const override;
   // Waits until the events up to `sequence` are folded. Any thread.
   bool WaitFor(int64_t sequence, absl::Duration wait) const;
@@ -104,19 +110,20 @@ class Replica final : public Sink {
 };
 
 // Reacts to another stream's events by commands of its own service's stream. Its position is stored
-// with the writer's rows, once every command that followed has been decided; what is read again after
-// a crash is decided once all the same, because the commands' ids derive from their causes.
+// with the writer's rows, once every command that followed has been decided; what is read again
+// after a crash is decided once all the same, because the commands' ids derive from their causes.
 class Feed final : public Sink {
  public:
   // Nothing is owned. `projection` is the writer's, and is read here only.
-  Feed(const Engine& engine, Writer& writer, const storage::Projection& projection, std::string stream,
-       const google::protobuf::Descriptor* event_type, std::string here);
+  Feed(const Engine& engine, Writer& writer, const storage::Projection& projection,
+       std::string stream, const google::protobuf::Descriptor* event_type, std::string here);
 
   const std::string& stream() const override { return stream_; }
   int64_t next_offset() const override { return chain_.next_offset(); }
   absl::Status Offer(const events::Record& record, int64_t offset) override;
   absl::Status EndBatch(const std::atomic<bool>& stopping) override;
   void AtEnd() override;
+  void Stopped(const absl::Status& status) override;
   FollowedView View() const override;
 
  private:

@@ -1,5 +1,5 @@
-// The half of the writer that reads: start, recovery after a lost race or an unknown outcome, and the
-// claim that voids whatever an earlier writer still has on its way.
+// The half of the writer that reads: start, recovery after a lost race or an unknown outcome, and
+// the claim that voids whatever an earlier writer still has on its way.
 #include <absl/random/random.h>
 #include <absl/time/clock.h>
 #include <fmt/format.h>
@@ -14,19 +14,23 @@ namespace concordat::runtime {
 namespace {
 
 constexpr size_t kReadChunk = 1000;
+constexpr absl::Duration kProgressInterval = absl::Seconds(2);
 constexpr absl::Duration kRetry = absl::Milliseconds(200);
 // Two live writers back off from each other, up to this.
 constexpr int kMaxBackoffMillis = 50;
 
 bool IsPassing(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status) || absl::IsDeadlineExceeded(status);
+  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status) ||
+         absl::IsDeadlineExceeded(status);
 }
 
 absl::Status LogLost(const std::string& stream, const events::Head& head, std::string_view found) {
   return absl::DataLossError(fmt::format(
-      "{}: the projection holds the event at sequence {} (offset {}, link {}), which the log no longer holds: {}. "
+      "{}: the projection holds the event at sequence {} (offset {}, link {}), which the log no "
+      "longer holds: {}. "
       "The log has lost acknowledged history; nothing is written until it is repaired: see "
-      "docs/runbooks/ConcordatLogLost.md", stream, head.sequence, head.offset, head.link.ToHex(), found));
+      "docs/runbooks/ConcordatLogLost.md",
+      stream, head.sequence, head.offset, head.link.ToHex(), found));
 }
 
 }  // namespace
@@ -64,21 +68,26 @@ absl::Status Writer::CheckHead() {
   const events::Chain& chain = projection_.chain();
   if (chain.head().sequence < 0) return absl::OkStatus();
   absl::Status assigned = reader_->Assign(stream_, chain.head().offset);
-  if (absl::IsOutOfRange(assigned)) return LogLost(stream_, chain.head(), std::string(assigned.message()));
+  if (absl::IsOutOfRange(assigned))
+    return LogLost(stream_, chain.head(), std::string(assigned.message()));
   const absl::StatusOr<int64_t> end = reader_->End(stream_);
   if (!end.ok()) return end.status();
   if (*end < chain.next_offset()) {
-    return LogLost(stream_, chain.head(), fmt::format("it ends at offset {}, expected at least {}", *end, chain.next_offset()));
+    return LogLost(
+        stream_, chain.head(),
+        fmt::format("it ends at offset {}, expected at least {}", *end, chain.next_offset()));
   }
   const absl::Time deadline = absl::Now() + absl::Seconds(10);
   while (absl::Now() < deadline && !stopping_) {
     const auto records = reader_->Read(1, absl::Milliseconds(100));
-    if (absl::IsOutOfRange(records.status())) return LogLost(stream_, chain.head(), "its offset is out of range");
+    if (absl::IsOutOfRange(records.status()))
+      return LogLost(stream_, chain.head(), "its offset is out of range");
     if (!records.ok()) return records.status();
     if (records->empty()) continue;
     const std::string_view found = events::HeaderValue(records->front().record, "ce_id");
     if (records->front().offset != chain.head().offset || found != chain.head().link.ToHex()) {
-      return LogLost(stream_, chain.head(), fmt::format("at offset {} stands {}", records->front().offset, found));
+      return LogLost(stream_, chain.head(),
+                     fmt::format("at offset {} stands {}", records->front().offset, found));
     }
     return absl::OkStatus();
   }
@@ -124,7 +133,8 @@ bool Writer::Recover(bool claim) {
     // Somebody else writes too: give way for longer each time the race is lost.
     absl::BitGen random;
     lost_races_ = std::min(lost_races_ + 1, 5);
-    Pause(absl::Milliseconds(absl::Uniform(random, 0, std::min(1 << lost_races_, kMaxBackoffMillis))));
+    Pause(absl::Milliseconds(
+        absl::Uniform(random, 0, std::min(1 << lost_races_, kMaxBackoffMillis))));
   }
   return true;
 }
@@ -132,7 +142,8 @@ bool Writer::Recover(bool claim) {
 bool Writer::Settle() {
   const absl::Time deadline = absl::Now() + options_.report_timeout;
   const auto unsettled = [this] {
-    return std::any_of(in_flight_.begin(), in_flight_.end(), [](const InFlight& f) { return !f.settled; });
+    return std::any_of(in_flight_.begin(), in_flight_.end(),
+                       [](const InFlight& f) { return !f.settled; });
   };
   while (unsettled()) {
     if (claim_ || stopping_ || absl::Now() > deadline) return false;
@@ -158,6 +169,9 @@ bool Writer::ReadToEnd() {
 }
 
 bool Writer::ReadTo(int64_t end) {
+  const absl::Time begun = absl::Now();
+  const int64_t from = projection_.chain().next_offset();
+  absl::Time told = begun;
   while (projection_.chain().next_offset() < end) {
     if (stopping_) return false;
     const auto records = reader_->Read(kReadChunk, absl::Milliseconds(100));
@@ -180,13 +194,19 @@ bool Writer::ReadTo(int64_t end) {
     if (!started_) recovered_.clear();
     if (!Commit()) return false;
     Publish();
+    if (absl::Now() - told < kProgressInterval) continue;
+    told = absl::Now();
+    const int64_t done = projection_.chain().next_offset() - from;
+    spdlog::info("{}: {} of {} records folded, {:.0f} a second", stream_, done, end - from,
+                 static_cast<double>(done) / absl::ToDoubleSeconds(told - begun));
   }
   return true;
 }
 
 bool Writer::Take(const storage::StoredRecord& stored) {
   events::Attributes attributes;
-  const absl::StatusOr<events::Outcome> outcome = fold_.Offer(stored.record, stored.offset, &attributes);
+  const absl::StatusOr<events::Outcome> outcome =
+      fold_.Offer(stored.record, stored.offset, &attributes);
   if (!outcome.ok()) {
     StopWith(outcome.status());
     return false;
@@ -199,10 +219,13 @@ bool Writer::Take(const storage::StoredRecord& stored) {
     ++counters_.voids;
     return true;
   }
-  if (attributes.writer.compare(0, writer_id_.size(), writer_id_) == 0 && !own_.contains(attributes.id)) {
-    StopWith(absl::FailedPreconditionError(fmt::format(
-        "{}: the event at sequence {} is in this writer's name, which did not write it: somebody else holds its "
-        "credentials", stream_, attributes.sequence)));
+  if (attributes.writer.compare(0, writer_id_.size(), writer_id_) == 0 &&
+      !own_.contains(attributes.id)) {
+    StopWith(absl::FailedPreconditionError(
+        fmt::format("{}: the event at sequence {} is in this writer's name, which did not write "
+                    "it: somebody else holds its "
+                    "credentials",
+                    stream_, attributes.sequence)));
     return false;
   }
   seen_.insert(attributes.id);
@@ -231,7 +254,8 @@ bool Writer::Claim() {
     }
     if (stopping_) return false;
     if (!appended) {
-      // Neither acknowledged nor refused for sure: whatever becomes of it, its link is never used again.
+      // Neither acknowledged nor refused for sure: whatever becomes of it, its link is never used
+      // again.
       appender_->Reset();
       ++recovery_;
       if (!Pause(kRetry)) return false;
@@ -241,7 +265,8 @@ bool Writer::Claim() {
   }
 }
 
-bool Writer::AppendSystem(const google::protobuf::Message& event, events::Link* link, int64_t* offset) {
+bool Writer::AppendSystem(const google::protobuf::Message& event, events::Link* link,
+                          int64_t* offset) {
   events::Attributes attributes = NextAttributes(clock_.Now());
   attributes.type = event.GetDescriptor()->full_name();
   attributes.data_type = attributes.type;
@@ -271,7 +296,8 @@ bool Writer::AppendSystem(const google::protobuf::Message& event, events::Link* 
     }
     if (absl::Now() > patience) {
       absl::MutexLock lock(&mutex_);
-      view_.alarm = fmt::format("{}: the log has not answered an append for more than 5 seconds", stream_);
+      view_.alarm =
+          fmt::format("{}: the log has not answered an append for more than 5 seconds", stream_);
     }
   }
   return false;
@@ -286,7 +312,8 @@ void Writer::Resolve() {
     if (seen_.contains(in_flight.attributes.id)) {
       ++counters_.accepted;
       if (!in_flight.outcome.reason().empty()) ++counters_.refused;
-      for (AnswerCallback& waiting : in_flight.waiting) answers_.Add(std::move(waiting), in_flight.outcome);
+      for (AnswerCallback& waiting : in_flight.waiting)
+        answers_.Add(std::move(waiting), in_flight.outcome);
       answers_.Add(std::move(in_flight.submission.done), std::move(in_flight.outcome));
       continue;
     }
@@ -302,11 +329,12 @@ void Writer::Resolve() {
   }
   {
     absl::MutexLock lock(&mutex_);
-    queued_ += static_cast<size_t>(std::count_if(again.begin(), again.end(), [](const Submission& submission) {
-      return submission.actor.compare(0, kSystemActor.size(), kSystemActor) != 0;
-    }));
+    queued_ += static_cast<size_t>(
+        std::count_if(again.begin(), again.end(),
+                      [](const Submission& submission) { return !IsService(submission.actor); }));
   }
-  queue_.insert(queue_.begin(), std::make_move_iterator(again.begin()), std::make_move_iterator(again.end()));
+  queue_.insert(queue_.begin(), std::make_move_iterator(again.begin()),
+                std::make_move_iterator(again.end()));
 }
 
 }  // namespace concordat::runtime

@@ -25,12 +25,15 @@ grpc::ByteBuffer BufferOf(const Message& message) {
   return grpc::ByteBuffer(&slice, 1);
 }
 
-absl::StatusOr<MessagePtr> MessageOf(const grpc::ByteBuffer& buffer, const google::protobuf::Descriptor* type) {
+absl::StatusOr<MessagePtr> MessageOf(const grpc::ByteBuffer& buffer,
+                                     const google::protobuf::Descriptor* type) {
   std::vector<grpc::Slice> slices;
-  MessagePtr message(google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
+  MessagePtr message(
+      google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
   std::string bytes;
   if (!buffer.Dump(&slices).ok()) return absl::InvalidArgumentError("the request cannot be read");
-  for (const grpc::Slice& slice : slices) bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  for (const grpc::Slice& slice : slices)
+    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   if (!message->ParseFromString(bytes)) {
     return absl::InvalidArgumentError(fmt::format("the request is not a {}", type->full_name()));
   }
@@ -41,14 +44,16 @@ absl::StatusOr<MessagePtr> MessageOf(const grpc::ByteBuffer& buffer, const googl
 
 std::string Metadata(const grpc::GenericCallbackServerContext& context, const char* name) {
   const auto found = context.client_metadata().find(name);
-  return found == context.client_metadata().end() ? std::string()
-                                                  : std::string(found->second.data(), found->second.size());
+  return found == context.client_metadata().end()
+             ? std::string()
+             : std::string(found->second.data(), found->second.size());
 }
 
 // One call: reads one request, then answers once or streams.
 class Reactor final : public grpc::ServerGenericBidiReactor {
  public:
-  Reactor(grpc::GenericCallbackServerContext* context, const Server* server) : context_(context), server_(server) {
+  Reactor(grpc::GenericCallbackServerContext* context, const Server* server)
+      : context_(context), server_(server) {
     StartRead(&request_);
   }
 
@@ -56,11 +61,13 @@ class Reactor final : public grpc::ServerGenericBidiReactor {
     const Server::Method* method = server_->Find(context_->method());
     if (method == nullptr) {
       Finish({grpc::StatusCode::UNIMPLEMENTED,
-              fmt::format("this process has no method {}; ask the process that runs its service", context_->method())});
+              fmt::format("this process has no method {}; ask the process that runs its service",
+                          context_->method())});
       return;
     }
-    absl::StatusOr<MessagePtr> request = ok ? MessageOf(request_, method->request)
-                                            : absl::InvalidArgumentError("the call holds no request");
+    absl::StatusOr<MessagePtr> request =
+        ok ? MessageOf(request_, method->request)
+           : absl::InvalidArgumentError("the call holds no request");
     if (!request.ok()) {
       Finish(ToGrpc(request.status()));
       return;
@@ -69,14 +76,16 @@ class Reactor final : public grpc::ServerGenericBidiReactor {
     if (call_.actor.empty()) call_.actor = "anonymous";
     call_.correlation_id = Metadata(*context_, "concordat-correlation-id");
     const auto deadline = context_->deadline();
-    if (deadline != std::chrono::system_clock::time_point::max()) call_.deadline = absl::FromChrono(deadline);
+    if (deadline != std::chrono::system_clock::time_point::max())
+      call_.deadline = absl::FromChrono(deadline);
     call_.cancelled = [this] { return cancelled_.load(); };
     if (method->unary) {
       method->unary(call_, *std::move(request), [this](Reply reply) { Answer(std::move(reply)); });
     } else {
       // Nothing of this object is touched after Finish(), for gRPC deletes it then.
       std::thread([this, method, request = *std::move(request)] {
-        const absl::Status status = method->stream(call_, *request, [this](const Message& m) { return WriteAndWait(m); });
+        const absl::Status status =
+            method->stream(call_, *request, [this](const Message& m) { return WriteAndWait(m); });
         Finish(ToGrpc(status));
       }).detach();
     }
@@ -135,7 +144,8 @@ class Reactor final : public grpc::ServerGenericBidiReactor {
 class GenericService final : public grpc::CallbackGenericService {
  public:
   explicit GenericService(const Server* server) : server_(server) {}
-  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
+  grpc::ServerGenericBidiReactor* CreateReactor(
+      grpc::GenericCallbackServerContext* context) override {
     return new Reactor(context, server_);
   }
 
@@ -149,11 +159,13 @@ Server::Server() : service_(std::make_unique<GenericService>(this)) {}
 
 Server::~Server() { Stop(); }
 
-void Server::AddUnary(const std::string& method, const google::protobuf::Descriptor* request, UnaryHandler handler) {
+void Server::AddUnary(const std::string& method, const google::protobuf::Descriptor* request,
+                      UnaryHandler handler) {
   methods_[method] = {request, std::move(handler), nullptr};
 }
 
-void Server::AddStream(const std::string& method, const google::protobuf::Descriptor* request, StreamHandler handler) {
+void Server::AddStream(const std::string& method, const google::protobuf::Descriptor* request,
+                       StreamHandler handler) {
   methods_[method] = {request, nullptr, std::move(handler)};
 }
 
@@ -173,8 +185,10 @@ absl::StatusOr<int> Server::Start(const std::string& address) {
   builder.SetMaxReceiveMessageSize(4 << 20);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port == 0) {
-    return absl::UnavailableError(fmt::format("cannot listen on {}: is another process there? Choose another grpc "
-                                              "address in the configuration", address));
+    return absl::UnavailableError(
+        fmt::format("cannot listen on {}: is another process there? Choose another grpc "
+                    "address in the configuration",
+                    address));
   }
   return port;
 }

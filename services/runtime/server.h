@@ -42,8 +42,9 @@ using ReplyCallback = absl::AnyInvocable<void(Reply)>;
 // Answers one call, now or later, on any thread.
 using UnaryHandler = std::function<void(const Call&, MessagePtr request, ReplyCallback reply)>;
 // Writes any number of messages, on a thread of its own; `write` is false once the caller is gone.
-using StreamHandler = std::function<absl::Status(const Call&, const google::protobuf::Message& request,
-                                                 const std::function<bool(const google::protobuf::Message&)>& write)>;
+using StreamHandler =
+    std::function<absl::Status(const Call&, const google::protobuf::Message& request,
+                               const std::function<bool(const google::protobuf::Message&)>& write)>;
 
 // Serves on one address. Handlers are added before Start().
 class Server {
@@ -53,8 +54,10 @@ class Server {
   Server(const Server&) = delete;
 
   // `method` is `/concordat.node.v1.NodeService/GetStatus`; its request is of type `request`.
-  void AddUnary(const std::string& method, const google::protobuf::Descriptor* request, UnaryHandler handler);
-  void AddStream(const std::string& method, const google::protobuf::Descriptor* request, StreamHandler handler);
+  void AddUnary(const std::string& method, const google::protobuf::Descriptor* request,
+                UnaryHandler handler);
+  void AddStream(const std::string& method, const google::protobuf::Descriptor* request,
+                 StreamHandler handler);
 
   // Listens on `address`, `127.0.0.1:0` for any free port; the port. UNAVAILABLE where it is taken.
   absl::StatusOr<int> Start(const std::string& address);

@@ -2,15 +2,17 @@
 //
 //     Event   Decide(const State&, const Command&, const Facts&);    the fact, or its refusal
 //     void    Evolve(Rows&, const Accepted<Event>&);                 the only way that rows change
-//     Intents React(const Rows&, const Accepted<Event>&);            to own events, right after Evolve
-//     Intents React(const Accepted<Other>&);                         to others' events, without state
-//     Intents Due(const Rows&, absl::Time now, size_t limit);        deadlines that have passed
-//     absl::Status Validate(const Command&);                         what the bytes alone can tell
-//     std::string Subject(const Command&, const Facts&);             the resource the command is about
+//     Intents React(const Rows&, const Accepted<Event>&);            to own events, right after
+//     Evolve Intents React(const Accepted<Other>&);                         to others' events,
+//     without state Intents Due(const Rows&, absl::Time now, size_t limit);        deadlines that
+//     have passed absl::Status Validate(const Command&);                         what the bytes
+//     alone can tell std::string Subject(const Command&, const Facts&);             the resource
+//     the command is about
 //
-// They are free functions of the service's namespace; its Service struct names them as static members,
-// for the runtime cannot find an overload over another service's event by argument-dependent lookup.
-// Law: none of them reads a clock, a file, the network or another thread's memory.
+// They are free functions of the service's namespace; its Service struct names them as static
+// members, for the runtime cannot find an overload over another service's event by
+// argument-dependent lookup. Law: none of them reads a clock, a file, the network or another
+// thread's memory.
 #pragma once
 
 #include <absl/status/status.h>
@@ -58,17 +60,17 @@ struct Facts {
 template <typename Event>
 struct Accepted {
   const Event& event;
-  std::string_view stream;             // where it stands
-  std::string_view site;               // the stream's home, `borlange`
-  std::string_view here;               // the site that evolves or reacts, `paris`
-  uint64_t sequence;                   // its position in the stream
-  absl::Time time;                     // when it was decided
-  const events::Link& link;            // its link
+  std::string_view stream;               // where it stands
+  std::string_view site;                 // the stream's home, `borlange`
+  std::string_view here;                 // the site that evolves or reacts, `paris`
+  uint64_t sequence;                     // its position in the stream
+  absl::Time time;                       // when it was decided
+  const events::Link& link;              // its link
   const events::Attributes& attributes;  // subject, actor, correlation and the rest
 };
 
-// A command that follows from an event or a deadline. Its id is (cause, kind, subject), so that it is
-// decided once however often it is issued.
+// A command that follows from an event or a deadline. Its id is (cause, kind, subject), so that it
+// is decided once however often it is issued.
 template <typename Command>
 struct Intent {
   std::string kind;     // what it is, `judge`; one word
@@ -103,7 +105,9 @@ concept Service = requires(const typename S::State& state, typename S::Rows& row
   { S::Decide(state, command, facts) } -> std::same_as<typename S::Event>;
   { S::Evolve(rows, accepted) } -> std::same_as<void>;
   { S::React(const_rows, accepted) } -> std::same_as<std::vector<Intent<typename S::Command>>>;
-  { S::Due(const_rows, absl::Time(), size_t()) } -> std::same_as<std::vector<Intent<typename S::Command>>>;
+  {
+    S::Due(const_rows, absl::Time(), size_t())
+    } -> std::same_as<std::vector<Intent<typename S::Command>>>;
   { S::Validate(command) } -> std::same_as<absl::Status>;
   { S::Subject(command, facts) } -> std::same_as<std::string>;
   { index.Apply(change) } -> std::same_as<void>;
@@ -125,7 +129,8 @@ template <typename S>
 constexpr bool IsComplete() {
   static_assert(Service<S>, "the service lacks one of its functions, or one has another signature");
   static_assert(ReactsToAll<S>(typename S::Inputs{}), "a followed event has no React()");
-  static_assert(!S::kFollowsPeers || ReactsTo<S, typename S::Event>, "peers are followed without React()");
+  static_assert(!S::kFollowsPeers || ReactsTo<S, typename S::Event>,
+                "peers are followed without React()");
   return true;
 }
 
@@ -142,8 +147,8 @@ struct NoIndex {
   void Apply(const storage::Change&) {}
 };
 
-// A name for a created resource, derived from its command id, so that a command decided again creates
-// the same: ten letters and digits.
+// A name for a created resource, derived from its command id, so that a command decided again
+// creates the same: ten letters and digits.
 std::string DerivedId(const Facts& facts);
 
 }  // namespace concordat::runtime

@@ -18,9 +18,10 @@ namespace {
 
 using google::protobuf::Message;
 
-constexpr size_t kReadChunk = 1000;
 constexpr absl::Duration kRetry = absl::Milliseconds(200);
 constexpr absl::Duration kNoteInterval = absl::Seconds(1);
+// Longer than this, and operators are told that the log does not answer.
+constexpr absl::Duration kPatience = absl::Seconds(5);
 
 // In the unit of ce_time, so that what is decided is what is read back.
 absl::Time Micros(absl::Time time) { return absl::FromUnixMicros(absl::ToUnixMicros(time)); }
@@ -31,10 +32,14 @@ std::string MessageOf(const absl::Status& status) { return std::string(status.me
 
 std::string_view Name(WriterState state) {
   switch (state) {
-    case WriterState::kStarting: return "starting";
-    case WriterState::kWriting: return "writing";
-    case WriterState::kRecovering: return "recovering";
-    case WriterState::kStopped: return "stopped";
+    case WriterState::kStarting:
+      return "starting";
+    case WriterState::kWriting:
+      return "writing";
+    case WriterState::kRecovering:
+      return "recovering";
+    case WriterState::kStopped:
+      return "stopped";
   }
   return "";
 }
@@ -49,7 +54,8 @@ std::string CommandDigest(const Message& command) {
   const std::unique_ptr<Message> content(command.New());
   content->CopyFrom(command);
   const auto* reflection = content->GetReflection();
-  const auto* set = reflection->GetOneofFieldDescriptor(*content, content->GetDescriptor()->oneof_decl(0));
+  const auto* set =
+      reflection->GetOneofFieldDescriptor(*content, content->GetDescriptor()->oneof_decl(0));
   if (set != nullptr) {
     Message* request = reflection->MutableMessage(content.get(), set);
     const auto* submit = request->GetDescriptor()->FindFieldByName("submit");
@@ -73,6 +79,7 @@ Writer::Writer(Engine& engine, storage::Projection& projection, storage::Log& lo
       clock_(clock),
       options_(std::move(options)),
       stream_(projection.chain().stream()),
+      source_(events::SourceOf(stream_)),
       writer_id_(RandomId()),
       fold_(engine, projection, options_.site) {
   Publish();
@@ -99,33 +106,43 @@ void Writer::Stop() {
     TakeReports(appender_->Poll(absl::Milliseconds(50)));
     CommitAccepted();
   }
-  RejectEverything(absl::UnavailableError(
-      "the service is stopping; whether the command was decided is unknown: ask again with the same request id"));
+  {
+    absl::MutexLock lock(&mutex_);
+    closed_ = true;
+  }
+  RejectEverything(
+      absl::UnavailableError("the service is stopping; whether the command was decided is unknown: "
+                             "ask again with the same request id"));
   if (started_ && accepted_.empty()) Commit();
   answers_.Send();
 }
 
+bool Writer::IsService(const std::string& actor) {
+  return actor.compare(0, kSystemActor.size(), kSystemActor) == 0;
+}
+
 void Writer::Submit(Submission submission) {
-  const bool service = submission.actor.compare(0, kSystemActor.size(), kSystemActor) == 0;
   submission.digest = CommandDigest(*submission.command);
   if (submission.correlation_id.empty()) submission.correlation_id = submission.command_id;
+  absl::Status refused;
   bool wake = false;
   {
     absl::MutexLock lock(&mutex_);
-    if (!service && queued_ >= options_.max_queued) {
-      auto done = std::move(submission.done);
-      mutex_.Unlock();
-      if (done) {
-        done(absl::ResourceExhaustedError(fmt::format("{} commands are waiting already; nothing was appended: "
-                                                      "ask again later", options_.max_queued)));
-      }
-      mutex_.Lock();
-      return;
+    const bool service = IsService(submission.actor);
+    if (closed_) {
+      refused =
+          absl::UnavailableError("the service is stopping; nothing was appended: ask again later");
+    } else if (!service && queued_ >= options_.max_queued) {
+      refused = absl::ResourceExhaustedError(
+          fmt::format("{} commands are waiting already; nothing was appended: ask again later",
+                      options_.max_queued));
+    } else {
+      if (!service) ++queued_;
+      wake = incoming_.empty() && polling_;
+      incoming_.push_back(std::move(submission));
     }
-    if (!service) ++queued_;
-    wake = incoming_.empty() && polling_;
-    incoming_.push_back(std::move(submission));
   }
+  if (!refused.ok() && submission.done) submission.done(refused);
   if (wake) appender_->Wake();
 }
 
@@ -164,6 +181,7 @@ void Writer::Step(absl::Duration wait) {
     polling_ = false;
     TakeReports(std::move(reports));
     CommitAccepted();
+    WatchPatience();
   }
   const absl::Time now = absl::Now();
   if (now >= next_flush_) {
@@ -181,24 +199,40 @@ WriterState Writer::view_state() const {
 void Writer::TakeSubmissions(absl::Duration wait) {
   absl::MutexLock lock(&mutex_);
   if (queue_.empty() && in_flight_.empty() && incoming_.empty()) {
-    const auto something = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !incoming_.empty() || stopping_; };
+    const auto something = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return !incoming_.empty() || stopping_;
+    };
     mutex_.AwaitWithTimeout(absl::Condition(&something), std::min(wait, options_.timer_interval));
   }
   for (Submission& submission : incoming_) queue_.push_back(std::move(submission));
   incoming_.clear();
 }
 
+void Writer::WatchPatience() {
+  const bool late = !in_flight_.empty() && absl::Now() - in_flight_.front().appended > kPatience;
+  if (late == impatient_) return;
+  impatient_ = late;
+  absl::MutexLock lock(&mutex_);
+  view_.alarm = late
+                    ? fmt::format("{}: the log has not answered an append for more than {} seconds",
+                                  stream_, absl::ToInt64Seconds(kPatience))
+                    : "";
+}
+
 void Writer::FireTimers() {
-  const absl::Time now = clock_.Now();
+  now_ = std::max(now_, Micros(clock_.Now()));
   const absl::Time wall = absl::Now();
   if (wall < next_timers_ || !clock_.Alarm().empty()) return;
   next_timers_ = wall + options_.timer_interval;
-  for (AnyIntent& intent : engine_.Due(std::max(now, speculative_.time), options_.max_group)) {
+  for (AnyIntent& intent : engine_.Due(std::max(now_, speculative_.time), options_.max_group)) {
     std::string id = fmt::format("due/{}/{}/{}", intent.kind, intent.subject, intent.deadline);
     if (!queued_timers_.insert(id).second) continue;
-    Submission submission{.command = std::move(intent.command), .command_id = std::move(id),
+    Submission submission{.command = std::move(intent.command),
+                          .command_id = std::move(id),
                           .actor = fmt::format("{}{}", kSystemActor, engine_.name()),
-                          .correlation_id = std::move(intent.correlation_id), .cause = std::nullopt, .done = nullptr,
+                          .correlation_id = std::move(intent.correlation_id),
+                          .cause = std::nullopt,
+                          .done = nullptr,
                           .digest = {}};
     submission.digest = CommandDigest(*submission.command);
     if (submission.correlation_id.empty()) submission.correlation_id = submission.command_id;
@@ -207,29 +241,40 @@ void Writer::FireTimers() {
 }
 
 void Writer::DecideGroup() {
-  for (size_t n = 0; n < options_.max_group && !queue_.empty() && in_flight_.size() < options_.max_in_flight; ++n) {
+  if (queue_.empty()) return;
+  decided_at_ = absl::Now();
+  // Never before the time at which a timer was found due: decided earlier, its command would be
+  // refused.
+  now_ = std::max(now_, Micros(clock_.Now()));
+  size_t callers = 0;
+  for (size_t n = 0;
+       n < options_.max_group && !queue_.empty() && in_flight_.size() < options_.max_in_flight;
+       ++n) {
     Submission submission = std::move(queue_.front());
     queue_.pop_front();
+    if (!IsService(submission.actor)) ++callers;
     Decide(std::move(submission));
   }
+  absl::MutexLock lock(&mutex_);
+  queued_ -= std::min(queued_, callers);
 }
 
 void Writer::Decide(Submission submission) {
-  if (submission.actor.compare(0, kSystemActor.size(), kSystemActor) != 0) {
-    absl::MutexLock lock(&mutex_);
-    if (queued_ > 0) --queued_;
-  } else {
-    queued_timers_.erase(submission.command_id);
-  }
-  if (submission.deadline < absl::Now()) {
+  if (IsService(submission.actor)) queued_timers_.erase(submission.command_id);
+  if (submission.deadline < decided_at_) {
     answers_.Add(std::move(submission.done),
-                 absl::DeadlineExceededError("the deadline passed before the command was decided; nothing was appended"));
+                 absl::DeadlineExceededError(
+                     "the deadline passed before the command was decided; nothing was appended"));
     return;
   }
   if (AnswerFromMemory(submission)) return;
-  Facts facts{.now = std::max(Micros(clock_.Now()), speculative_.time), .site = options_.site,
-              .command_id = submission.command_id, .subject = {}, .actor = submission.actor,
-              .correlation_id = submission.correlation_id, .cause = submission.cause};
+  Facts facts{.now = std::max(now_, speculative_.time),
+              .site = options_.site,
+              .command_id = submission.command_id,
+              .subject = {},
+              .actor = submission.actor,
+              .correlation_id = submission.correlation_id,
+              .cause = submission.cause};
   facts.subject = engine_.Subject(*submission.command, facts);
   Decision decision = engine_.Decide(*submission.command, facts);
   if (submission.validate_only) {
@@ -254,10 +299,11 @@ bool Writer::AnswerFromMemory(Submission& submission) {
       when_same();
       return;
     }
-    answers_.Add(std::move(submission.done),
-                 absl::AlreadyExistsError(fmt::format(
-                     "request id {} was used before with another content; use a new id for a new command",
-                     submission.command_id)));
+    answers_.Add(
+        std::move(submission.done),
+        absl::AlreadyExistsError(fmt::format(
+            "request id {} was used before with another content; use a new id for a new command",
+            submission.command_id)));
   };
   const auto in_flight = by_command_.find(CommandKey(submission.actor, submission.command_id));
   if (in_flight != by_command_.end()) {
@@ -279,7 +325,7 @@ std::string Writer::WriterName() const { return fmt::format("{}.{}", writer_id_,
 
 events::Attributes Writer::NextAttributes(absl::Time now) const {
   events::Attributes attributes;
-  attributes.source = events::SourceOf(stream_);
+  attributes.source = source_;
   attributes.time = std::max(Micros(now), speculative_.time);
   attributes.sequence = static_cast<uint64_t>(speculative_.sequence + 1);
   attributes.parent = speculative_.link;
@@ -317,6 +363,7 @@ void Writer::Append(Submission submission, Decision decision, const Facts& facts
   outcome.set_detail(std::move(decision.detail));
 
   in_flight.cookie = next_cookie_++;
+  in_flight.appended = decided_at_;
   in_flight.submission = std::move(submission);
   by_command_[CommandKey(facts.actor, facts.command_id)] = &in_flight;
   appender_->Append(record, in_flight.cookie);
@@ -325,7 +372,8 @@ void Writer::Append(Submission submission, Decision decision, const Facts& facts
 void Writer::TakeReports(std::vector<storage::AppendReport> reports) {
   for (storage::AppendReport& report : reports) {
     if (in_flight_.empty() || report.cookie < in_flight_.front().cookie) {
-      // Of an append that a recovery has settled already: it says nothing about what is in flight now.
+      // Of an append that a recovery has settled already: it says nothing about what is in flight
+      // now.
       ++counters_.stale_reports;
       continue;
     }
@@ -337,10 +385,12 @@ void Writer::TakeReports(std::vector<storage::AppendReport> reports) {
     }
     if (!recover_) {
       recover_ = true;
-      spdlog::info("{}: the append of sequence {} was reported {}, expected offset {}: reading the log", stream_,
-                   in_flight_.front().attributes.sequence,
-                   report.status.ok() ? fmt::format("at offset {}", report.offset) : MessageOf(report.status),
-                   projection_.chain().next_offset());
+      spdlog::info(
+          "{}: the append of sequence {} was reported {}, expected offset {}: reading the log",
+          stream_, in_flight_.front().attributes.sequence,
+          report.status.ok() ? fmt::format("at offset {}", report.offset)
+                             : MessageOf(report.status),
+          projection_.chain().next_offset());
     }
     if (!report.status.ok() || report.offset < 0) claim_ = true;
     const size_t index = report.cookie - in_flight_.front().cookie;
@@ -387,7 +437,8 @@ bool Writer::Commit() {
   }
   ++counters_.commits;
   const int64_t head = projection_.chain().head().sequence;
-  absl::Status status = projection_.Commit(static_cast<uint64_t>(std::max<int64_t>(head, 0)), notes);
+  absl::Status status =
+      projection_.Commit(static_cast<uint64_t>(std::max<int64_t>(head, 0)), notes);
   bool alarmed = false;
   while (!status.ok()) {
     if (!alarmed) spdlog::error("{}: {}", stream_, MessageOf(status));
@@ -410,7 +461,8 @@ void Writer::Issue(Pending pending) {
   Submission submission;
   submission.command.reset(engine_.command_prototype().New());
   if (!submission.command->ParseFromString(pending.row.command())) {
-    StopWith(absl::DataLossError(fmt::format("the stored command {} cannot be read", pending.command_id)));
+    StopWith(absl::DataLossError(
+        fmt::format("the stored command {} cannot be read", pending.command_id)));
     return;
   }
   submission.command_id = std::move(pending.command_id);
@@ -479,9 +531,11 @@ absl::Status Writer::WaitUntilWriting(absl::Duration wait) const {
     return view_.state == WriterState::kWriting || view_.state == WriterState::kStopped;
   };
   if (!mutex_.AwaitWithTimeout(absl::Condition(&settled), wait)) {
-    return absl::DeadlineExceededError(fmt::format("the writer of {} is not ready: {}", stream_, view_.alarm));
+    return absl::DeadlineExceededError(
+        fmt::format("the writer of {} is not ready: {}", stream_, view_.alarm));
   }
-  return view_.state == WriterState::kWriting ? absl::OkStatus() : absl::FailedPreconditionError(view_.alarm);
+  return view_.state == WriterState::kWriting ? absl::OkStatus()
+                                              : absl::FailedPreconditionError(view_.alarm);
 }
 
 bool Writer::WaitFor(int64_t sequence, absl::Duration wait) const {

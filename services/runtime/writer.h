@@ -2,12 +2,14 @@
 // accepted. Law: a caller is answered from the log, never from speculation.
 //
 // It runs in steps on one thread of its own:
-//   1. Decide a bounded group of commands on the speculative state, link each event to the one before,
+//   1. Decide a bounded group of commands on the speculative state, link each event to the one
+//   before,
 //      append all of them without waiting.
 //   2. Take reports. While each offset is the last one plus one, nobody else wrote: accepted.
-//   3. At a jump, an unknown offset or an error: recover. Settle or disown what is outstanding, undo the
-//      speculation, read the log to its end; after an unknown outcome append WriterStarted first, which
-//      voids whatever is still on its way. Answer what was accepted, decide the rest again.
+//   3. At a jump, an unknown offset or an error: recover. Settle or disown what is outstanding,
+//   undo the
+//      speculation, read the log to its end; after an unknown outcome append WriterStarted first,
+//      which voids whatever is still on its way. Answer what was accepted, decide the rest again.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -47,9 +49,9 @@ struct Submission {
   bool validate_only = false;
   // Past this time the command is not decided any more. Wall time.
   absl::Time deadline = absl::InfiniteFuture();
-  // Called once, on the answering thread. A refusal is an OK outcome with a reason. DEADLINE_EXCEEDED:
-  // nothing was appended. ALREADY_EXISTS: the id was used with another content. UNAVAILABLE: the
-  // outcome is unknown; the same id asked again gives it.
+  // Called once, on the answering thread. A refusal is an OK outcome with a reason.
+  // DEADLINE_EXCEEDED: nothing was appended. ALREADY_EXISTS: the id was used with another content.
+  // UNAVAILABLE: the outcome is unknown; the same id asked again gives it.
   AnswerCallback done;
   std::string digest;  // filled by Submit()
 };
@@ -60,8 +62,8 @@ std::string_view Name(WriterState state);
 // What a writer counts, since the process started.
 struct WriterCounters {
   std::atomic<uint64_t> accepted = 0;
-  std::atomic<uint64_t> refused = 0;     // of the accepted
-  std::atomic<uint64_t> repeated = 0;    // answered from memory
+  std::atomic<uint64_t> refused = 0;   // of the accepted
+  std::atomic<uint64_t> repeated = 0;  // answered from memory
   std::atomic<uint64_t> recoveries = 0;
   std::atomic<uint64_t> stale_reports = 0;
   std::atomic<uint64_t> voids = 0;
@@ -72,9 +74,9 @@ struct WriterOptions {
   std::string site;
   std::string release;
   storage::LogDemands demands;
-  size_t max_group = 512;         // commands decided in one step
-  size_t max_in_flight = 8192;    // events without a report
-  size_t max_queued = 16384;      // commands of callers that wait; more are RESOURCE_EXHAUSTED
+  size_t max_group = 512;       // commands decided in one step
+  size_t max_in_flight = 8192;  // events without a report
+  size_t max_queued = 16384;    // commands of callers that wait; more are RESOURCE_EXHAUSTED
   absl::Duration timer_interval = absl::Milliseconds(100);
   absl::Duration flush_interval = absl::Seconds(10);
   absl::Duration report_timeout = absl::Seconds(30);  // then outstanding appends are disowned
@@ -93,14 +95,15 @@ class Writer {
  public:
   // Nothing is owned; all must outlive the writer. The engine is over the projection's journal, the
   // projection over the stream.
-  Writer(Engine& engine, storage::Projection& projection, storage::Log& log, Clock& clock, WriterOptions options);
+  Writer(Engine& engine, storage::Projection& projection, storage::Log& log, Clock& clock,
+         WriterOptions options);
   ~Writer();
   Writer(const Writer&) = delete;
 
   // Starts the thread. Steps are then taken there.
   void Run();
-  // Ends the thread: nothing more is decided; appended events are waited for, briefly; all others are
-  // answered UNAVAILABLE.
+  // Ends the thread: nothing more is decided; appended events are waited for, briefly; all others
+  // are answered UNAVAILABLE.
   void Stop();
 
   // Any thread. Never waits.
@@ -108,7 +111,8 @@ class Writer {
   // Stores a row of the runtime's own with the next commit. Any thread.
   void Note(std::string key, std::string value);
 
-  // One step, waiting at most `wait` for something to do; for tests and the simulator, instead of Run().
+  // One step, waiting at most `wait` for something to do; for tests and the simulator, instead of
+  // Run().
   void Step(absl::Duration wait);
 
   // Any thread.
@@ -124,6 +128,7 @@ class Writer {
   struct InFlight {
     uint64_t cookie = 0;
     bool settled = false;
+    absl::Time appended;  // wall time
     Submission submission;
     events::Attributes attributes;
     type::v1::Outcome outcome;
@@ -141,6 +146,8 @@ class Writer {
   void TakeReports(std::vector<storage::AppendReport> reports);
   void Accept(InFlight& in_flight, int64_t offset);
   void CommitAccepted();
+  // An append that nobody answers is no error, for the log may come back; but it must be seen.
+  void WatchPatience();
   // Retries until the disk takes it; false where the writer stops meanwhile.
   bool Commit();
   void Issue(Pending pending);
@@ -163,6 +170,8 @@ class Writer {
   void Publish();
   events::Attributes NextAttributes(absl::Time now) const;
   std::string WriterName() const;
+  // Whether the command comes from a service of this site and not from a caller.
+  static bool IsService(const std::string& actor);
 
   Engine& engine_;
   storage::Projection& projection_;
@@ -170,6 +179,7 @@ class Writer {
   Clock& clock_;
   const WriterOptions options_;
   const std::string stream_;
+  const std::string source_;
   const std::string writer_id_;
   Fold fold_;
   std::unique_ptr<storage::LogAppender> appender_;
@@ -183,18 +193,22 @@ class Writer {
   absl::flat_hash_map<CommandKey, InFlight*> by_command_;
   absl::flat_hash_set<std::string> queued_timers_;
   absl::flat_hash_set<events::Link> seen_;  // links accepted while recovering
-  absl::flat_hash_set<events::Link> own_;   // links that this writer may find accepted in its own name
-  std::vector<Pending> recovered_;          // reactions to events accepted while recovering
+  absl::flat_hash_set<events::Link>
+      own_;                         // links that this writer may find accepted in its own name
+  std::vector<Pending> recovered_;  // reactions to events accepted while recovering
   events::Head speculative_;
   uint64_t recovery_ = 0;
   uint64_t next_cookie_ = 1;
   int lost_races_ = 0;
   bool started_ = false;
-  bool recover_ = false;        // something happened that only reading the log can settle
-  bool claim_ = true;           // the outcome of some append is unknown
+  bool recover_ = false;  // something happened that only reading the log can settle
+  bool claim_ = true;     // the outcome of some append is unknown
   absl::Time next_timers_ = absl::InfinitePast();
   absl::Time next_flush_ = absl::InfinitePast();
+  absl::Time decided_at_ = absl::InfinitePast();  // wall time of the group that is being decided
+  absl::Time now_ = absl::InfinitePast();         // the clock at that moment, in microseconds
   bool index_loaded_ = false;
+  bool impatient_ = false;  // the alarm says that the log does not answer
 
   WriterCounters counters_;
   std::thread thread_;
@@ -206,7 +220,8 @@ class Writer {
   storage::Projection::Notes notes_ ABSL_GUARDED_BY(mutex_);
   absl::Time next_notes_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   StreamView view_ ABSL_GUARDED_BY(mutex_);
-  size_t queued_ ABSL_GUARDED_BY(mutex_) = 0;  // callers' commands that are not decided yet
+  size_t queued_ ABSL_GUARDED_BY(mutex_) = 0;    // callers' commands that are not decided yet
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // stopped: whatever comes is answered at once
 };
 
 // 32 hexadecimal digits from the system's random source.

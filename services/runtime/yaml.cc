@@ -108,10 +108,16 @@ absl::Status Append(std::string& json, const YAML::Node& node, int depth) {
   }
   switch (node.Type()) {
     case YAML::NodeType::Undefined:
-    case YAML::NodeType::Null: json += "null"; return absl::OkStatus();
-    case YAML::NodeType::Scalar: AppendScalar(json, node); return absl::OkStatus();
-    case YAML::NodeType::Sequence: return AppendSequence(json, node, depth);
-    case YAML::NodeType::Map: return AppendMap(json, node, depth);
+    case YAML::NodeType::Null:
+      json += "null";
+      return absl::OkStatus();
+    case YAML::NodeType::Scalar:
+      AppendScalar(json, node);
+      return absl::OkStatus();
+    case YAML::NodeType::Sequence:
+      return AppendSequence(json, node, depth);
+    case YAML::NodeType::Map:
+      return AppendMap(json, node, depth);
   }
   return Wrong(node, "found a node of no kind");
 }

@@ -15,9 +15,9 @@
 namespace concordat::storage {
 namespace {
 
-// Keys: `e <stream> 0x00 <sequence>` → record; `s <subject> 0x00 <arrival>` and `c <correlation> 0x00
-// <arrival>` → key of the record; `h <stream>` → chain; `n` → the next arrival. Numbers are 8 bytes,
-// most significant first.
+// Keys: `e <stream> 0x00 <sequence>` → record; `s <subject> 0x00 <arrival>` and `c <correlation>
+// 0x00 <arrival>` → key of the record; `h <stream>` → chain; `n` → the next arrival. Numbers are 8
+// bytes, most significant first.
 std::string Number(uint64_t number) {
   std::string bytes;
   for (int shift = 56; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(number >> shift));
@@ -36,7 +36,9 @@ std::string Prefix(char kind, std::string_view name) {
   return key;
 }
 
-std::string EventKey(std::string_view stream, uint64_t sequence) { return Prefix('e', stream) + Number(sequence); }
+std::string EventKey(std::string_view stream, uint64_t sequence) {
+  return Prefix('e', stream) + Number(sequence);
+}
 
 absl::StatusOr<ArchivedEvent> EventOf(const std::string& key, std::string_view value) {
   auto record = events::DecodeRecord(value);
@@ -45,9 +47,10 @@ absl::StatusOr<ArchivedEvent> EventOf(const std::string& key, std::string_view v
   event.stream = key.substr(1, key.size() - 10);
   events::Reading reading = events::Read(*record, events::SourceOf(event.stream));
   if (!reading.status.ok()) {
-    return absl::DataLossError(fmt::format("the archive's copy of {} was changed: {}; delete the archive and start "
-                                           "again, it is filled anew from the log", event.stream,
-                                           std::string(reading.status.message())));
+    return absl::DataLossError(
+        fmt::format("the archive's copy of {} was changed: {}; delete the archive and start "
+                    "again, it is filled anew from the log",
+                    event.stream, std::string(reading.status.message())));
   }
   event.attributes = std::move(reading.attributes);
   event.data = std::move(record->data);
@@ -59,7 +62,8 @@ absl::StatusOr<ArchivedEvent> EventOf(const std::string& key, std::string_view v
 absl::StatusOr<std::unique_ptr<Archive>> Archive::Open(const std::string& dir) {
   std::error_code error;
   std::filesystem::create_directories(dir, error);
-  if (error) return absl::UnavailableError(fmt::format("cannot create {}: {}", dir, error.message()));
+  if (error)
+    return absl::UnavailableError(fmt::format("cannot create {}: {}", dir, error.message()));
   rocksdb::Options options;
   options.create_if_missing = true;
   options.max_open_files = 64;
@@ -69,7 +73,8 @@ absl::StatusOr<std::unique_ptr<Archive>> Archive::Open(const std::string& dir) {
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   rocksdb::DB* raw = nullptr;
-  const absl::Status status = FromRocksDb(rocksdb::DB::Open(options, dir, &raw), fmt::format("cannot open the archive in {}", dir));
+  const absl::Status status = FromRocksDb(rocksdb::DB::Open(options, dir, &raw),
+                                          fmt::format("cannot open the archive in {}", dir));
   if (!status.ok()) return status;
   return std::unique_ptr<Archive>(new Archive(std::unique_ptr<rocksdb::DB>(raw)));
 }
@@ -82,7 +87,8 @@ Archive::Archive(std::unique_ptr<rocksdb::DB> db)
 
 Archive::~Archive() { db_->Flush({}).PermitUncheckedError(); }
 
-absl::StatusOr<events::Chain> Archive::ChainOf(const std::string& stream, events::Chain::Origin origin) const {
+absl::StatusOr<events::Chain> Archive::ChainOf(const std::string& stream,
+                                               events::Chain::Origin origin) const {
   std::string value;
   const rocksdb::Status found = db_->Get({}, Prefix('h', stream), &value);
   if (found.IsNotFound()) return events::Chain(stream, origin);
@@ -91,7 +97,8 @@ absl::StatusOr<events::Chain> Archive::ChainOf(const std::string& stream, events
   return events::Chain::Decode(stream, value, origin);
 }
 
-void Archive::Add(const std::string& stream, const events::Attributes& attributes, const events::Record& record) {
+void Archive::Add(const std::string& stream, const events::Attributes& attributes,
+                  const events::Record& record) {
   const std::string key = EventKey(stream, attributes.sequence);
   const std::string arrival = Number(next_arrival_++);
   batch_->Put(key, events::EncodeRecord(record)).PermitUncheckedError();
@@ -116,7 +123,8 @@ absl::Status Archive::Commit(const events::Chain& chain) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<ArchivedEvent>> Archive::At(const std::string& stream, uint64_t sequence) const {
+absl::StatusOr<std::optional<ArchivedEvent>> Archive::At(const std::string& stream,
+                                                         uint64_t sequence) const {
   const std::string key = EventKey(stream, sequence);
   std::string value;
   const rocksdb::Status found = db_->Get({}, key, &value);
@@ -128,18 +136,22 @@ absl::StatusOr<std::optional<ArchivedEvent>> Archive::At(const std::string& stre
   return std::optional<ArchivedEvent>(*std::move(event));
 }
 
-absl::StatusOr<std::vector<ArchivedEvent>> Archive::BySubject(const std::string& subject, size_t limit) const {
+absl::StatusOr<std::vector<ArchivedEvent>> Archive::BySubject(const std::string& subject,
+                                                              size_t limit) const {
   return ByIndex(Prefix('s', subject), limit);
 }
 
-absl::StatusOr<std::vector<ArchivedEvent>> Archive::ByCorrelation(const std::string& correlation_id, size_t limit) const {
+absl::StatusOr<std::vector<ArchivedEvent>> Archive::ByCorrelation(const std::string& correlation_id,
+                                                                  size_t limit) const {
   return ByIndex(Prefix('c', correlation_id), limit);
 }
 
-absl::StatusOr<std::vector<ArchivedEvent>> Archive::ByIndex(const std::string& prefix, size_t limit) const {
+absl::StatusOr<std::vector<ArchivedEvent>> Archive::ByIndex(const std::string& prefix,
+                                                            size_t limit) const {
   std::vector<ArchivedEvent> events;
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
-  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix) && events.size() < limit; it->Next()) {
+  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix) && events.size() < limit;
+       it->Next()) {
     const std::string key = it->value().ToString();
     std::string value;
     const absl::Status status = FromRocksDb(db_->Get({}, key, &value), "cannot read the archive");

@@ -29,7 +29,8 @@ struct ArchivedEvent {
   std::string data;
 };
 
-// One RocksDB database a site, derived from the logs. Reads: any thread. Add() and Commit(): one thread.
+// One RocksDB database a site, derived from the logs. Reads: any thread. Add() and Commit(): one
+// thread.
 class Archive {
  public:
   // FAILED_PRECONDITION where another process holds it.
@@ -37,19 +38,24 @@ class Archive {
   ~Archive();
 
   // Where the stream's chain stood at the last commit; a new one where it was never added.
-  absl::StatusOr<events::Chain> ChainOf(const std::string& stream, events::Chain::Origin origin) const;
+  absl::StatusOr<events::Chain> ChainOf(const std::string& stream,
+                                        events::Chain::Origin origin) const;
 
   // Adds an accepted event. Visible after Commit().
-  void Add(const std::string& stream, const events::Attributes& attributes, const events::Record& record);
+  void Add(const std::string& stream, const events::Attributes& attributes,
+           const events::Record& record);
   // Stores what was added, together with the stream's chain.
   absl::Status Commit(const events::Chain& chain);
 
   // The event at a sequence; nothing where the archive does not hold it yet.
-  absl::StatusOr<std::optional<ArchivedEvent>> At(const std::string& stream, uint64_t sequence) const;
+  absl::StatusOr<std::optional<ArchivedEvent>> At(const std::string& stream,
+                                                  uint64_t sequence) const;
   // The events of a subject, or of a story (correlation id), in the order of their arrival, at most
   // `limit`.
-  absl::StatusOr<std::vector<ArchivedEvent>> BySubject(const std::string& subject, size_t limit) const;
-  absl::StatusOr<std::vector<ArchivedEvent>> ByCorrelation(const std::string& correlation_id, size_t limit) const;
+  absl::StatusOr<std::vector<ArchivedEvent>> BySubject(const std::string& subject,
+                                                       size_t limit) const;
+  absl::StatusOr<std::vector<ArchivedEvent>> ByCorrelation(const std::string& correlation_id,
+                                                           size_t limit) const;
 
   // Waits until the stream's archived head is at least `sequence`.
   bool WaitFor(const std::string& stream, uint64_t sequence, absl::Duration wait) const;

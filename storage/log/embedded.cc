@@ -36,8 +36,9 @@ class EmbeddedReader final : public LogReader {
 
   absl::Status Assign(const std::string& stream, int64_t offset) override {
     if (offset > log_.End(stream)) {
-      return absl::OutOfRangeError(fmt::format("{} ends at offset {}, asked for {}: the log lost records",
-                                               stream, log_.End(stream), offset));
+      return absl::OutOfRangeError(
+          fmt::format("{} ends at offset {}, asked for {}: the log lost records", stream,
+                      log_.End(stream), offset));
     }
     std::erase_if(positions_, [&](const auto& position) { return position.first == stream; });
     positions_.emplace_back(stream, offset);
@@ -88,7 +89,8 @@ class EmbeddedAppender final : public LogAppender {
     cookies_.push_back(cookie);
   }
 
-  // Everything queued since the last call is one write; the wait for its fsync is the group's window.
+  // Everything queued since the last call is one write; the wait for its fsync is the group's
+  // window.
   std::vector<AppendReport> Poll(absl::Duration wait) override {
     std::vector<AppendReport> reports;
     if (records_.empty()) {
@@ -99,7 +101,8 @@ class EmbeddedAppender final : public LogAppender {
     }
     const absl::StatusOr<int64_t> first = log_.AppendNow(stream_, records_);
     for (size_t i = 0; i < cookies_.size(); ++i) {
-      reports.push_back({cookies_[i], first.status(), first.ok() ? *first + static_cast<int64_t>(i) : -1});
+      reports.push_back(
+          {cookies_[i], first.status(), first.ok() ? *first + static_cast<int64_t>(i) : -1});
     }
     records_.clear();
     cookies_.clear();
@@ -130,7 +133,8 @@ class EmbeddedAppender final : public LogAppender {
 absl::StatusOr<std::unique_ptr<EmbeddedLog>> EmbeddedLog::Open(const std::string& dir) {
   std::error_code error;
   std::filesystem::create_directories(dir, error);
-  if (error) return absl::UnavailableError(fmt::format("cannot create {}: {}", dir, error.message()));
+  if (error)
+    return absl::UnavailableError(fmt::format("cannot create {}: {}", dir, error.message()));
   rocksdb::Options options;
   options.create_if_missing = true;
   options.max_open_files = 64;
@@ -148,7 +152,9 @@ absl::StatusOr<std::unique_ptr<EmbeddedLog>> EmbeddedLog::Open(const std::string
 EmbeddedLog::EmbeddedLog(std::unique_ptr<rocksdb::DB> db) : db_(std::move(db)) {}
 EmbeddedLog::~EmbeddedLog() = default;
 
-std::unique_ptr<LogReader> EmbeddedLog::NewReader() { return std::make_unique<EmbeddedReader>(*this); }
+std::unique_ptr<LogReader> EmbeddedLog::NewReader() {
+  return std::make_unique<EmbeddedReader>(*this);
+}
 
 std::unique_ptr<LogAppender> EmbeddedLog::NewAppender(const std::string& stream) {
   return std::make_unique<EmbeddedAppender>(*this, stream);
@@ -173,7 +179,8 @@ EmbeddedLog::Stream& EmbeddedLog::StreamOf(const std::string& stream) {
 
 absl::StatusOr<int64_t> EmbeddedLog::AppendNow(const std::string& stream,
                                                const std::vector<events::Record>& records,
-                                               const std::string& meta_key, const std::string& meta_value) {
+                                               const std::string& meta_key,
+                                               const std::string& meta_value) {
   Stream& known = StreamOf(stream);
   absl::MutexLock appending(&known.appending);
   int64_t first = 0;
@@ -212,16 +219,18 @@ int64_t EmbeddedLog::End(const std::string& stream) {
   return known.end;
 }
 
-absl::StatusOr<std::vector<StoredRecord>> EmbeddedLog::ReadFrom(const std::string& stream, int64_t offset,
-                                                                size_t limit) {
+absl::StatusOr<std::vector<StoredRecord>> EmbeddedLog::ReadFrom(const std::string& stream,
+                                                                int64_t offset, size_t limit) {
   std::vector<StoredRecord> records;
   const int64_t end = End(stream);
   if (offset >= end) return records;
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
-  for (it->Seek(RecordKey(stream, offset)); it->Valid() && offset < end && records.size() < limit; it->Next()) {
+  for (it->Seek(RecordKey(stream, offset)); it->Valid() && offset < end && records.size() < limit;
+       it->Next()) {
     const std::string_view key(it->key().data(), it->key().size());
     if (key != RecordKey(stream, offset)) {
-      return absl::OutOfRangeError(fmt::format("{} has no record at offset {}: the log lost it", stream, offset));
+      return absl::OutOfRangeError(
+          fmt::format("{} has no record at offset {}: the log lost it", stream, offset));
     }
     auto record = events::DecodeRecord({it->value().data(), it->value().size()});
     if (!record.ok()) return record.status();
@@ -237,7 +246,8 @@ bool EmbeddedLog::WaitUntil(const std::function<bool()>& ready, absl::Duration w
   for (;;) {
     if (ready()) return true;
     absl::MutexLock lock(&mutex_);
-    // An append between the look and the lock would be missed for as long as the wait, so it is short.
+    // An append between the look and the lock would be missed for as long as the wait, so it is
+    // short.
     if (absl::Now() >= deadline) return false;
     appended_.WaitWithTimeout(&mutex_, std::min(deadline - absl::Now(), absl::Milliseconds(20)));
   }

@@ -28,17 +28,20 @@ class EmbeddedLog final : public Log {
   // Its streams exist once they are written, and never lose a record: always OK.
   absl::Status Check(const std::string& stream, const LogDemands& demands) override;
 
-  // Appends the records and waits until they are durable; the first one's offset. With `meta_key`, a
-  // note is stored in the same batch: the mirror's position.
-  absl::StatusOr<int64_t> AppendNow(const std::string& stream, const std::vector<events::Record>& records,
-                                    const std::string& meta_key = "", const std::string& meta_value = "");
+  // Appends the records and waits until they are durable; the first one's offset. With `meta_key`,
+  // a note is stored in the same batch: the mirror's position.
+  absl::StatusOr<int64_t> AppendNow(const std::string& stream,
+                                    const std::vector<events::Record>& records,
+                                    const std::string& meta_key = "",
+                                    const std::string& meta_value = "");
   // A note stored by AppendNow(); empty where there is none.
   std::string Note(const std::string& meta_key);
 
   // The offset after the last durable record.
   int64_t End(const std::string& stream);
   // At most `limit` records from `offset` on.
-  absl::StatusOr<std::vector<StoredRecord>> ReadFrom(const std::string& stream, int64_t offset, size_t limit);
+  absl::StatusOr<std::vector<StoredRecord>> ReadFrom(const std::string& stream, int64_t offset,
+                                                     size_t limit);
   // Waits until `ready` holds, looking again after every append, at most for `wait`.
   bool WaitUntil(const std::function<bool()>& ready, absl::Duration wait);
   // Makes waiting readers look again.

@@ -1,7 +1,7 @@
 #include "storage/log/kafka.h"
 
-#include <fmt/format.h>
 #include <absl/synchronization/mutex.h>
+#include <fmt/format.h>
 #include <librdkafka/rdkafka.h>
 #include <spdlog/spdlog.h>
 
@@ -18,17 +18,24 @@ constexpr int kMetadataTimeoutMs = 5000;
 
 // The one place where librdkafka's errors become ours.
 absl::Status FromKafka(rd_kafka_resp_err_t error, std::string_view doing) {
-  const std::string message = fmt::format("{}: {} ({})", doing, rd_kafka_err2str(error), rd_kafka_err2name(error));
+  const std::string message =
+      fmt::format("{}: {} ({})", doing, rd_kafka_err2str(error), rd_kafka_err2name(error));
   switch (static_cast<int>(error)) {
-    case RD_KAFKA_RESP_ERR_NO_ERROR: return absl::OkStatus();
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+      return absl::OkStatus();
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE: return absl::OutOfRangeError(message);
+    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+      return absl::OutOfRangeError(message);
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: return absl::NotFoundError(message);
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED: return absl::PermissionDeniedError(message);
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: return absl::InvalidArgumentError(message);
-    default: return absl::UnavailableError(message);
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+      return absl::NotFoundError(message);
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+      return absl::PermissionDeniedError(message);
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+      return absl::InvalidArgumentError(message);
+    default:
+      return absl::UnavailableError(message);
   }
 }
 
@@ -52,9 +59,10 @@ void LogLine(const rd_kafka_t*, int level, const char* facility, const char* tex
 using Settings = std::map<std::string, std::string>;
 
 // A setting that librdkafka does not take is a programmer's error: stop at once.
-Handle<rd_kafka_t> NewClient(rd_kafka_type_t type, const KafkaOptions& options, const Settings& settings,
-                             void* opaque = nullptr,
-                             void (*on_report)(rd_kafka_t*, const rd_kafka_message_t*, void*) = nullptr) {
+Handle<rd_kafka_t> NewClient(rd_kafka_type_t type, const KafkaOptions& options,
+                             const Settings& settings, void* opaque = nullptr,
+                             void (*on_report)(rd_kafka_t*, const rd_kafka_message_t*,
+                                               void*) = nullptr) {
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   char error[512];
   Settings all = settings;
@@ -66,7 +74,8 @@ Handle<rd_kafka_t> NewClient(rd_kafka_type_t type, const KafkaOptions& options, 
   all["reconnect.backoff.ms"] = "50";
   all["reconnect.backoff.max.ms"] = "1000";
   for (const auto& [name, value] : all) {
-    if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), error, sizeof(error)) != RD_KAFKA_CONF_OK) {
+    if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), error, sizeof(error)) !=
+        RD_KAFKA_CONF_OK) {
       spdlog::critical("librdkafka does not take {}={}: {}", name, value, error);
       std::abort();
     }
@@ -85,17 +94,22 @@ Handle<rd_kafka_t> NewClient(rd_kafka_type_t type, const KafkaOptions& options, 
 
 events::Record RecordOf(const rd_kafka_message_t& message) {
   events::Record record;
-  if (message.key != nullptr) record.key.assign(static_cast<const char*>(message.key), message.key_len);
-  if (message.payload != nullptr) record.data.assign(static_cast<const char*>(message.payload), message.len);
+  if (message.key != nullptr)
+    record.key.assign(static_cast<const char*>(message.key), message.key_len);
+  if (message.payload != nullptr)
+    record.data.assign(static_cast<const char*>(message.payload), message.len);
   rd_kafka_headers_t* headers = nullptr;
   if (rd_kafka_message_headers(&message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
     const char* name = nullptr;
     const void* value = nullptr;
     size_t size = 0;
     record.headers.reserve(rd_kafka_header_cnt(headers));
-    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
-      record.headers.emplace_back(name, value == nullptr ? std::string()
-                                                         : std::string(static_cast<const char*>(value), size));
+    for (size_t i = 0;
+         rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+         ++i) {
+      record.headers.emplace_back(name, value == nullptr
+                                            ? std::string()
+                                            : std::string(static_cast<const char*>(value), size));
     }
   }
   return record;
@@ -147,9 +161,11 @@ class KafkaReader final : public LogReader {
       timeout = 0;
       if (message == nullptr) break;
       if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        const absl::Status status = FromKafka(message->err, fmt::format("cannot read: {}", rd_kafka_message_errstr(message.get())));
+        const absl::Status status = FromKafka(
+            message->err, fmt::format("cannot read: {}", rd_kafka_message_errstr(message.get())));
         // What could be read before it is handed out first; the error comes again.
-        if (absl::IsOutOfRange(status)) return records.empty() ? absl::StatusOr<std::vector<StoredRecord>>(status) : records;
+        if (absl::IsOutOfRange(status))
+          return records.empty() ? absl::StatusOr<std::vector<StoredRecord>>(status) : records;
         if (absl::IsUnavailable(status)) break;  // librdkafka reconnects by itself
         return status;
       }
@@ -165,9 +181,10 @@ class KafkaReader final : public LogReader {
   absl::StatusOr<int64_t> End(const std::string& stream) override {
     int64_t low = 0;
     int64_t high = 0;
-    const rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(client_.get(), stream.c_str(), kPartition,
-                                                                       &low, &high, kMetadataTimeoutMs);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return FromKafka(error, fmt::format("cannot ask for the end of {}", stream));
+    const rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(
+        client_.get(), stream.c_str(), kPartition, &low, &high, kMetadataTimeoutMs);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+      return FromKafka(error, fmt::format("cannot ask for the end of {}", stream));
     return high;
   }
 
@@ -175,7 +192,8 @@ class KafkaReader final : public LogReader {
 
  private:
   absl::Status AssignAll() {
-    rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(static_cast<int>(positions_.size()));
+    rd_kafka_topic_partition_list_t* list =
+        rd_kafka_topic_partition_list_new(static_cast<int>(positions_.size()));
     for (const auto& [stream, offset] : positions_) {
       rd_kafka_topic_partition_list_add(list, stream.c_str(), kPartition)->offset = offset;
     }
@@ -193,7 +211,8 @@ class KafkaReader final : public LogReader {
 
 class KafkaAppender final : public LogAppender {
  public:
-  KafkaAppender(const KafkaOptions& options, std::string stream) : options_(options), stream_(std::move(stream)) {
+  KafkaAppender(const KafkaOptions& options, std::string stream)
+      : options_(options), stream_(std::move(stream)) {
     Start();
   }
   ~KafkaAppender() override { Stop(); }
@@ -206,17 +225,21 @@ class KafkaAppender final : public LogAppender {
     }
     const rd_kafka_resp_err_t error = rd_kafka_producev(
         producer_.get(), RD_KAFKA_V_TOPIC(stream_.c_str()), RD_KAFKA_V_PARTITION(kPartition),
-        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(record.key.data(), record.key.size()),
-        RD_KAFKA_V_VALUE(const_cast<char*>(record.data.data()), record.data.size()), RD_KAFKA_V_HEADERS(headers),
-        RD_KAFKA_V_OPAQUE(reinterpret_cast<void*>(cookie)), RD_KAFKA_V_END);
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_KEY(record.key.data(), record.key.size()),
+        RD_KAFKA_V_VALUE(const_cast<char*>(record.data.data()), record.data.size()),
+        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(reinterpret_cast<void*>(cookie)),
+        RD_KAFKA_V_END);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
       rd_kafka_headers_destroy(headers);
-      reports_.push_back({cookie, FromKafka(error, fmt::format("cannot append to {}", stream_)), -1});
+      reports_.push_back(
+          {cookie, FromKafka(error, fmt::format("cannot append to {}", stream_)), -1});
     }
   }
 
   std::vector<AppendReport> Poll(absl::Duration wait) override {
-    rd_kafka_poll(producer_.get(), reports_.empty() ? static_cast<int>(absl::ToInt64Milliseconds(wait)) : 0);
+    rd_kafka_poll(producer_.get(),
+                  reports_.empty() ? static_cast<int>(absl::ToInt64Milliseconds(wait)) : 0);
     return std::exchange(reports_, {});
   }
 
@@ -238,7 +261,8 @@ class KafkaAppender final : public LogAppender {
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
       self->reports_.push_back({cookie, absl::OkStatus(), message->offset});
     } else {
-      self->reports_.push_back({cookie, FromKafka(message->err, fmt::format("cannot append to {}", self->stream_)), -1});
+      self->reports_.push_back(
+          {cookie, FromKafka(message->err, fmt::format("cannot append to {}", self->stream_)), -1});
     }
   }
 
@@ -263,7 +287,8 @@ class KafkaAppender final : public LogAppender {
       queue_.reset();
     }
     // What is on its way to the broker may still come to stand in the log; nobody waits for it.
-    rd_kafka_purge(producer_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+    rd_kafka_purge(producer_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+                                        RD_KAFKA_PURGE_F_NON_BLOCKING);
     rd_kafka_poll(producer_.get(), 0);
     producer_.reset();
     reports_.clear();
@@ -273,34 +298,40 @@ class KafkaAppender final : public LogAppender {
   const std::string stream_;
   Handle<rd_kafka_t> producer_;
   std::vector<AppendReport> reports_;
-  absl::Mutex mutex_;  // Wake() comes from other threads and must not meet a producer being replaced
+  absl::Mutex
+      mutex_;  // Wake() comes from other threads and must not meet a producer being replaced
   Handle<rd_kafka_queue_t> queue_ ABSL_GUARDED_BY(mutex_);
 };
 
 absl::Status Wrong(const std::string& stream, std::string_view setting, std::string_view found,
                    std::string_view expected) {
-  return absl::FailedPreconditionError(
-      fmt::format("topic {}: {} is {}, expected {}; change it with kafka-configs.sh --alter --topic {} and "
-                  "start again", stream, setting, found, expected, stream));
+  return absl::FailedPreconditionError(fmt::format(
+      "topic {}: {} is {}, expected {}; change it with kafka-configs.sh --alter --topic {} and "
+      "start again",
+      stream, setting, found, expected, stream));
 }
 
 absl::StatusOr<Settings> TopicSettings(rd_kafka_t* client, const std::string& stream) {
   const Handle<rd_kafka_queue_t> queue(rd_kafka_queue_new(client));
-  rd_kafka_ConfigResource_t* resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, stream.c_str());
+  rd_kafka_ConfigResource_t* resource =
+      rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, stream.c_str());
   rd_kafka_DescribeConfigs(client, &resource, 1, nullptr, queue.get());
   rd_kafka_ConfigResource_destroy(resource);
   const Handle<rd_kafka_event_t> event(rd_kafka_queue_poll(queue.get(), 2 * kMetadataTimeoutMs));
-  if (event == nullptr) return absl::UnavailableError(fmt::format("no answer about the settings of {}", stream));
+  if (event == nullptr)
+    return absl::UnavailableError(fmt::format("no answer about the settings of {}", stream));
   const auto* result = rd_kafka_event_DescribeConfigs_result(event.get());
   if (rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR || result == nullptr) {
-    return FromKafka(rd_kafka_event_error(event.get()), fmt::format("cannot read the settings of {}", stream));
+    return FromKafka(rd_kafka_event_error(event.get()),
+                     fmt::format("cannot read the settings of {}", stream));
   }
   Settings settings;
   size_t resources = 0;
   const auto** found = rd_kafka_DescribeConfigs_result_resources(result, &resources);
   for (size_t i = 0; i < resources; ++i) {
     if (rd_kafka_ConfigResource_error(found[i]) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      return FromKafka(rd_kafka_ConfigResource_error(found[i]), fmt::format("cannot read the settings of {}", stream));
+      return FromKafka(rd_kafka_ConfigResource_error(found[i]),
+                       fmt::format("cannot read the settings of {}", stream));
     }
     size_t entries = 0;
     const auto** entry = rd_kafka_ConfigResource_configs(found[i], &entries);
@@ -326,22 +357,28 @@ absl::Status KafkaLog::Check(const std::string& stream, const LogDemands& demand
   const Handle<rd_kafka_t> client = NewClient(RD_KAFKA_PRODUCER, options_, {});
   const rd_kafka_metadata_t* metadata = nullptr;
   rd_kafka_topic_t* topic = rd_kafka_topic_new(client.get(), stream.c_str(), nullptr);
-  rd_kafka_resp_err_t error = rd_kafka_metadata(client.get(), 0, topic, &metadata, kMetadataTimeoutMs);
+  rd_kafka_resp_err_t error =
+      rd_kafka_metadata(client.get(), 0, topic, &metadata, kMetadataTimeoutMs);
   rd_kafka_topic_destroy(topic);
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return FromKafka(error, fmt::format("cannot reach the brokers at {}", options_.bootstrap_servers));
+    return FromKafka(error,
+                     fmt::format("cannot reach the brokers at {}", options_.bootstrap_servers));
   }
   error = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-  const int partitions = error == RD_KAFKA_RESP_ERR_NO_ERROR ? metadata->topics[0].partition_cnt : 0;
+  const int partitions =
+      error == RD_KAFKA_RESP_ERR_NO_ERROR ? metadata->topics[0].partition_cnt : 0;
   const int replicas = partitions > 0 ? metadata->topics[0].partitions[0].replica_cnt : 0;
   rd_kafka_metadata_destroy(metadata);
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
     return FromKafka(error, fmt::format("topic {}: create it with one partition, retention.ms=-1, "
-                                        "retention.bytes=-1 and cleanup.policy=delete", stream));
+                                        "retention.bytes=-1 and cleanup.policy=delete",
+                                        stream));
   }
-  if (partitions != 1) return Wrong(stream, "the number of partitions", std::to_string(partitions), "1");
+  if (partitions != 1)
+    return Wrong(stream, "the number of partitions", std::to_string(partitions), "1");
   if (replicas < demands.replication) {
-    return Wrong(stream, "the replication factor", std::to_string(replicas), fmt::format("at least {}", demands.replication));
+    return Wrong(stream, "the replication factor", std::to_string(replicas),
+                 fmt::format("at least {}", demands.replication));
   }
   const absl::StatusOr<Settings> settings = TopicSettings(client.get(), stream);
   if (!settings.ok()) return settings.status();
@@ -349,7 +386,8 @@ absl::Status KafkaLog::Check(const std::string& stream, const LogDemands& demand
     const auto found = settings->find(name);
     return found == settings->end() ? std::string("absent") : found->second;
   };
-  for (const auto& [name, expected] : Settings{{"retention.ms", "-1"}, {"retention.bytes", "-1"}, {"cleanup.policy", "delete"}}) {
+  for (const auto& [name, expected] :
+       Settings{{"retention.ms", "-1"}, {"retention.bytes", "-1"}, {"cleanup.policy", "delete"}}) {
     if (value(name.c_str()) != expected) return Wrong(stream, name, value(name.c_str()), expected);
   }
   if (std::atoi(value("min.insync.replicas").c_str()) < demands.min_insync_replicas) {
@@ -358,7 +396,8 @@ absl::Status KafkaLog::Check(const std::string& stream, const LogDemands& demand
   }
   // A single broker has no replica to recover from: what it acknowledged must be on its disk.
   if (demands.home && replicas == 1 && value("flush.messages") != "1") {
-    return Wrong(stream, "flush.messages", value("flush.messages"), "1, for the topic has a single replica");
+    return Wrong(stream, "flush.messages", value("flush.messages"),
+                 "1, for the topic has a single replica");
   }
   return absl::OkStatus();
 }

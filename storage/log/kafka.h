@@ -1,5 +1,5 @@
-// The log on Apache Kafka, by librdkafka: a stream is partition 0 of the topic of its name. Idempotent
-// producer, acks=all, no expiry, no transactions; docs/adr/0003 says why.
+// The log on Apache Kafka, by librdkafka: a stream is partition 0 of the topic of its name.
+// Idempotent producer, acks=all, no expiry, no transactions; docs/adr/0003 says why.
 #pragma once
 
 #include <memory>

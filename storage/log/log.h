@@ -1,6 +1,7 @@
-// The log port: what the runtime needs of a log, whatever it is stored in. A stream is an append-only
-// sequence of records with offsets that go up. Law: an append that was reported with an offset is
-// durable and is never changed. Everything else (who won, what is history) is the link's work.
+// The log port: what the runtime needs of a log, whatever it is stored in. A stream is an
+// append-only sequence of records with offsets that go up. Law: an append that was reported with an
+// offset is durable and is never changed. Everything else (who won, what is history) is the link's
+// work.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -88,8 +89,8 @@ class Log {
   virtual std::unique_ptr<LogAppender> NewAppender(const std::string& stream) = 0;
 
   // OK where the stream exists with settings under which nothing is lost: unlimited retention, no
-  // compaction, one partition, the replication demanded. FAILED_PRECONDITION names the setting, what
-  // was found and what is expected; NOT_FOUND where there is no such stream.
+  // compaction, one partition, the replication demanded. FAILED_PRECONDITION names the setting,
+  // what was found and what is expected; NOT_FOUND where there is no such stream.
   virtual absl::Status Check(const std::string& stream, const LogDemands& demands) = 0;
 };
 

@@ -46,7 +46,8 @@ void Digest::Remove(std::string_view row_key, std::string_view value) {
 std::string Digest::ToHex() const {
   std::string bytes;
   for (size_t i = 4; i-- > 0;) {
-    for (int shift = 56; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(words[i] >> shift));
+    for (int shift = 56; shift >= 0; shift -= 8)
+      bytes.push_back(static_cast<char>(words[i] >> shift));
   }
   return events::ToHex(bytes);
 }
@@ -100,7 +101,8 @@ absl::StatusOr<Digests> Digests::Decode(std::string_view bytes) {
   Digests digests;
   while (!bytes.empty()) {
     const size_t size = static_cast<uint8_t>(bytes[0]);
-    if (bytes.size() < 1 + size + 40) return absl::DataLossError("the stored digests are cut short");
+    if (bytes.size() < 1 + size + 40)
+      return absl::DataLossError("the stored digests are cut short");
     Digest digest;
     std::memcpy(digest.words.data(), bytes.data() + 1 + size, sizeof(digest.words));
     std::memcpy(&digest.rows, bytes.data() + 1 + size + 32, sizeof(digest.rows));

@@ -1,7 +1,7 @@
 // The state digest: two replicas that folded the same events with the same code have the same one.
-// Law: it finds errors, not adversaries. It is the sum, modulo 2^256, of the SHA-256 of every row, so
-// a change costs two hashes however many rows there are; whoever can choose rows freely could find two
-// sets with the same sum. Proof against adversaries is the link's work.
+// Law: it finds errors, not adversaries. It is the sum, modulo 2^256, of the SHA-256 of every row,
+// so a change costs two hashes however many rows there are; whoever can choose rows freely could
+// find two sets with the same sum. Proof against adversaries is the link's work.
 #pragma once
 
 #include <absl/container/btree_map.h>

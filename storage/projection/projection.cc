@@ -28,12 +28,15 @@ std::string_view ViewOf(const rocksdb::Slice& slice) { return {slice.data(), sli
 
 // A row that cannot be read would make a decision from a wrong state. The log still has everything.
 [[noreturn]] void StopOnReadError(const rocksdb::Status& status) {
-  std::fprintf(stderr, "a projection cannot be read: %s; delete it and start again, it is folded anew from the log\n",
+  std::fprintf(stderr,
+               "a projection cannot be read: %s; delete it and start again, it is folded anew from "
+               "the log\n",
                status.ToString().c_str());
   std::abort();
 }
 
-std::optional<std::string> GetRow(rocksdb::DB& db, const rocksdb::ReadOptions& options, std::string_view key) {
+std::optional<std::string> GetRow(rocksdb::DB& db, const rocksdb::ReadOptions& options,
+                                  std::string_view key) {
   std::string value;
   const rocksdb::Status status = db.Get(options, SliceOf(key), &value);
   if (status.IsNotFound()) return std::nullopt;
@@ -106,7 +109,8 @@ absl::StatusOr<Digests> ProjectionView::FoldedDigests() const {
   return Digests::Decode(Get(kDigestsKey).value_or(""));
 }
 
-absl::StatusOr<std::unique_ptr<Projection>> Projection::Open(const std::string& dir, std::string stream,
+absl::StatusOr<std::unique_ptr<Projection>> Projection::Open(const std::string& dir,
+                                                             std::string stream,
                                                              events::Chain::Origin origin,
                                                              std::string schema) {
   std::error_code error;
@@ -122,14 +126,17 @@ absl::StatusOr<std::unique_ptr<Projection>> Projection::Open(const std::string& 
 
   const auto found = GetRow(*db, {}, kSchemaKey);
   if (found && *found != schema) {
-    return absl::FailedPreconditionError(fmt::format(
-        "the projection in {} has the layout {}, this release reads {}; stop the process, delete {} "
-        "and start again: it is folded anew from the log", dir, *found, schema, dir));
+    return absl::FailedPreconditionError(
+        fmt::format("the projection in {} has the layout {}, this release reads {}; stop the "
+                    "process, delete {} "
+                    "and start again: it is folded anew from the log",
+                    dir, *found, schema, dir));
   }
   if (!found) {
     rocksdb::WriteOptions options;
     options.disableWAL = true;
-    status = FromRocksDb(db->Put(options, SliceOf(kSchemaKey), schema), "cannot write the projection");
+    status =
+        FromRocksDb(db->Put(options, SliceOf(kSchemaKey), schema), "cannot write the projection");
     if (!status.ok()) return status;
   }
   const auto head = GetRow(*db, {}, kHeadKey);
@@ -138,14 +145,16 @@ absl::StatusOr<std::unique_ptr<Projection>> Projection::Open(const std::string& 
   if (!chain.ok()) return chain.status();
   auto digests = Digests::Decode(GetRow(*db, {}, kDigestsKey).value_or(""));
   if (!digests.ok()) return digests.status();
-  return std::unique_ptr<Projection>(new Projection(std::move(db), *std::move(chain), *std::move(digests)));
+  return std::unique_ptr<Projection>(
+      new Projection(std::move(db), *std::move(chain), *std::move(digests)));
 }
 
 Projection::Projection(std::shared_ptr<rocksdb::DB> db, events::Chain chain, Digests digests)
     : db_(std::move(db)), chain_(std::move(chain)), digests_(std::move(digests)), journal_(*this) {}
 
 Projection::~Projection() {
-  // A clean stop leaves nothing to replay; that it failed changes nothing but the next start's length.
+  // A clean stop leaves nothing to replay; that it failed changes nothing but the next start's
+  // length.
   FlushAndWait().IgnoreError();
 }
 
@@ -170,7 +179,8 @@ absl::Status Projection::Commit(uint64_t sequence, const Notes& notes) {
     } else {
       unwritten_->Delete(change.key).PermitUncheckedError();
     }
-    if (cache_.size() < kCachedRows || cache_.contains(change.key)) cache_[change.key] = std::move(change.after);
+    if (cache_.size() < kCachedRows || cache_.contains(change.key))
+      cache_[change.key] = std::move(change.after);
   }
   for (const auto& [key, value] : notes) {
     unwritten_->Put(key, value).PermitUncheckedError();
@@ -190,8 +200,9 @@ absl::Status Projection::RetryCommit() {
 absl::Status Projection::WriteBatch() {
   rocksdb::WriteOptions options;
   options.disableWAL = true;
-  const absl::Status status = FromRocksDb(db_->Write(options, unwritten_.get()),
-                                          fmt::format("cannot write the projection of {}", chain_.stream()));
+  const absl::Status status =
+      FromRocksDb(db_->Write(options, unwritten_.get()),
+                  fmt::format("cannot write the projection of {}", chain_.stream()));
   if (status.ok()) unwritten_.reset();
   return status;
 }

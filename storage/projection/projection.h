@@ -1,5 +1,5 @@
-// A projection is what one process folded from one stream: rows, head and digests. Law: all three are
-// written in one batch, so they never disagree, and all of it can be deleted and folded again.
+// A projection is what one process folded from one stream: rows, head and digests. Law: all three
+// are written in one batch, so they never disagree, and all of it can be deleted and folded again.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -48,11 +48,13 @@ class ProjectionView final : public RowSource {
 // View(), which any thread may call.
 class Projection final : public RowSource {
  public:
-  // Opens or creates the database in `dir`. `schema` names the layout of its rows: another one found
-  // there is FAILED_PRECONDITION, and deleting `dir` folds anew. FAILED_PRECONDITION where another
-  // process holds it; DATA_LOSS where it cannot be read.
-  static absl::StatusOr<std::unique_ptr<Projection>> Open(const std::string& dir, std::string stream,
-                                                          events::Chain::Origin origin, std::string schema);
+  // Opens or creates the database in `dir`. `schema` names the layout of its rows: another one
+  // found there is FAILED_PRECONDITION, and deleting `dir` folds anew. FAILED_PRECONDITION where
+  // another process holds it; DATA_LOSS where it cannot be read.
+  static absl::StatusOr<std::unique_ptr<Projection>> Open(const std::string& dir,
+                                                          std::string stream,
+                                                          events::Chain::Origin origin,
+                                                          std::string schema);
   ~Projection() override;
 
   std::optional<std::string> Get(std::string_view key) const override;
@@ -64,10 +66,10 @@ class Projection final : public RowSource {
   Journal& journal() { return journal_; }
   const Digests& digests() const { return digests_; }
 
-  // Stores the journal's changes up to `sequence` together with the head, the digests and `notes`: rows
-  // of the runtime's own. On an error (RESOURCE_EXHAUSTED: the disk is full) nothing is stored; the
-  // caller must call RetryCommit() until it succeeds before it reads or commits anything else, or stop,
-  // and the next start folds the rest again from the log.
+  // Stores the journal's changes up to `sequence` together with the head, the digests and `notes`:
+  // rows of the runtime's own. On an error (RESOURCE_EXHAUSTED: the disk is full) nothing is
+  // stored; the caller must call RetryCommit() until it succeeds before it reads or commits
+  // anything else, or stop, and the next start folds the rest again from the log.
   using Notes = std::vector<std::pair<std::string, std::string>>;
   absl::Status Commit(uint64_t sequence, const Notes& notes = {});
   absl::Status RetryCommit();
@@ -87,8 +89,8 @@ class Projection final : public RowSource {
   events::Chain chain_;
   Digests digests_;
   Journal journal_;
-  // Rows that were read or written lately, and keys that are known to have none: a decision reads the
-  // same few rows again and again, and looks for each new name in vain. At most kCachedRows.
+  // Rows that were read or written lately, and keys that are known to have none: a decision reads
+  // the same few rows again and again, and looks for each new name in vain. At most kCachedRows.
   static constexpr size_t kCachedRows = 1 << 16;
   mutable absl::flat_hash_map<std::string, std::optional<std::string>> cache_;
   std::unique_ptr<rocksdb::WriteBatch> unwritten_;  // the batch that Commit() could not write

@@ -29,12 +29,14 @@ void MemoryRows::Set(const std::string& key, const std::optional<std::string>& v
   }
 }
 
-Journal::Journal(const RowSource& base, Observer observe) : base_(base), observe_(std::move(observe)) {}
+Journal::Journal(const RowSource& base, Observer observe)
+    : base_(base), observe_(std::move(observe)) {}
 
 void Journal::Begin(uint64_t sequence) {
   if (sequence < sequence_ && !changes_.empty()) {
     std::fprintf(stderr, "Journal::Begin: sequence %llu after %llu\n",
-                 static_cast<unsigned long long>(sequence), static_cast<unsigned long long>(sequence_));
+                 static_cast<unsigned long long>(sequence),
+                 static_cast<unsigned long long>(sequence_));
     std::abort();
   }
   sequence_ = sequence;
@@ -50,7 +52,8 @@ void Journal::WriteNew(std::string key, std::string value) {
   Record(std::move(key), std::nullopt, std::move(value));
 }
 
-void Journal::Record(std::string key, std::optional<std::string> before, std::optional<std::string> after) {
+void Journal::Record(std::string key, std::optional<std::string> before,
+                     std::optional<std::string> after) {
   Entry& entry = overlay_[key];
   entry.value = after;
   ++entry.writes;

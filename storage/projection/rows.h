@@ -15,7 +15,8 @@
 
 namespace concordat::storage {
 
-// Something rows can be read from: a database, a snapshot of one, memory, a journal over any of them.
+// Something rows can be read from: a database, a snapshot of one, memory, a journal over any of
+// them.
 class RowSource {
  public:
   virtual ~RowSource() = default;
@@ -23,10 +24,11 @@ class RowSource {
   // The value, or nothing.
   virtual std::optional<std::string> Get(std::string_view key) const = 0;
 
-  // Calls `row` for every row with a key of at least `from`, in the order of keys as unsigned bytes,
-  // until it returns false. `row` must not change the source.
-  virtual void Scan(std::string_view from,
-                    absl::FunctionRef<bool(std::string_view key, std::string_view value)> row) const = 0;
+  // Calls `row` for every row with a key of at least `from`, in the order of keys as unsigned
+  // bytes, until it returns false. `row` must not change the source.
+  virtual void Scan(
+      std::string_view from,
+      absl::FunctionRef<bool(std::string_view key, std::string_view value)> row) const = 0;
 };
 
 // Rows in memory. Not thread-safe.
@@ -72,9 +74,9 @@ class Journal final : public RowSource {
   void Scan(std::string_view from,
             absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override;
 
-  // Takes the changes up to and including `sequence` out of the journal, one for each row: its value
-  // before the first and after the last of them. The caller stores them in the base before anything
-  // else is read.
+  // Takes the changes up to and including `sequence` out of the journal, one for each row: its
+  // value before the first and after the last of them. The caller stores them in the base before
+  // anything else is read.
   std::vector<Change> Commit(uint64_t sequence);
 
   // Undoes all changes of `sequence` and above, the latest first.
@@ -101,8 +103,8 @@ class Journal final : public RowSource {
   std::deque<Numbered> changes_;
 };
 
-// A table's rows have keys `<table> 0x00 <row key>`. Keys that begin with 0x00 are the runtime's own
-// (positions, pending intents): they are neither indexed nor part of the digest.
+// A table's rows have keys `<table> 0x00 <row key>`. Keys that begin with 0x00 are the runtime's
+// own (positions, pending intents): they are neither indexed nor part of the digest.
 std::string RowKey(std::string_view table, std::string_view key);
 // The table of a row's key; empty for the runtime's own.
 std::string_view TableOf(std::string_view row_key);

@@ -13,8 +13,8 @@
 
 namespace concordat::storage {
 
-// Reads of a row that does not parse stop the process: rows are derived, so a restart after deleting
-// the projection mends them, and going on would decide from a wrong state.
+// Reads of a row that does not parse stop the process: rows are derived, so a restart after
+// deleting the projection mends them, and going on would decide from a wrong state.
 template <typename Message>
 class Table {
  public:
@@ -36,8 +36,8 @@ class Table {
   }
   void Delete(std::string_view key) { journal_->Write(RowKey(name_, key), std::nullopt); }
 
-  // Calls `row` for every row whose key begins with `prefix` and is at least `from`, in the order of
-  // keys, until it returns false.
+  // Calls `row` for every row whose key begins with `prefix` and is at least `from`, in the order
+  // of keys, until it returns false.
   void Scan(std::string_view prefix,
             absl::FunctionRef<bool(std::string_view key, const Message& message)> row,
             std::string_view from = {}) const {

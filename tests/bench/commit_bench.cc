@@ -1,6 +1,7 @@
-// Measures one way to commit on one broker: `raw` librdkafka, Concordat's writer, or the writer behind
-// gRPC. Closed loop: each of N clients sends its next command when its last is answered. Prints one
-// JSON object; tests/bench/commit.py puts the ways side by side, docs/performance.md explains them.
+// Measures one way to commit on one broker: `raw` librdkafka, Concordat's writer, or the writer
+// behind gRPC. Closed loop: each of N clients sends its next command when its last is answered.
+// Prints one JSON object; tests/bench/commit.py puts the ways side by side, docs/performance.md
+// explains them.
 #include <absl/synchronization/mutex.h>
 #include <absl/time/clock.h>
 #include <fmt/format.h>
@@ -45,25 +46,32 @@ struct Options {
 class Recorder {
  public:
   explicit Recorder(const Options& options)
-      : begin_(absl::Now() + absl::Seconds(options.warmup)), end_(begin_ + absl::Seconds(options.seconds)) {
+      : begin_(absl::Now() + absl::Seconds(options.warmup)),
+        end_(begin_ + absl::Seconds(options.seconds)) {
     micros_.reserve(4 << 20);
   }
   // One thread at a time. False once the time is over.
   bool Add(absl::Time sent) {
     const absl::Time now = absl::Now();
     if (now >= end_) return false;
-    if (now >= begin_) micros_.push_back(static_cast<uint32_t>(absl::ToInt64Microseconds(now - sent)));
+    if (now >= begin_)
+      micros_.push_back(static_cast<uint32_t>(absl::ToInt64Microseconds(now - sent)));
     return true;
   }
   absl::Time end() const { return end_; }
   void Print(const Options& options) {
     std::sort(micros_.begin(), micros_.end());
     const auto at = [&](double part) {
-      return micros_.empty() ? 0.0 : micros_[static_cast<size_t>(part * static_cast<double>(micros_.size() - 1))] / 1000.0;
+      return micros_.empty()
+                 ? 0.0
+                 : micros_[static_cast<size_t>(part * static_cast<double>(micros_.size() - 1))] /
+                       1000.0;
     };
     fmt::print(R"({{"mode": "{}", "clients": {}, "commands": {}, "throughput_per_second": {:.1f}, )"
-               R"("latency_p50_ms": {:.3f}, "latency_p99_ms": {:.3f}}})" "\n",
-               options.mode, options.clients, micros_.size(), static_cast<double>(micros_.size()) / options.seconds, at(0.5), at(0.99));
+               R"("latency_p50_ms": {:.3f}, "latency_p99_ms": {:.3f}}})"
+               "\n",
+               options.mode, options.clients, micros_.size(),
+               static_cast<double>(micros_.size()) / options.seconds, at(0.5), at(0.99));
   }
 
  private:
@@ -89,11 +97,18 @@ inventory::v1::Command OrderServer(const Options& options, uint64_t number) {
   return command;
 }
 
-// The writer over Kafka with a projection of its own, and the site and model that the commands need.
+void WaitUntilZero(const std::atomic<int>& running) {
+  while (running > 0) absl::SleepFor(absl::Milliseconds(10));
+}
+
+// The writer over Kafka with a projection of its own, and the site and model that the commands
+// need.
 struct Concordat {
   explicit Concordat(const Options& options) : log({options.bootstrap, "bench"}) {
     std::filesystem::remove_all(options.dir);
-    auto opened = storage::Projection::Open(options.dir, events::StreamName(options.site, "inventory"), events::Chain::Origin::kHome, "bench");
+    auto opened =
+        storage::Projection::Open(options.dir, events::StreamName(options.site, "inventory"),
+                                  events::Chain::Origin::kHome, "bench");
     if (!opened.ok()) Fail(std::string(opened.status().message()));
     projection = *std::move(opened);
     engine = std::make_unique<runtime::EngineOf<inventory::Service>>(projection->journal());
@@ -101,7 +116,8 @@ struct Concordat {
     writer_options.site = options.site;
     writer_options.release = "bench";
     writer_options.max_queued = 100000;
-    writer_options.demands.home = false;  // every way is measured with the broker's own flush settings
+    writer_options.demands.home =
+        false;  // every way is measured with the broker's own flush settings
     writer = std::make_unique<runtime::Writer>(*engine, *projection, log, clock, writer_options);
     writer->Run();
     const absl::Status ready = writer->WaitUntilWriting(absl::Seconds(30));
@@ -177,17 +193,19 @@ void Writer(const Options& options) {
     concordat.writer->Submit(std::move(submission));
   };
   for (int i = 0; i < options.clients; ++i) send();
-  while (running > 0) absl::SleepFor(absl::Milliseconds(10));
+  WaitUntilZero(running);
   recorder.Print(options);
 }
 
 void Grpc(const Options& options) {
   Concordat concordat(options);
   runtime::Server server;
-  runtime::AddCommands(server, *concordat.engine, *concordat.writer, [](const std::string&, const std::string&, absl::Duration) {});
+  runtime::AddCommands(server, *concordat.engine, *concordat.writer,
+                       [](const std::string&, const std::string&, absl::Duration) {});
   const auto port = server.Start("127.0.0.1:0");
   if (!port.ok()) Fail(std::string(port.status().message()));
-  const auto channel = grpc::CreateChannel(fmt::format("127.0.0.1:{}", *port), grpc::InsecureChannelCredentials());
+  const auto channel =
+      grpc::CreateChannel(fmt::format("127.0.0.1:{}", *port), grpc::InsecureChannelCredentials());
   grpc::TemplatedGenericStub<inventory::v1::OrderServerRequest, type::v1::Outcome> stub(channel);
   Recorder recorder(options);
   absl::Mutex mutex;
@@ -206,8 +224,9 @@ void Grpc(const Options& options) {
     exchange->request.mutable_submit()->set_request_id(fmt::format("{}-{}", run, number));
     exchange->context.AddMetadata("concordat-actor", "bench");
     const absl::Time sent = absl::Now();
-    stub.UnaryCall(&exchange->context, "/concordat.inventory.v1.InventoryService/OrderServer", {}, &exchange->request,
-                   &exchange->outcome, [&, exchange, sent](grpc::Status status) {
+    stub.UnaryCall(&exchange->context, "/concordat.inventory.v1.InventoryService/OrderServer", {},
+                   &exchange->request, &exchange->outcome,
+                   [&, exchange, sent](grpc::Status status) {
                      delete exchange;
                      if (!status.ok()) Fail(status.error_message());
                      bool more = false;
@@ -223,7 +242,7 @@ void Grpc(const Options& options) {
                    });
   };
   for (int i = 0; i < options.clients; ++i) send();
-  while (running > 0) absl::SleepFor(absl::Milliseconds(10));
+  WaitUntilZero(running);
   recorder.Print(options);
   server.Stop();
 }
@@ -254,12 +273,19 @@ void Raw(const Options& options) {
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   char error[256];
   for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
-           {"bootstrap.servers", options.bootstrap}, {"enable.idempotence", "true"}, {"acks", "all"}, {"linger.ms", "0"},
-           {"socket.nagle.disable", "true"}, {"queue.buffering.max.messages", "1000000"}}) {
-    if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), error, sizeof(error)) != RD_KAFKA_CONF_OK) Fail(error);
+           {"bootstrap.servers", options.bootstrap},
+           {"enable.idempotence", "true"},
+           {"acks", "all"},
+           {"linger.ms", "0"},
+           {"socket.nagle.disable", "true"},
+           {"queue.buffering.max.messages", "1000000"}}) {
+    if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), error, sizeof(error)) !=
+        RD_KAFKA_CONF_OK)
+      Fail(error);
   }
   rd_kafka_conf_set_dr_msg_cb(conf, [](rd_kafka_t*, const rd_kafka_message_t* message, void*) {
-    reported.emplace_back(reinterpret_cast<uint64_t>(message->_private), message->err == RD_KAFKA_RESP_ERR_NO_ERROR);
+    reported.emplace_back(reinterpret_cast<uint64_t>(message->_private),
+                          message->err == RD_KAFKA_RESP_ERR_NO_ERROR);
   });
   rd_kafka_t* producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof(error));
   if (producer == nullptr) Fail(error);
@@ -267,13 +293,17 @@ void Raw(const Options& options) {
   const auto send = [&](uint64_t client) {
     rd_kafka_headers_t* headers = rd_kafka_headers_new(record.headers.size());
     for (const auto& [name, value] : record.headers) {
-      rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), value.data(), static_cast<ssize_t>(value.size()));
+      rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), value.data(),
+                          static_cast<ssize_t>(value.size()));
     }
     sent[client] = absl::Now();
-    if (rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(0),
-                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(record.key.data(), record.key.size()),
-                          RD_KAFKA_V_VALUE(const_cast<char*>(record.data.data()), record.data.size()), RD_KAFKA_V_HEADERS(headers),
-                          RD_KAFKA_V_OPAQUE(reinterpret_cast<void*>(client)), RD_KAFKA_V_END) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (rd_kafka_producev(
+            producer, RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(0),
+            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+            RD_KAFKA_V_KEY(record.key.data(), record.key.size()),
+            RD_KAFKA_V_VALUE(const_cast<char*>(record.data.data()), record.data.size()),
+            RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(reinterpret_cast<void*>(client)),
+            RD_KAFKA_V_END) != RD_KAFKA_RESP_ERR_NO_ERROR) {
       Fail("cannot produce");
     }
   };
@@ -299,9 +329,12 @@ void Raw(const Options& options) {
 int Main(int argc, char** argv) {
   Options options;
   CLI::App app{"Measures one way to commit; tests/bench/commit.py runs them side by side."};
-  app.add_option("--mode", options.mode)->required()->check(CLI::IsMember({"raw", "writer", "grpc"}));
+  app.add_option("--mode", options.mode)
+      ->required()
+      ->check(CLI::IsMember({"raw", "writer", "grpc"}));
   app.add_option("--bootstrap", options.bootstrap)->required();
-  app.add_option("--site", options.site, "the topic is <site>.inventory.events; one that is new makes a short start");
+  app.add_option("--site", options.site,
+                 "the topic is <site>.inventory.events; one that is new makes a short start");
   app.add_option("--dir", options.dir, "the projection's directory; it is emptied");
   app.add_option("--clients", options.clients)->check(CLI::Range(1, 100000));
   app.add_option("--seconds", options.seconds)->check(CLI::Range(0.1, 600.0));

@@ -11,7 +11,7 @@ from cluster import SERVICES, Cluster, Shell, binary, die_with_test, digests, ev
 
 KILLS = 30
 ACKNOWLEDGED_BETWEEN_KILLS = 500
-THREADS = 4
+THREADS = 2
 
 # A command for each service that needs nothing but itself; {n} is its number. Some are facts, some refusals.
 COMMANDS = {
@@ -37,11 +37,17 @@ class Load:
         self.file = cluster.folder / f"load-{service}"
         self.file.touch()
         self.process = subprocess.Popen([*self.words, self.file, str(THREADS)], preexec_fn=die_with_test)
+        # Lines are written whole, so none is read in part.
+        self.reader = open(self.file)
+        self.count = 0
+        cluster.stack.callback(self.reader.close)
         cluster.stack.callback(self.stop)
 
     def acknowledged(self):
-        return sum(line.split()[1] != "unknown" for line in self.file.read_text().splitlines(keepends=True)
-                   if line.endswith("\n"))
+        """How many lines with an answer its file has by now."""
+        for line in self.reader:
+            self.count += line.split()[1] != "unknown"
+        return self.count
 
     def stop(self):
         if self.process.poll() is None:

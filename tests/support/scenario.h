@@ -1,4 +1,5 @@
-// Given/when/then over text-format events: a history copied from `concordat history -o text` is a test.
+// Given/when/then over text-format events: a history copied from `concordat history -o text` is a
+// test.
 #pragma once
 
 #include <absl/time/time.h>
@@ -85,8 +86,13 @@ class Scenario {
   }
   Event When(const Command& command, const std::string& command_id = "c-1",
              const std::string& actor = "alice") {
-    runtime::Facts facts{.now = now_, .site = site_, .command_id = command_id, .subject = {},
-                         .actor = actor, .correlation_id = command_id, .cause = std::nullopt};
+    runtime::Facts facts{.now = now_,
+                         .site = site_,
+                         .command_id = command_id,
+                         .subject = {},
+                         .actor = actor,
+                         .correlation_id = command_id,
+                         .cause = std::nullopt};
     facts.subject = S::Subject(command, facts);
     const Event event = S::Decide(state_, command, facts);
     Fold(event, facts);
@@ -96,7 +102,9 @@ class Scenario {
   // What follows from the event folded last.
   Intents Reactions() const { return S::React(state_.rows, Last()); }
   // What is due at a time.
-  Intents DueAt(const std::string& rfc3339) const { return S::Due(state_.rows, Time(rfc3339), 100); }
+  Intents DueAt(const std::string& rfc3339) const {
+    return S::Due(state_.rows, Time(rfc3339), 100);
+  }
 
   typename S::State& state() { return state_; }
   storage::Journal& journal() { return journal_; }
@@ -106,7 +114,8 @@ class Scenario {
   Intents ReactionsTo(const Other& event, const std::string& from_site = "paris") const {
     const events::Link link{};
     const events::Attributes attributes{};
-    return S::React(runtime::Accepted<Other>{event, "", from_site, site_, 0, now_, link, attributes});
+    return S::React(
+        runtime::Accepted<Other>{event, "", from_site, site_, 0, now_, link, attributes});
   }
 
  private:

@@ -1,0 +1,199 @@
+"""Two sites with a broker each and the mirror between them: duplicates, strangers, and logs that are not right."""
+import shutil
+import sys
+import unittest
+
+import story
+from cluster import FOLLOW, SERVICES, Cluster, Shell, digests, eventually, follow, produce, read_topic, rpc, stream
+
+sys.path.insert(0, str(FOLLOW.parent))
+from follow import link_of  # noqa: E402
+
+SITES = ("paris", "borlange")
+ORDERS = "paris.inventory.events"
+
+
+def child(parent, sequence, data, **changed):
+    """A well-formed record that names a parent; `parent` holds the headers of a record of the stream."""
+    headers = {name: value for name, value in parent.items() if name != "ce_id"}
+    headers.update(ce_parent=parent["ce_id"], ce_sequence=str(sequence).encode(),
+                   ce_writer=b"f" * 32 + b".1", ce_commandid=b"foreign")
+    headers.update({name: value.encode() for name, value in changed.items()})
+    headers["ce_id"] = link_of(list(headers.items()), data).encode()
+    return headers
+
+
+class Kafka(unittest.TestCase):
+    """Sites on brokers of their own, a process for each."""
+
+    sites = SITES
+
+    def setUp(self):
+        self.cluster = Cluster()
+        self.addCleanup(self.cluster.close)
+        self.brokers = {site: self.cluster.broker(site, self.sites).launch() for site in self.sites}
+        for broker in self.brokers.values():
+            broker.wait_ready()
+        self.addresses = {site: self.cluster.address() for site in self.sites}
+        self.nodes = {site: self.cluster.node(site, {
+            "profile": "demo", "log": "kafka", "data_dir": str(self.cluster.folder / "data"), "here": [site],
+            "sites": [{"name": name, "grpc": self.addresses[name], "kafka": self.brokers[name].bootstrap}
+                      for name in self.sites]}) for site in self.sites}
+        self.shell = Shell(self.cluster, {site: {"address": address} for site, address in self.addresses.items()})
+
+    def order(self, *servers):
+        for server in servers:
+            story.order_server(self.shell, "paris", server)
+
+    def voids(self, site, topic):
+        state = self.shell.streams(site)[topic]
+        return {reason: int(count) for reason, count in state.get("voidRecords", {}).items()}
+
+
+class Mirrored(Kafka):
+    def setUp(self):
+        super().setUp()
+        # It remembers what it copied so seldom that a killed one copies everything again.
+        self.mirror = self.cluster.mirror(self.brokers, "--offset-flush-ms", "600000").launch()
+        for node in self.nodes.values():
+            node.launch()
+        self.mirror.wait_ready()
+        for node in self.nodes.values():
+            node.wait_ready()
+        story.open_site(self.shell, "paris")
+        self.order("a01", "a02", "a03")
+        self.shell("verify", "--wait", "60s")
+
+    def test_what_a_killed_mirror_repeats_is_void_and_moves_nobody(self):
+        before = {site: (self.shell.heads(site), digests(self.addresses[site])) for site in SITES}
+        self.assertEqual(self.voids("borlange", ORDERS), {})
+        self.mirror.kill()
+        self.mirror.start()
+        eventually(lambda: self.voids("borlange", ORDERS).get("stale"), 60, "borlange sees records again")
+        lines, summary = follow(self.brokers["borlange"], ORDERS, "--mirrored", "--all")
+        self.assertGreater(summary["void"]["stale"], 0)
+        self.assertEqual(len({line["link"] for line in lines if line["outcome"] == "accepted"}), summary["accepted"])
+        self.assertEqual({site: (self.shell.heads(site), digests(self.addresses[site])) for site in SITES}, before)
+        # It carries on where it was.
+        self.order("a04")
+        self.shell("verify", "--wait", "60s")
+        self.assertEqual(self.shell.get("server", "sites/paris/servers/a04", site="borlange")["state"],
+                         "SERVER_STATE_ORDERED")
+
+    def test_records_of_a_stale_writer_are_void_for_every_reader(self):
+        home = [headers for _, headers, _ in read_topic(self.brokers["paris"], ORDERS)]
+        data = read_topic(self.brokers["paris"], ORDERS)[-1][2]
+        heads = {site: self.shell.heads(site)[ORDERS] for site in SITES}
+        # One is older than the head; one is the head's rival, and has a child that is the head's next but in name.
+        stale = child(home[1], 2, data)
+        rival = child(home[-2], len(home) - 1, data)
+        heir = child(rival, len(home), data)
+        for site in SITES:
+            for headers in (stale, rival, heir):
+                produce(self.brokers[site], ORDERS, headers, data)
+        self.order("a05")
+        self.shell("verify", "--wait", "60s")
+        for site in SITES:
+            sequence, link = self.shell.heads(site)[ORDERS]
+            self.assertGreater(sequence, heads[site][0])
+            lines, summary = follow(self.brokers[site], ORDERS, *(["--mirrored"] if site != "paris" else []), "--all")
+            outcomes = {line["link"]: line["outcome"] for line in lines}
+            for headers in (stale, rival, heir):
+                self.assertEqual(outcomes[headers["ce_id"].decode()], "void")
+            self.assertEqual((summary["head"]["sequence"], summary["head"]["link"]), (sequence, link))
+            # The same records are void for the services, and for the same reasons.
+            self.assertEqual(self.voids(site, ORDERS), summary["void"])
+
+    def test_an_event_that_no_release_here_can_read_stops_its_readers_and_loses_nothing(self):
+        for service, data, kind in (("inventory", b"\xff\xff\xff", "bytes that are no event"),
+                                    ("deployment", bytes([0xfa, 0x3f, 2]) + b"hi", "an event of a later release")):
+            with self.subTest(kind):
+                self.check_unreadable(stream("paris", service), data)
+
+    def check_unreadable(self, topic, data):
+        before = {site: self.shell.heads(site)[topic] for site in SITES}
+        state = {site: digests(self.addresses[site])[topic] for site in SITES}
+        records = read_topic(self.brokers["paris"], topic)
+        newer = child(records[-1][1], len(records), data, ce_type="concordat.inventory.v1.ServerPainted",
+                      ce_dataschema="urn:concordat:schema:concordat.%s.v1.Event" % topic.split(".")[1])
+        produce(self.brokers["paris"], topic, newer, data)
+        # Borlange's replica stops before it, says why, and serves what it has.
+        alarm = eventually(lambda: self.shell.streams("borlange")[topic].get("alarm"), 30, f"an alarm about {topic}")
+        self.assertIn(f"the event at sequence {len(records)} ", alarm)
+        self.assertIn("cannot be read by this release", alarm)
+        self.assertEqual(self.shell.heads("borlange")[topic], before["borlange"])
+        self.assertEqual(digests(self.addresses["borlange"])[topic], state["borlange"])
+        # So does the writer, at the latest when it starts again: it decides nothing on half a state.
+        self.nodes["paris"].kill()
+        self.nodes["paris"].launch()
+        self.assertEqual(self.nodes["paris"].ends(), 1)
+        self.assertIn("cannot be read by this release", self.nodes["paris"].said())
+        # An ordinary subscriber needs no release: the event is the stream's head.
+        lines, summary = follow(self.brokers["paris"], topic)
+        self.assertEqual(summary["head"]["link"], newer["ce_id"].decode())
+        # The bytes went into the archive, which reads none of them.
+        archived = rpc(self.addresses["borlange"], "concordat.node.v1.NodeService/GetLink",
+                       {"stream": topic, "sequence": len(records)})
+        self.assertEqual(archived["link"], newer["ce_id"].decode())
+        self.assertEqual([headers for _, headers, _ in read_topic(self.brokers["paris"], topic)],
+                         [headers for _, headers, _ in records] + [newer])
+
+
+class Guards(Kafka):
+    sites = ("paris",)
+
+    def refuses(self):
+        """Starts paris and expects it to end; what it said."""
+        node = self.nodes["paris"].launch()
+        self.assertEqual(node.ends(), 1)
+        return node.said()
+
+    def test_a_topic_that_forgets_is_not_written(self):
+        topic = stream("paris", "compliance")
+        for setting, wrong, right in (("retention.ms", "3600000", "-1"), ("retention.bytes", "1000000", "-1"),
+                                      ("cleanup.policy", "compact", "delete"), ("flush.messages", "100", "1")):
+            with self.subTest(setting):
+                self.cluster.topic(self.brokers["paris"], "--alter", topic, "--config", f"{setting}={wrong}")
+                self.assertIn(f"topic {topic}: {setting} is {wrong}, expected {right}", self.refuses())
+                self.cluster.topic(self.brokers["paris"], "--alter", topic, "--config", f"{setting}={right}")
+        self.nodes["paris"].start()
+
+    def test_a_log_that_lost_what_was_answered_is_not_written(self):
+        node, broker = self.nodes["paris"].start(), self.brokers["paris"]
+        story.open_site(self.shell, "paris")
+        self.order("a01", "a02", "a03")
+        node.stop()
+        self.cluster.topic(broker, "--delete", ORDERS)
+        self.cluster.topic(broker, "--create", ORDERS)
+        said = self.refuses()
+        self.assertIn(f"{ORDERS}: the projection holds the event at sequence", said)
+        self.assertIn("docs/runbooks/ConcordatLogLost.md", said)
+        self.assertEqual(read_topic(broker, ORDERS), [])
+
+        # Nor is another history at the same place taken for it.
+        kept = node.data / "kept"
+        shutil.move(node.data / "paris", kept)
+        node.start()
+        story.open_site(self.shell, "paris")
+        self.order("b01", "b02", "b03", "b04")
+        node.stop()
+        records = read_topic(broker, ORDERS)
+        shutil.rmtree(node.data / "paris")
+        shutil.move(kept, node.data / "paris")
+        self.assertIn("docs/runbooks/ConcordatLogLost.md", self.refuses())
+        self.assertEqual(read_topic(broker, ORDERS), records)
+
+    def test_a_fresh_broker_under_old_projections_is_not_written(self):
+        self.nodes["paris"].start()
+        story.open_site(self.shell, "paris")
+        self.nodes["paris"].stop()
+        self.brokers["paris"].release()
+        shutil.rmtree(self.cluster.folder / "broker-paris" / "data")
+        self.brokers["paris"].start()
+        self.assertIn("docs/runbooks/ConcordatLogLost.md", self.refuses())
+        for service in SERVICES:
+            self.assertEqual(read_topic(self.brokers["paris"], stream("paris", service)), [], service)
+
+
+if __name__ == "__main__":
+    unittest.main()
