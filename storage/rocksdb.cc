@@ -1,10 +1,29 @@
 #include "storage/rocksdb.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
+#include <array>
+#include <cstdio>
 #include <string>
 
 namespace concordat::storage {
+namespace {
+
+class Logger final : public rocksdb::Logger {
+ public:
+  Logger() : rocksdb::Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
+  using rocksdb::Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    std::array<char, 500> text{};
+    std::vsnprintf(text.data(), text.size(), format, arguments);
+    spdlog::warn("rocksdb: {}", text.data());
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<rocksdb::Logger> RocksDbLogger() { return std::make_shared<Logger>(); }
 
 absl::Status FromRocksDb(const rocksdb::Status& status, std::string_view doing) {
   if (status.ok()) return absl::OkStatus();

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <absl/status/status.h>
+#include <rocksdb/env.h>
 #include <rocksdb/status.h>
 
+#include <memory>
 #include <string_view>
 
 namespace concordat::storage {
@@ -12,5 +14,9 @@ namespace concordat::storage {
 // another process: FAILED_PRECONDITION. Corruption: DATA_LOSS. Anything else of the disk:
 // UNAVAILABLE.
 absl::Status FromRocksDb(const rocksdb::Status& status, std::string_view doing);
+
+// Where RocksDB tells its warnings and errors: our own log. Its default, a file beside the data, stops the
+// process once the disk has been full.
+std::shared_ptr<rocksdb::Logger> RocksDbLogger();
 
 }  // namespace concordat::storage

@@ -30,6 +30,12 @@ def describe(bootstrap, topic):
     return json.loads(run("topic", "--bootstrap", bootstrap, "--describe", topic).stdout)
 
 
+def wait_until_gone(process, seconds=5):
+    deadline = time.monotonic() + seconds
+    while kafka.is_alive(process) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 class Foreground:
     """`kafka.py broker` or `mirror`; ends with the test because its standard input does."""
 
@@ -148,9 +154,7 @@ class BrokerTest(unittest.TestCase):
         with Foreground("broker", "--dir", self.dir) as broker:
             jvm = kafka.identity(broker.ready["pid"])
             broker.process.kill()
-            deadline = time.monotonic() + 5
-            while kafka.is_alive(jvm) and time.monotonic() < deadline:
-                time.sleep(0.01)
+            wait_until_gone(jvm)
             self.assertFalse(kafka.is_alive(jvm))
 
     def test_topics_are_created_altered_and_deleted(self):

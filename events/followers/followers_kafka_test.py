@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 try:
@@ -171,7 +170,6 @@ class BrokerTest(unittest.TestCase):
                 self.assertEqual(run.wait(30), 0)
             # Killed outright, it repeats at most what it had not remembered.
             with subprocess.Popen(self.command(name, "--state", state), stdout=subprocess.PIPE, text=True) as run:
-                time.sleep(1)
                 run.kill()
             self.assertEqual(self.follow(name, "--state", state)[-1]["accepted"], 0)
         self.produce(a[2:])

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace concordat::runtime {
 namespace {
@@ -114,13 +115,17 @@ size_t Follower::Step(absl::Duration wait) {
     return 0;
   }
   std::vector<Sink*> touched;
+  std::vector<std::pair<Sink*, absl::Status>> stopped;
   for (const storage::StoredRecord& stored : *records) {
     const auto found = by_stream_.find(stored.stream);
     if (found == by_stream_.end()) continue;
     for (Sink* sink : std::vector<Sink*>(found->second)) {
       if (stored.offset < sink->next_offset()) continue;
       const absl::Status status = sink->Offer(stored.record, stored.offset);
-      if (!status.ok()) StopSink(sink, status);
+      if (!status.ok()) {
+        StopSink(sink, status);
+        stopped.emplace_back(sink, status);
+      }
       if (std::find(touched.begin(), touched.end(), sink) == touched.end()) touched.push_back(sink);
     }
   }
@@ -128,6 +133,8 @@ size_t Follower::Step(absl::Duration wait) {
     const absl::Status status = sink->EndBatch(stopping_);
     if (!status.ok() && !stopping_) StopSink(sink, status);
   }
+  // What came before the stop was stored and shown just now, without the alarm.
+  for (const auto& [sink, status] : stopped) sink->Stopped(status);
   if (records->empty()) {
     for (Sink* sink : sinks_) sink->AtEnd();
   }

@@ -67,7 +67,7 @@ absl::StatusOr<std::unique_ptr<Archive>> Archive::Open(const std::string& dir) {
   rocksdb::Options options;
   options.create_if_missing = true;
   options.max_open_files = 64;
-  options.keep_log_file_num = 2;
+  options.info_log = RocksDbLogger();
   options.compression = rocksdb::kLZ4Compression;
   rocksdb::BlockBasedTableOptions table;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));

@@ -138,7 +138,7 @@ absl::StatusOr<std::unique_ptr<EmbeddedLog>> EmbeddedLog::Open(const std::string
   rocksdb::Options options;
   options.create_if_missing = true;
   options.max_open_files = 64;
-  options.keep_log_file_num = 2;
+  options.info_log = RocksDbLogger();
   options.paranoid_checks = true;
   // A torn tail was never acknowledged; anything else that is broken must be seen.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;

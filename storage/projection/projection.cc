@@ -64,7 +64,7 @@ rocksdb::Options DatabaseOptions() {
   rocksdb::Options options;
   options.create_if_missing = true;
   options.max_open_files = 64;
-  options.keep_log_file_num = 2;
+  options.info_log = RocksDbLogger();
   options.max_background_jobs = 2;
   options.write_buffer_size = 32 << 20;
   options.paranoid_checks = true;

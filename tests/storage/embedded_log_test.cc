@@ -214,7 +214,10 @@ TEST(EmbeddedLog, OnAFullDiskAppendsFailLoseNothingAndGoOnOnceThereIsSpace) {
   };
   expect_all();
   disk.Free();
-  ASSERT_TRUE(test::WaitUntil([&] { return append(number++).ok(); })) << "it did not go on";
+  ASSERT_TRUE(test::WaitUntil([&] {
+    status = append(number++);
+    return status.ok();
+  })) << status;
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(append(number++).ok());
   expect_all();
   log.reset();
