@@ -1,6 +1,7 @@
 #include "events/record.h"
 
 #include <absl/container/inlined_vector.h>
+#include <absl/time/civil_time.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -111,7 +112,19 @@ std::optional<std::pair<std::string_view, std::string_view>> Parts(std::string_v
 }  // namespace
 
 std::string EventTime(absl::Time time) {
-  return absl::FormatTime("%Y-%m-%d%ET%H:%M:%E6SZ", time, absl::UTCTimeZone());
+  const int64_t micros = absl::ToUnixMicros(time);
+  const int64_t second = micros / 1000000 - (micros % 1000000 < 0 ? 1 : 0);
+  // Thousands of events share a second, and its calendar costs more than hashing one of them.
+  thread_local int64_t known_second = INT64_MIN;
+  thread_local std::string calendar;
+  if (second != known_second) {
+    const absl::CivilSecond civil =
+        absl::ToCivilSecond(absl::FromUnixSeconds(second), absl::UTCTimeZone());
+    calendar = fmt::format("{:04d}-{:02d}-{:02d}T{:02d}:{:02d}:{:02d}", civil.year(), civil.month(),
+                           civil.day(), civil.hour(), civil.minute(), civil.second());
+    known_second = second;
+  }
+  return fmt::format("{}.{:06d}Z", calendar, micros - second * 1000000);
 }
 
 std::string StreamName(std::string_view site, std::string_view service) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 namespace concordat::storage {
 namespace {
@@ -17,7 +18,9 @@ class Logger final : public rocksdb::Logger {
   void Logv(const char* format, va_list arguments) override {
     std::array<char, 500> text{};
     std::vsnprintf(text.data(), text.size(), format, arguments);
-    spdlog::warn("rocksdb: {}", text.data());
+    std::string_view line(text.data());
+    if (!line.empty() && line.back() == '\n') line.remove_suffix(1);
+    spdlog::warn("rocksdb: {}", line);
   }
 };
 

@@ -281,6 +281,15 @@ CLI::App* Chosen(CLI::App& app) {
   return chosen;
 }
 
+// The first word, as typed, that fits nowhere; empty where every word does.
+std::string FirstExtra(const CLI::App& app, const std::vector<std::string>& arguments) {
+  const std::vector<std::string> extras = app.remaining(true);
+  const auto found = absl::c_find_if(arguments, [&](const std::string& word) {
+    return !word.starts_with("-") && absl::c_linear_search(extras, word);
+  });
+  return found == arguments.end() ? "" : *found;
+}
+
 Exit Report(Session& session, const absl::Status& status) {
   if (status.ok()) return Exit::kOk;
   fmt::print(session.console().err, "{} {}\ntry: concordat {}\n",
@@ -315,7 +324,8 @@ Exit Run(const std::vector<std::string>& arguments, Console console) {
     console.out << HelpText(*Chosen(line.app), line.app);
     return Exit::kOk;
   } catch (const CLI::ParseError& e) {
-    return Report(session, UsageError(*Chosen(line.app), e.what()));
+    return Report(session,
+                  UsageError(*Chosen(line.app), e.what(), FirstExtra(line.app, arguments)));
   }
   if (session.globals.no_color) session.console().colour = false;
   CLI::App* chosen = Chosen(line.app);
@@ -325,7 +335,7 @@ Exit Run(const std::vector<std::string>& arguments, Console console) {
       console.out << HelpText(line.app, line.app);
       return Exit::kUsage;
     }
-    return Report(session, UsageError(*chosen, "found no command"));
+    return Report(session, UsageError(*chosen, "found no command", ""));
   }
   return Report(session, action->second());
 }

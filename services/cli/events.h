@@ -33,8 +33,9 @@ std::string ShortType(const node::v1::EventRecord& record);
 // What an event says, in a few words: `state`, reasons and figures that matter to people.
 std::string Gist(const node::v1::EventRecord& record);
 
-// Waits, for two seconds a stream at most, until a site's events reach the heads that it reports, so that
-// whoever asks about what was just answered finds it. Where that cannot be had, what there is must do.
+// Waits, for two seconds a stream at most, until a site's events reach the heads that it reports,
+// so that whoever asks about what was just answered finds it. Where that cannot be had, what there
+// is must do.
 void AwaitEvents(Session& session, const Site& site);
 
 // Everything that a site knows for a request, all pages together where it names a stream.

@@ -102,17 +102,18 @@ std::string HelpText(const CLI::App& command, const CLI::App& root) {
   return text;
 }
 
-absl::Status UsageError(const CLI::App& command, const std::string& found) {
+absl::Status UsageError(const CLI::App& command, const std::string& found,
+                        const std::string& extra) {
   const std::string path = Path(command);
   const std::string prefix = path.empty() ? "" : path + " ";
   std::vector<std::string> names;
   for (const CLI::App* child : Children(command)) names.push_back(child->get_name());
-  const std::vector<std::string> extras = command.remaining();
-  if (!names.empty() && !extras.empty()) {
-    const std::string nearest = Nearest(extras.front(), names);
+  if (!names.empty() && !extra.empty()) {
+    const std::string nearest = Nearest(extra, names);
     return WithNext(
-        absl::InvalidArgumentError(fmt::format("found '{}{}', expected {}one of {}", prefix,
-                                               extras.front(), prefix, Join(names, ", "))),
+        absl::InvalidArgumentError(
+            fmt::format("found '{}{}', expected {}{}", prefix, extra, prefix,
+                        names.size() == 1 ? names[0] : "one of " + Join(names, ", "))),
         nearest.empty() ? prefix + "--help" : fmt::format("{}{} --help", prefix, nearest));
   }
   if (!names.empty()) {

@@ -22,8 +22,9 @@ std::string ExamplesText(const std::vector<std::string_view>& examples);
 std::string HelpText(const CLI::App& command, const CLI::App& root);
 
 // INVALID_ARGUMENT for words that were not understood, naming the nearest command where there is
-// one.
-absl::Status UsageError(const CLI::App& command, const std::string& found);
+// one. `extra` is the first word that fits nowhere; empty where it is not about a word.
+absl::Status UsageError(const CLI::App& command, const std::string& found,
+                        const std::string& extra);
 
 // For each path of words, such as `order server`, the commands and flags that may follow.
 std::map<std::string, std::vector<std::string>> CommandTree(const CLI::App& root);

@@ -224,7 +224,9 @@ absl::Status SetField(Session& session, const Verb& verb, const FieldDescriptor&
 
 std::vector<std::string> Documents(const std::string& text) {
   std::vector<std::string> documents(1);
-  for (const std::string& line : Split(text, '\n')) {
+  std::vector<std::string> lines = Split(text, '\n');
+  if (lines.back().empty()) lines.pop_back();  // What follows the last line feed is no line.
+  for (const std::string& line : lines) {
     if (Strip(line) == "---") {
       documents.emplace_back();
     } else {

@@ -63,8 +63,8 @@ absl::Status WaitFor(Session& session, const Site& site, const type::v1::Outcome
   const std::string next = fmt::format("explain {}", subject);
   std::string state;
   while (true) {
-    const auto resource = FetchResource(session, site, *kind, subject, nullptr, outcome.stream(),
-                                        outcome.sequence());
+    const auto resource =
+        FetchResource(session, site, *kind, subject, nullptr, outcome.stream(), outcome.sequence());
     // A site that starts again, or folds slowly, may answer the next time.
     if (!resource.ok() && !absl::IsUnavailable(resource.status())) return resource.status();
     if (resource.ok() && FieldText(**resource, "state") != state) {

@@ -50,23 +50,23 @@ std::string RandomId() {
   return events::ToHex(bytes);
 }
 
-std::string CommandDigest(const Message& command) {
-  const std::unique_ptr<Message> content(command.New());
-  content->CopyFrom(command);
-  const auto* reflection = content->GetReflection();
+void ClearSubmit(Message& command) {
+  const auto* reflection = command.GetReflection();
   const auto* set =
-      reflection->GetOneofFieldDescriptor(*content, content->GetDescriptor()->oneof_decl(0));
-  if (set != nullptr) {
-    Message* request = reflection->MutableMessage(content.get(), set);
-    const auto* submit = request->GetDescriptor()->FindFieldByName("submit");
-    if (submit != nullptr) request->GetReflection()->ClearField(request, submit);
-  }
+      reflection->GetOneofFieldDescriptor(command, command.GetDescriptor()->oneof_decl(0));
+  if (set == nullptr) return;
+  Message* request = reflection->MutableMessage(&command, set);
+  const auto* submit = request->GetDescriptor()->FindFieldByName("submit");
+  if (submit != nullptr) request->GetReflection()->ClearField(request, submit);
+}
+
+std::string CommandDigest(const Message& command) {
   std::string bytes;
   {
     google::protobuf::io::StringOutputStream stream(&bytes);
     google::protobuf::io::CodedOutputStream out(&stream);
     out.SetSerializationDeterministic(true);
-    content->SerializeToCodedStream(&out);
+    command.SerializeToCodedStream(&out);
   }
   return events::Sha256(bytes).ToHex();
 }
@@ -122,10 +122,10 @@ bool Writer::IsService(const std::string& actor) {
 }
 
 void Writer::Submit(Submission submission) {
+  ClearSubmit(*submission.command);
   submission.digest = CommandDigest(*submission.command);
   if (submission.correlation_id.empty()) submission.correlation_id = submission.command_id;
   absl::Status refused;
-  bool wake = false;
   {
     absl::MutexLock lock(&mutex_);
     const bool service = IsService(submission.actor);
@@ -138,12 +138,12 @@ void Writer::Submit(Submission submission) {
                       options_.max_queued));
     } else {
       if (!service) ++queued_;
-      wake = incoming_.empty() && polling_;
       incoming_.push_back(std::move(submission));
     }
   }
   if (!refused.ok() && submission.done) submission.done(refused);
-  if (wake) appender_->Wake();
+  // While an append is under way the writer waits for its report, and not for this command: those
+  // that come meanwhile make the next group, and are decided, appended and stored together.
 }
 
 void Writer::Note(std::string key, std::string value) {
@@ -171,14 +171,12 @@ void Writer::Step(absl::Duration wait) {
   DecideGroup();
   if (!in_flight_.empty()) {
     const bool full = in_flight_.size() >= options_.max_in_flight;
-    polling_ = true;
     bool more = !queue_.empty();
     {
       absl::MutexLock lock(&mutex_);
       more = more || !incoming_.empty();
     }
     auto reports = appender_->Poll(more && !full ? absl::ZeroDuration() : wait);
-    polling_ = false;
     TakeReports(std::move(reports));
     CommitAccepted();
     WatchPatience();

@@ -213,7 +213,6 @@ class Writer {
   WriterCounters counters_;
   std::thread thread_;
   std::atomic<bool> stopping_ = false;
-  std::atomic<bool> polling_ = false;
 
   mutable absl::Mutex mutex_;
   std::deque<Submission> incoming_ ABSL_GUARDED_BY(mutex_);
@@ -227,7 +226,10 @@ class Writer {
 // 32 hexadecimal digits from the system's random source.
 std::string RandomId();
 
-// SHA-256 of a command without its `submit` field, 64 hexadecimal digits.
+// Removes how a command is to be treated from what it asks for.
+void ClearSubmit(google::protobuf::Message& command);
+
+// SHA-256 of a command without its `submit` field, 64 hexadecimal digits. REQUIRES: ClearSubmit().
 std::string CommandDigest(const google::protobuf::Message& command);
 
 }  // namespace concordat::runtime

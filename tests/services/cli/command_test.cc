@@ -36,21 +36,38 @@ Outcome Accepted(const std::string& subject, const std::string& event) {
 
 // A site that refuses to commission servers, as the status and reason say.
 void Refuse(FakeSite& site, absl::StatusCode code, const std::string& reason) {
-  site.server().AddUnary(kCommission, inventory::v1::EnterServiceRequest::descriptor(),
-                         [=](const runtime::Call&, runtime::MessagePtr, runtime::ReplyCallback reply) {
-                           runtime::Reply out;
-                           out.status = absl::Status(code, "the server is not qualified");
-                           out.outcome.set_reason(reason);
-                           out.outcome.set_detail("the server is not qualified, expected a passed burn-in");
-                           reply(std::move(out));
-                         });
+  site.server().AddUnary(
+      kCommission, inventory::v1::EnterServiceRequest::descriptor(),
+      [=](const runtime::Call&, runtime::MessagePtr, runtime::ReplyCallback reply) {
+        runtime::Reply out;
+        out.status = absl::Status(code, "the server is not qualified");
+        out.outcome.set_reason(reason);
+        out.outcome.set_detail("the server is not qualified, expected a passed burn-in");
+        reply(std::move(out));
+      });
   site.Start();
 }
 
-std::vector<std::string> ReserveWords(const FakeSite& site, const std::vector<std::string>& more = {}) {
-  std::vector<std::string> words = {"--server", site.address(), "reserve", "--contract", "hsbc/frame", "--model", "vr",
-                                    "--count", "2", "--start-time", "+1d", "--end-time=+31d", "--purpose", "inference",
-                                    "--data-classes", "PUBLIC,FINANCIAL", "--project", "risk"};
+std::vector<std::string> ReserveWords(const FakeSite& site,
+                                      const std::vector<std::string>& more = {}) {
+  std::vector<std::string> words = {"--server",
+                                    site.address(),
+                                    "reserve",
+                                    "--contract",
+                                    "hsbc/frame",
+                                    "--model",
+                                    "vr",
+                                    "--count",
+                                    "2",
+                                    "--start-time",
+                                    "+1d",
+                                    "--end-time=+31d",
+                                    "--purpose",
+                                    "inference",
+                                    "--data-classes",
+                                    "PUBLIC,FINANCIAL",
+                                    "--project",
+                                    "risk"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -59,36 +76,41 @@ TEST(Commands, AreMadeOfTheRequestsFields) {
   FakeSite site;
   reservations::v1::ReserveRequest got;
   std::string actor;
-  site.server().AddUnary(kReserve, got.GetDescriptor(),
-                         [&](const runtime::Call& call, runtime::MessagePtr request, runtime::ReplyCallback reply) {
-                           got.CopyFrom(*request);
-                           actor = call.actor;
-                           runtime::Reply out;
-                           out.message = std::make_unique<Outcome>(Accepted("sites/paris/reservations/r-1", "ReservationHeld"));
-                           reply(std::move(out));
-                         });
+  site.server().AddUnary(
+      kReserve, got.GetDescriptor(),
+      [&](const runtime::Call& call, runtime::MessagePtr request, runtime::ReplyCallback reply) {
+        got.CopyFrom(*request);
+        actor = call.actor;
+        runtime::Reply out;
+        out.message =
+            std::make_unique<Outcome>(Accepted("sites/paris/reservations/r-1", "ReservationHeld"));
+        reply(std::move(out));
+      });
   site.Start();
-  const Ran ran = Concordat(ReserveWords(site, {"--as", "alice", "--request-id", "id-1", "--validate-only"}));
+  const Ran ran =
+      Concordat(ReserveWords(site, {"--as", "alice", "--request-id", "id-1", "--validate-only"}));
   EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
   EXPECT_EQ(actor, "alice");
   EXPECT_THAT(got, test::EqualsText(R"(
       submit { request_id: "id-1" validate_only: true } site: "sites/paris" contract: "customers/hsbc/contracts/frame"
       model: "models/vr" count: 2 start_time { seconds: 1798891200 } end_time { seconds: 1801483200 }
       purpose: PURPOSE_INFERENCE data_classes: "PUBLIC" data_classes: "FINANCIAL" project: "risk")"));
-  EXPECT_EQ(ran.out, "sites/paris/reservations/r-1  ReservationHeld  paris.reservations.events:12\n");
+  EXPECT_EQ(ran.out,
+            "sites/paris/reservations/r-1  ReservationHeld  paris.reservations.events:12\n");
 }
 
 TEST(Commands, TakeRepeatedAndNestedFlags) {
   FakeSite site;
   inventory::v1::RegisterModelRequest got;
-  site.Answer<inventory::v1::RegisterModelRequest, Outcome>(kRegisterModel, [&](const auto& request) {
-    got = request;
-    return Accepted(request.name(), "ModelRegistered");
-  });
+  site.Answer<inventory::v1::RegisterModelRequest, Outcome>(
+      kRegisterModel, [&](const auto& request) {
+        got = request;
+        return Accepted(request.name(), "ModelRegistered");
+      });
   site.Start();
-  const Ran ran = Concordat({"create", "model", "vr", "--vendor", "nvidia", "--it-power-watts", "190kW", "--criteria",
-                             "gemm=2400..2600:tflops", "--criterion", "ecc=0..0:count", "--server", site.address(), "-o",
-                             "name", "-q"});
+  const Ran ran = Concordat({"create", "model", "vr", "--vendor", "nvidia", "--it-power-watts",
+                             "190kW", "--criteria", "gemm=2400..2600:tflops", "--criterion",
+                             "ecc=0..0:count", "--server", site.address(), "-o", "name", "-q"});
   EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
   EXPECT_EQ(ran.out, "models/vr\n");
   EXPECT_EQ(ran.err, "");
@@ -101,7 +123,8 @@ TEST(Commands, TakeRepeatedAndNestedFlags) {
 TEST(Commands, GoToTheProcessOfTheirService) {
   FakeSite front, inventory;
   inventory.Answer<inventory::v1::EnterServiceRequest, Outcome>(
-      kCommission, [](const auto& request) { return Accepted(request.name(), "ServerEnteredService"); });
+      kCommission,
+      [](const auto& request) { return Accepted(request.name(), "ServerEnteredService"); });
   front.Start();
   inventory.Start();
   const FakeConfig config({&front}, fmt::format("{{inventory: \"{}\"}}", inventory.address()));
@@ -119,9 +142,11 @@ TEST(Commands, SendEachDocumentOfAFile) {
   });
   site.Start();
   const std::string rules = "name: rules/a\n---\nrule: {name: rules/b}\n";
-  EXPECT_EQ(Concordat({"adopt", "rule", "-f", "-", "--server", site.address()}, rules).exit, Exit::kOk);
+  EXPECT_EQ(Concordat({"adopt", "rule", "-f", "-", "--server", site.address()}, rules).exit,
+            Exit::kOk);
   EXPECT_THAT(adopted, ::testing::ElementsAre("rules/a", "rules/b"));
-  const Ran one_id = Concordat({"adopt", "rule", "-f", "-", "--server", site.address(), "--request-id", "x"}, rules);
+  const Ran one_id = Concordat(
+      {"adopt", "rule", "-f", "-", "--server", site.address(), "--request-id", "x"}, rules);
   EXPECT_EQ(one_id.exit, Exit::kUsage);
   EXPECT_THAT(one_id.err, HasSubstr("every command has its own id"));
 }
@@ -129,11 +154,13 @@ TEST(Commands, SendEachDocumentOfAFile) {
 TEST(Refusals, SayReasonAndDetailAndHowToHaveThemExplained) {
   FakeSite site;
   Refuse(site, absl::StatusCode::kFailedPrecondition, "REASON_TEST_NOT_PASSED");
-  const Ran ran = Concordat({"commission", "server", "a01-01", "--server", site.address(), "--request-id", "id-1"});
+  const Ran ran = Concordat(
+      {"commission", "server", "a01-01", "--server", site.address(), "--request-id", "id-1"});
   EXPECT_EQ(ran.exit, Exit::kRefused);
   EXPECT_EQ(ran.out, "");
   EXPECT_EQ(ran.err,
-            "error: refused, REASON_TEST_NOT_PASSED: the server is not qualified, expected a passed burn-in\n"
+            "error: refused, REASON_TEST_NOT_PASSED: the server is not qualified, expected a "
+            "passed burn-in\n"
             "try: concordat explain --request id-1\n");
 }
 
@@ -149,7 +176,8 @@ TEST(Refusals, HaveTheExitCodeOfTheirStatus) {
 TEST(Refusals, AreDataForPrograms) {
   FakeSite site;
   Refuse(site, absl::StatusCode::kFailedPrecondition, "REASON_TEST_NOT_PASSED");
-  const Ran ran = Concordat({"commission", "server", "a01-01", "--server", site.address(), "-o", "json"});
+  const Ran ran =
+      Concordat({"commission", "server", "a01-01", "--server", site.address(), "-o", "json"});
   EXPECT_EQ(ran.exit, Exit::kRefused);
   EXPECT_THAT(ran.out, HasSubstr(R"("reason": "REASON_TEST_NOT_PASSED")"));
 }
@@ -158,41 +186,49 @@ TEST(UnknownOutcomes, AreCalledThatWithACommandThatIsSafeToRepeat) {
   FakeSite site;
   std::mutex mutex;
   std::vector<runtime::ReplyCallback> unanswered;
-  site.server().AddUnary(kReserve, reservations::v1::ReserveRequest::descriptor(),
-                         [&](const runtime::Call&, runtime::MessagePtr, runtime::ReplyCallback reply) {
-                           const std::lock_guard lock(mutex);
-                           unanswered.push_back(std::move(reply));
-                         });
+  site.server().AddUnary(
+      kReserve, reservations::v1::ReserveRequest::descriptor(),
+      [&](const runtime::Call&, runtime::MessagePtr, runtime::ReplyCallback reply) {
+        const std::lock_guard lock(mutex);
+        unanswered.push_back(std::move(reply));
+      });
   site.Start();
   const Ran ran = Concordat(ReserveWords(site, {"--timeout", "1s"}));
   EXPECT_EQ(ran.exit, Exit::kTimeout);
   EXPECT_THAT(ran.err, HasSubstr("outcome unknown"));
   // The repeated command says the same times, however much later it is sent.
-  EXPECT_THAT(ran.err, HasSubstr("--start-time 2027-01-02T12:00:00Z --end-time=2027-02-01T12:00:00Z"));
-  const std::string announced = ran.err.substr(sizeof "request id" , 36);
+  EXPECT_THAT(ran.err,
+              HasSubstr("--start-time 2027-01-02T12:00:00Z --end-time=2027-02-01T12:00:00Z"));
+  const std::string announced = ran.err.substr(sizeof "request id", 36);
   EXPECT_THAT(ran.err, EndsWith("--request-id " + announced + "\n"));
-  for (auto& reply : unanswered) reply({.status = absl::CancelledError(), .message = nullptr, .outcome = {}});
+  for (auto& reply : unanswered)
+    reply({.status = absl::CancelledError(), .message = nullptr, .outcome = {}});
 }
 
 TEST(Servers, ThatAreNotThereAreUnavailable) {
-  const Ran ran = Concordat({"cordon", "server", "a01-01", "--reason", "fan tray", "--server", "127.0.0.1:1", "--site", "paris",
-                             "--request-id", "id-1"});
+  const Ran ran = Concordat({"cordon", "server", "a01-01", "--reason", "fan tray", "--server",
+                             "127.0.0.1:1", "--site", "paris", "--request-id", "id-1"});
   EXPECT_EQ(ran.exit, Exit::kUnavailable);
   EXPECT_THAT(ran.err, HasSubstr("no answer from 127.0.0.1:1"));
-  EXPECT_THAT(ran.err, EndsWith("try: concordat cordon server a01-01 --reason 'fan tray' --server 127.0.0.1:1 --site "
-                                "paris --request-id id-1\n"));
+  EXPECT_THAT(
+      ran.err,
+      EndsWith(
+          "try: concordat cordon server a01-01 --reason 'fan tray' --server 127.0.0.1:1 --site "
+          "paris --request-id id-1\n"));
 }
 
 TEST(Servers, ThatAreUnavailableForAMomentAreAskedAgainWithTheSameId) {
   FakeSite site;
   std::vector<std::string> ids;
-  site.Answer<inventory::v1::EnterServiceRequest, Outcome>(kCommission, [&](const auto& request) -> absl::StatusOr<Outcome> {
-    ids.push_back(request.submit().request_id());
-    if (ids.size() < 3) return absl::UnavailableError("the writer recovers");
-    return Accepted(request.name(), "ServerEnteredService");
-  });
+  site.Answer<inventory::v1::EnterServiceRequest, Outcome>(
+      kCommission, [&](const auto& request) -> absl::StatusOr<Outcome> {
+        ids.push_back(request.submit().request_id());
+        if (ids.size() < 3) return absl::UnavailableError("the writer recovers");
+        return Accepted(request.name(), "ServerEnteredService");
+      });
   site.Start();
-  EXPECT_EQ(Concordat({"commission", "server", "a01-01", "--server", site.address()}).exit, Exit::kOk);
+  EXPECT_EQ(Concordat({"commission", "server", "a01-01", "--server", site.address()}).exit,
+            Exit::kOk);
   ASSERT_EQ(ids.size(), 3);
   EXPECT_EQ(ids[0], ids[2]);
 }
@@ -200,7 +236,9 @@ TEST(Servers, ThatAreUnavailableForAMomentAreAskedAgainWithTheSameId) {
 TEST(Servers, ThatFindBadBytesPointToTheHelp) {
   FakeSite site;
   site.Answer<inventory::v1::EnterServiceRequest, Outcome>(
-      kCommission, [](const auto&) -> absl::StatusOr<Outcome> { return absl::InvalidArgumentError("name is empty"); });
+      kCommission, [](const auto&) -> absl::StatusOr<Outcome> {
+        return absl::InvalidArgumentError("name is empty");
+      });
   site.Start();
   const Ran ran = Concordat({"commission", "server", "--server", site.address()});
   EXPECT_EQ(ran.exit, Exit::kUsage);
@@ -208,32 +246,37 @@ TEST(Servers, ThatFindBadBytesPointToTheHelp) {
 }
 
 // A site whose reservations are in these states, one after the other, the last for good.
-class Waiting : public ::testing::TestWithParam<std::pair<std::vector<reservations::v1::ReservationState>, Exit>> {};
+class Waiting : public ::testing::TestWithParam<
+                    std::pair<std::vector<reservations::v1::ReservationState>, Exit>> {};
 
 TEST_P(Waiting, EndsWithWhatBecameOfTheReservation) {
   const auto& [states, exit] = GetParam();
   FakeSite site;
   size_t asked = 0;
-  site.Answer<reservations::v1::ReserveRequest, Outcome>(
-      kReserve, [](const auto&) { return Accepted("sites/paris/reservations/r-1", "ReservationHeld"); });
-  site.Answer<node::v1::GetResourceRequest, node::v1::GetResourceResponse>(kGetResource, [&](const auto& request) {
-    EXPECT_EQ(request.collection(), "reservations");
-    EXPECT_EQ(request.min_stream(), "paris.reservations.events");
-    EXPECT_EQ(request.min_sequence(), 12);
-    reservations::v1::Reservation reservation;
-    reservation.set_name(request.name());
-    reservation.set_state(states[std::min(asked++, states.size() - 1)]);
-    reservation.set_detail("the rule says no");
-    node::v1::GetResourceResponse response;
-    response.mutable_resource()->PackFrom(reservation);
-    return response;
+  site.Answer<reservations::v1::ReserveRequest, Outcome>(kReserve, [](const auto&) {
+    return Accepted("sites/paris/reservations/r-1", "ReservationHeld");
   });
+  site.Answer<node::v1::GetResourceRequest, node::v1::GetResourceResponse>(
+      kGetResource, [&](const auto& request) {
+        EXPECT_EQ(request.collection(), "reservations");
+        EXPECT_EQ(request.min_stream(), "paris.reservations.events");
+        EXPECT_EQ(request.min_sequence(), 12);
+        reservations::v1::Reservation reservation;
+        reservation.set_name(request.name());
+        reservation.set_state(states[std::min(asked++, states.size() - 1)]);
+        reservation.set_detail("the rule says no");
+        node::v1::GetResourceResponse response;
+        response.mutable_resource()->PackFrom(reservation);
+        return response;
+      });
   site.Start();
   const Ran ran = Concordat(ReserveWords(site, {"--wait", "--timeout", "1s"}));
   EXPECT_EQ(ran.exit, exit) << ran.err;
-  if (exit == Exit::kOk) EXPECT_THAT(ran.out, EndsWith("sites/paris/reservations/r-1  confirmed\n"));
-  if (exit == Exit::kRefused) EXPECT_THAT(ran.err, HasSubstr("the rule says no\ntry: concordat explain sites/paris/"));
-  if (exit == Exit::kTimeout) EXPECT_THAT(ran.err, HasSubstr("is still held after 1s"));
+  const std::string said = exit == Exit::kOk ? "sites/paris/reservations/r-1  confirmed\n"
+                           : exit == Exit::kRefused
+                               ? "the rule says no\ntry: concordat explain sites/paris/"
+                               : "is still held after 1s";
+  EXPECT_THAT(ran.out + ran.err, HasSubstr(said));
 }
 
 using reservations::v1::RESERVATION_STATE_CONFIRMED;
@@ -241,12 +284,15 @@ using reservations::v1::RESERVATION_STATE_DECLINED;
 using reservations::v1::RESERVATION_STATE_HELD;
 using reservations::v1::RESERVATION_STATE_LAPSED;
 using States = std::vector<reservations::v1::ReservationState>;
-INSTANTIATE_TEST_SUITE_P(Reserve, Waiting,
-                         ::testing::Values(std::pair(States{RESERVATION_STATE_HELD, RESERVATION_STATE_HELD,
-                                                            RESERVATION_STATE_CONFIRMED}, Exit::kOk),
-                                           std::pair(States{RESERVATION_STATE_HELD, RESERVATION_STATE_DECLINED}, Exit::kRefused),
-                                           std::pair(States{RESERVATION_STATE_LAPSED}, Exit::kRefused),
-                                           std::pair(States{RESERVATION_STATE_HELD}, Exit::kTimeout)));
+INSTANTIATE_TEST_SUITE_P(
+    Reserve, Waiting,
+    ::testing::Values(std::pair(States{RESERVATION_STATE_HELD, RESERVATION_STATE_HELD,
+                                       RESERVATION_STATE_CONFIRMED},
+                                Exit::kOk),
+                      std::pair(States{RESERVATION_STATE_HELD, RESERVATION_STATE_DECLINED},
+                                Exit::kRefused),
+                      std::pair(States{RESERVATION_STATE_LAPSED}, Exit::kRefused),
+                      std::pair(States{RESERVATION_STATE_HELD}, Exit::kTimeout)));
 
 TEST(Words, ThatAreMisspeltAreAnsweredWithTheNearest) {
   const Ran verb = Concordat({"comission", "server", "a01-01"});
@@ -259,9 +305,12 @@ TEST(Words, ThatAreMisspeltAreAnsweredWithTheNearest) {
 }
 
 TEST(Words, ThatAreWrongInAFlagNameTheFlag) {
-  const Ran ran = Concordat({"reserve", "--count", "many", "--server", "127.0.0.1:1", "--site", "paris"});
+  const Ran ran =
+      Concordat({"reserve", "--count", "many", "--server", "127.0.0.1:1", "--site", "paris"});
   EXPECT_EQ(ran.exit, Exit::kUsage);
-  EXPECT_THAT(ran.err, HasSubstr("--count: found 'many', expected a whole number\ntry: concordat reserve --help\n"));
+  EXPECT_THAT(
+      ran.err,
+      HasSubstr("--count: found 'many', expected a whole number\ntry: concordat reserve --help\n"));
   EXPECT_EQ(Concordat({"reserve", "--cuont", "2"}).exit, Exit::kUsage);
   EXPECT_EQ(Concordat({"status", "-o", "xml", "--server", "127.0.0.1:1"}).exit, Exit::kUsage);
 }

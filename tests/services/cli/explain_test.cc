@@ -20,8 +20,9 @@ using ::testing::Not;
 
 // A record whose `event` is the text format of the stream's value.
 template <typename Value>
-node::v1::EventRecord Record(const std::string& stream, uint64_t sequence, const std::string& subject,
-                             const std::string& event, const std::string& cause, const std::string& actor = "system") {
+node::v1::EventRecord Record(const std::string& stream, uint64_t sequence,
+                             const std::string& subject, const std::string& event,
+                             const std::string& cause, const std::string& actor = "system") {
   node::v1::EventRecord record;
   const Value value = test::Parse<Value>(event);
   record.set_stream(stream);
@@ -31,11 +32,13 @@ node::v1::EventRecord Record(const std::string& stream, uint64_t sequence, const
   record.set_command_id(fmt::format("c-{}", sequence));
   record.set_correlation_id("c-1");
   if (!cause.empty()) record.set_causation_id(cause + ":" + std::string(64, 'a'));
-  *record.mutable_time() = ToTimestamp(absl::FromUnixSeconds(1798804800 + static_cast<int64_t>(sequence)));
+  *record.mutable_time() =
+      ToTimestamp(absl::FromUnixSeconds(1798804800 + static_cast<int64_t>(sequence)));
   record.set_data_type(value.GetTypeName());
   record.set_data(value.SerializeAsString());
   const auto* reflection = value.GetReflection();
-  const auto* which = reflection->GetOneofFieldDescriptor(value, value.GetDescriptor()->oneof_decl(0));
+  const auto* which =
+      reflection->GetOneofFieldDescriptor(value, value.GetDescriptor()->oneof_decl(0));
   record.set_type(which->message_type()->full_name());
   return record;
 }
@@ -59,7 +62,8 @@ Events DeclinedReservation() {
             facts { name: "site.certifications" values: "ISO27001" } })",
                                     "paris.reservations.events:1"),
       Record<reservations::v1::Event>("paris.reservations.events", 1, kReservation, R"(
-          reservation_held { name: "sites/paris/reservations/r-1" terms { customer: "customers/hsbc" count: 2 } })",
+          reservation_held { name: "sites/paris/reservations/r-1" terms { customer: "customers/hsbc" count: 2 }
+          it_power_watts: 380000 })",
                                       "", "alice"),
   };
 }
@@ -68,7 +72,7 @@ TEST(Explain, TellsWhoAskedAndWhatFollowedInTheOrderOfCauses) {
   EXPECT_EQ(CauseTree(DeclinedReservation()),
             R"(alice, 2027-01-01T12:00:01Z, request c-1
 └─ ReservationHeld  sites/paris/reservations/r-1  paris.reservations.events:1  2027-01-01T12:00:01Z
-   │    customer=hsbc count=2
+   │    customer=hsbc count=2 it_power_watts=380 kW
    └─ ReservationJudged  sites/paris/reservations/r-1  paris.compliance.events:2  2027-01-01T12:00:02Z
       │    verdict prohibited
       │    violated: rules/hds-hosting version 4, Health data stays with a certified host.
@@ -87,14 +91,16 @@ TEST(Explain, TellsWhyACommandWasRefused) {
       R"(command_refused { command: "concordat.reservations.v1.ReserveRequest" reason: REASON_NO_CAPACITY
                            detail: "found 1 server free, expected 2" })",
       "", "alice")};
-  EXPECT_THAT(CauseTree(events), HasSubstr("     command ReserveRequest\n        reason no-capacity\n"));
+  EXPECT_THAT(CauseTree(events),
+              HasSubstr("     command ReserveRequest\n        reason no-capacity\n"));
   EXPECT_THAT(CauseTree(events), HasSubstr("found 1 server free, expected 2"));
 }
 
 TEST(Explain, BeginsATreeOfItsOwnWhereTheCauseIsNotKnownHere) {
   Events events = DeclinedReservation();
   events.pop_back();
-  EXPECT_THAT(CauseTree(events), HasSubstr("system, 2027-01-01T12:00:02Z, after paris.reservations.events:1\n"));
+  EXPECT_THAT(CauseTree(events),
+              HasSubstr("system, 2027-01-01T12:00:02Z, after paris.reservations.events:1\n"));
 }
 
 TEST(Explain, ShowsEachEventOnceHoweverOftenItWasGathered) {
@@ -106,7 +112,8 @@ TEST(Explain, ShowsEachEventOnceHoweverOftenItWasGathered) {
 TEST(Explain, KeepsTheOrderOfAStreamWhereTimesAreEqual) {
   Events events;
   for (const uint64_t sequence : {10, 9}) {
-    events.push_back(Record<reservations::v1::Event>("paris.reservations.events", sequence, kReservation,
+    events.push_back(Record<reservations::v1::Event>("paris.reservations.events", sequence,
+                                                     kReservation,
                                                      R"(reservation_ended { name: "r" })", ""));
     *events.back().mutable_time() = ToTimestamp(absl::FromUnixSeconds(1798804800));
   }
@@ -127,8 +134,9 @@ TEST(Explain, ShowsNoPredicatesOfASatisfiedRule) {
       artefact: "artefacts/open-70b" verdict: VERDICT_CLEARED
       findings { rule: "rules/licence" version: 1 outcome: FINDING_OUTCOME_SATISFIED title: "Examined."
                  citation { instrument: "Policy" article: "Licences" } predicates { held: false } })");
-  EXPECT_THAT(FindingLines(judged), ElementsAre("verdict cleared for artefacts/open-70b",
-                                                "satisfied: rules/licence version 1, Examined.", "  Policy, Licences"));
+  EXPECT_THAT(FindingLines(judged),
+              ElementsAre("verdict cleared for artefacts/open-70b",
+                          "satisfied: rules/licence version 1, Examined.", "  Policy, Licences"));
 }
 
 TEST(Explain, CallsAWarningAWarning) {
@@ -141,7 +149,8 @@ TEST(Explain, CallsAWarningAWarning) {
 TEST(Orders, ArePendingUntilTheirAnswerHasComeBack) {
   Events events = {Record<reservations::v1::Event>(
       "paris.reservations.events", 1, "sites/paris/orders/r-1",
-      R"(reservation_ordered { name: "sites/paris/orders/r-1" site: "sites/borlange" })", "", "alice")};
+      R"(reservation_ordered { name: "sites/paris/orders/r-1" site: "sites/borlange" })", "",
+      "alice")};
   ASSERT_EQ(PendingOrders(events).size(), 1);
   EXPECT_EQ(PendingOrders(events)[0].order, "sites/paris/orders/r-1");
   EXPECT_EQ(PendingOrders(events)[0].site, "sites/borlange");
@@ -159,7 +168,7 @@ TEST(History, InTextFormatIsWhatTestsTake) {
 }
 
 TEST(History, SaysWhatAnEventIsAboutInAFewWords) {
-  EXPECT_EQ(Gist(DeclinedReservation()[2]), "customer=hsbc count=2");
+  EXPECT_EQ(Gist(DeclinedReservation()[2]), "customer=hsbc count=2 it_power_watts=380 kW");
   EXPECT_EQ(Gist(DeclinedReservation()[0]), "compliance hds-hosting is violated");
   EXPECT_EQ(ShortType(DeclinedReservation()[0]), "ReservationDeclined");
 }

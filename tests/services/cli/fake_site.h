@@ -29,15 +29,17 @@ class FakeSite {
 
   // Answers a method with what `answer` makes of the request: a message or an error.
   template <typename Request, typename Response>
-  void Answer(const std::string& method, std::function<absl::StatusOr<Response>(const Request&)> answer) {
-    server_.AddUnary(method, Request::descriptor(),
-                     [answer](const runtime::Call&, runtime::MessagePtr request, runtime::ReplyCallback reply) {
-                       auto response = answer(static_cast<const Request&>(*request));
-                       runtime::Reply out;
-                       out.status = response.status();
-                       if (response.ok()) out.message = std::make_unique<Response>(*std::move(response));
-                       reply(std::move(out));
-                     });
+  void Answer(const std::string& method,
+              std::function<absl::StatusOr<Response>(const Request&)> answer) {
+    server_.AddUnary(
+        method, Request::descriptor(),
+        [answer](const runtime::Call&, runtime::MessagePtr request, runtime::ReplyCallback reply) {
+          auto response = answer(static_cast<const Request&>(*request));
+          runtime::Reply out;
+          out.status = response.status();
+          if (response.ok()) out.message = std::make_unique<Response>(*std::move(response));
+          reply(std::move(out));
+        });
   }
 
   // The same, where the test needs the whole call.
@@ -75,14 +77,18 @@ inline Ran Concordat(const std::vector<std::string>& arguments, const std::strin
   return {exit, out.str(), err.str()};
 }
 
-// A configuration file that lasts as long as this does, with the first site as the one that is asked.
+// A configuration file that lasts as long as this does, with the first site as the one that is
+// asked.
 class FakeConfig {
  public:
-  explicit FakeConfig(const std::vector<const FakeSite*>& sites, const std::string& services = "{}") {
+  explicit FakeConfig(const std::vector<const FakeSite*>& sites,
+                      const std::string& services = "{}") {
     path_ = testing::TempDir() + fmt::format("concordat-{}.yaml", static_cast<const void*>(this));
-    std::string text = fmt::format("contexts:\n  test:\n    site: {}\n    sites:\n", sites[0]->name());
+    std::string text =
+        fmt::format("contexts:\n  test:\n    site: {}\n    sites:\n", sites[0]->name());
     for (const FakeSite* site : sites) {
-      text += fmt::format("      {}: {{address: \"{}\", services: {}}}\n", site->name(), site->address(), services);
+      text += fmt::format("      {}: {{address: \"{}\", services: {}}}\n", site->name(),
+                          site->address(), services);
     }
     std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path_.c_str(), "w"), &std::fclose);
     std::fputs(text.c_str(), file.get());

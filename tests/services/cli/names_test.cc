@@ -42,7 +42,8 @@ TEST(Names, SayTheirKind) {
 }
 
 TEST(Kinds, HaveSingularPluralAndShortNames) {
-  for (const char* word : {"server", "servers", "srv"}) EXPECT_EQ((*FindKind(word))->collection, "servers");
+  for (const char* word : {"server", "servers", "srv"})
+    EXPECT_EQ((*FindKind(word))->collection, "servers");
   EXPECT_EQ((*FindKind("server-record"))->collection, "server_records");
   const auto wrong = FindKind("reservtions");
   EXPECT_EQ(ExitOf(wrong.status()), Exit::kUsage);
@@ -60,9 +61,11 @@ TEST(Verbs, EachHaveARequestWithASubmitAndTheirPositionals) {
     ASSERT_NE(request, nullptr) << MethodPath(verb);
     EXPECT_NE(request->FindFieldByName("submit"), nullptr) << request->full_name();
     EXPECT_NE(KindOfCollection(verb.collection), nullptr) << verb.collection;
-    for (std::string positional : std::vector<std::string>(verb.positionals.begin(), verb.positionals.end())) {
+    for (std::string positional :
+         std::vector<std::string>(verb.positionals.begin(), verb.positionals.end())) {
       if (positional.ends_with('?')) positional.pop_back();
-      EXPECT_NE(request->FindFieldByName(positional), nullptr) << request->full_name() << "." << positional;
+      EXPECT_NE(request->FindFieldByName(positional), nullptr)
+          << request->full_name() << "." << positional;
     }
   }
 }
@@ -70,9 +73,11 @@ TEST(Verbs, EachHaveARequestWithASubmitAndTheirPositionals) {
 TEST(Verbs, CoverEveryCommandThatACallerMayGive) {
   const auto* pool = google::protobuf::DescriptorPool::generated_pool();
   size_t methods = 0;
-  for (const char* service : {"inventory.v1.InventoryService", "reservations.v1.ReservationsService",
-                              "compliance.v1.ComplianceService", "deployment.v1.DeploymentService"}) {
-    methods += static_cast<size_t>(pool->FindServiceByName(std::string("concordat.") + service)->method_count());
+  for (const char* service :
+       {"inventory.v1.InventoryService", "reservations.v1.ReservationsService",
+        "compliance.v1.ComplianceService", "deployment.v1.DeploymentService"}) {
+    methods += static_cast<size_t>(
+        pool->FindServiceByName(std::string("concordat.") + service)->method_count());
   }
   EXPECT_EQ(Verbs().size(), methods);
 }
@@ -85,7 +90,8 @@ TEST(Verbs, TakeTheirHelpFromTheProtosComments) {
 }
 
 TEST(Documents, AreDividedAtThreeHyphens) {
-  EXPECT_THAT(Documents("# only a comment\n---\na: 1\n---\n\n---\nb: 2\n"), ElementsAre("a: 1\n", "b: 2\n"));
+  EXPECT_THAT(Documents("# only a comment\n---\na: 1\n---\n\n---\nb: 2\n"),
+              ElementsAre("a: 1\n", "b: 2\n"));
   EXPECT_THAT(Documents(""), IsEmpty());
 }
 
@@ -95,7 +101,8 @@ TEST(Documents, MayBeTheRuleItselfOrTheWholeRequest) {
   ASSERT_TRUE(MergeDocument("rule: {name: rules/r, version: 2}\n", whole).ok());
   EXPECT_EQ(rule.rule().version(), 2);
   EXPECT_EQ(rule.SerializeAsString(), whole.SerializeAsString());
-  EXPECT_THAT(std::string(MergeDocument("nonsense: 1\n", rule).message()), HasSubstr("the document is no Rule"));
+  EXPECT_THAT(std::string(MergeDocument("nonsense: 1\n", rule).message()),
+              HasSubstr("the document is no Rule"));
 }
 
 constexpr char kConfig[] = R"(
@@ -120,8 +127,10 @@ TEST(Configuration, SaysWhereEachServiceOfASiteIsAsked) {
 }
 
 TEST(Configuration, IsRefusedWithThePathWhereItIsWrong) {
-  for (const char* wrong : {"", "contexts: {}", "contexts: {local: {sites: {}}}", "contexts: {local: {sites: {paris: {}}}}",
-                            "contexts: {local: {site: rome, sites: {paris: {address: a}}}}", "contexts: [", "- a"}) {
+  for (const char* wrong :
+       {"", "contexts: {}", "contexts: {local: {sites: {}}}",
+        "contexts: {local: {sites: {paris: {}}}}",
+        "contexts: {local: {site: rome, sites: {paris: {address: a}}}}", "contexts: [", "- a"}) {
     const auto config = ParseConfig(wrong, "config.yaml");
     EXPECT_EQ(ExitOf(config.status()), Exit::kUsage) << wrong;
     EXPECT_THAT(std::string(config.status().message()), HasSubstr("config.yaml")) << wrong;

@@ -72,13 +72,18 @@ TEST(Yaml, KeepsTheOrderAndWhatIsAString) {
             "b: \"12\"\na:\n  - 1\n  - c: \"x: y\"\nd: []\ne: \"true\"\n");
 }
 
-TEST(JsonStrings, EscapeWhatMustBe) { EXPECT_EQ(JsonString("a\"b\\c\nä"), "\"a\\\"b\\\\c\\u000aä\""); }
+TEST(JsonStrings, EscapeWhatMustBe) {
+  EXPECT_EQ(JsonString("a\"b\\c\nä"), "\"a\\\"b\\\\c\\u000aä\"");
+}
 
 TEST(Descriptions, ShowEveryFieldThatIsSet) {
   const std::string text = DescribeText(Reservation());
   EXPECT_THAT(text, HasSubstr("state:                  held\n"));
   EXPECT_THAT(text, HasSubstr("terms:\n  customer:             customers/hsbc\n"));
-  EXPECT_THAT(text, HasSubstr("servers:                sites/paris/servers/a01-01, sites/paris/servers/a01-02\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "servers:                sites/paris/servers/a01-01, sites/paris/servers/a01-02\n"));
 }
 
 TEST(Anys, AreOpenedWhereTheirTypeIsKnown) {

@@ -28,13 +28,15 @@ void AddServers(FakeSite& site, std::vector<ListResourcesRequest>* requests = nu
           inventory::v1::Server server;
           server.set_name(fmt::format("sites/paris/servers/a01-0{}", i));
           server.set_state(inventory::v1::SERVER_STATE_QUALIFIED);
-          if (server.name().starts_with(request.prefix())) response.add_resources()->PackFrom(server);
+          if (server.name().starts_with(request.prefix()))
+            response.add_resources()->PackFrom(server);
         }
         if (first == 1) response.set_next_page_token("paris|a01-03");
         return response;
       });
   site.Answer<GetResourceRequest, GetResourceResponse>(
-      std::string(kNode) + "GetResource", [](const GetResourceRequest& request) -> absl::StatusOr<GetResourceResponse> {
+      std::string(kNode) + "GetResource",
+      [](const GetResourceRequest& request) -> absl::StatusOr<GetResourceResponse> {
         if (request.name() != "sites/paris/servers/a01-01") return absl::NotFoundError("none");
         inventory::v1::Server server;
         server.set_name(request.name());
@@ -52,7 +54,8 @@ TEST(Get, FollowsThePagesOfAList) {
   AddServers(site, &requests);
   site.Start();
   const Ran ran = Concordat({"get", "srv", "-o", "name", "--server", site.address()});
-  EXPECT_EQ(ran.out, "sites/paris/servers/a01-01\nsites/paris/servers/a01-02\nsites/paris/servers/a01-03\n");
+  EXPECT_EQ(ran.out,
+            "sites/paris/servers/a01-01\nsites/paris/servers/a01-02\nsites/paris/servers/a01-03\n");
   ASSERT_EQ(requests.size(), 2);
   EXPECT_EQ(requests[0].site(), "paris");
   EXPECT_EQ(requests[1].page_token(), "paris|a01-03");
@@ -64,8 +67,9 @@ TEST(Get, TakesTypeAndNameInEveryForm) {
   FakeSite site;
   AddServers(site);
   site.Start();
-  for (const std::vector<std::string>& words :
-       {std::vector<std::string>{"server", "a01-01"}, {"servers/a01-01"}, {"sites/paris/servers/a01-01"}}) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"server", "a01-01"},
+                                                {"servers/a01-01"},
+                                                {"sites/paris/servers/a01-01"}}) {
     std::vector<std::string> arguments = {"get", "-o", "name", "--server", site.address()};
     arguments.insert(arguments.end(), words.begin(), words.end());
     EXPECT_EQ(Concordat(arguments).out, "sites/paris/servers/a01-01\n") << words[0];
@@ -96,11 +100,11 @@ TEST(Get, TellsAReplicasAnswerFromItsHomes) {
 TEST(Get, TakesATypeThatIsAlsoACommand) {
   FakeSite site;
   std::string collection;
-  site.Answer<ListResourcesRequest, ListResourcesResponse>(std::string(kNode) + "ListResources",
-                                                           [&](const ListResourcesRequest& request) {
-                                                             collection = request.collection();
-                                                             return ListResourcesResponse();
-                                                           });
+  site.Answer<ListResourcesRequest, ListResourcesResponse>(
+      std::string(kNode) + "ListResources", [&](const ListResourcesRequest& request) {
+        collection = request.collection();
+        return ListResourcesResponse();
+      });
   site.Start();
   EXPECT_EQ(Concordat({"get", "order", "--server", site.address()}).exit, Exit::kOk);
   EXPECT_EQ(collection, "orders");
@@ -124,21 +128,27 @@ EventRecord Left(uint64_t sequence) {
 }
 
 void AddEvents(FakeSite& site) {
-  site.Answer<ListEventsRequest, ListEventsResponse>(std::string(kNode) + "ListEvents", [](const ListEventsRequest& request) {
-    ListEventsResponse response;
-    if (request.subject() == "sites/paris/servers/a01-01" || request.correlation_id() == "id-1") *response.add_events() = Left(7);
-    return response;
-  });
+  site.Answer<ListEventsRequest, ListEventsResponse>(
+      std::string(kNode) + "ListEvents", [](const ListEventsRequest& request) {
+        ListEventsResponse response;
+        if (request.subject() == "sites/paris/servers/a01-01" || request.correlation_id() == "id-1")
+          *response.add_events() = Left(7);
+        return response;
+      });
 }
 
 TEST(History, IsATableOrTheTextThatTestsTake) {
   FakeSite site;
   AddEvents(site);
   site.Start();
-  EXPECT_THAT(Concordat({"history", "server", "a01-01", "--server", site.address()}).out, HasSubstr("NVLink fault"));
-  const Ran text = Concordat({"history", "server", "a01-01", "-o", "text", "--server", site.address()});
-  EXPECT_EQ(test::Parse<inventory::v1::Event>(text.out).server_left_service().reason(), "NVLink fault");
-  EXPECT_EQ(Concordat({"history", "server", "a01-09", "--server", site.address()}).exit, Exit::kNotFound);
+  EXPECT_THAT(Concordat({"history", "server", "a01-01", "--server", site.address()}).out,
+              HasSubstr("NVLink fault"));
+  const Ran text =
+      Concordat({"history", "server", "a01-01", "-o", "text", "--server", site.address()});
+  EXPECT_EQ(test::Parse<inventory::v1::Event>(text.out).server_left_service().reason(),
+            "NVLink fault");
+  EXPECT_EQ(Concordat({"history", "server", "a01-09", "--server", site.address()}).exit,
+            Exit::kNotFound);
   EXPECT_EQ(Concordat({"history", "a01-01", "--server", site.address()}).exit, Exit::kUsage);
 }
 
@@ -149,8 +159,10 @@ TEST(Explain, FindsARefusedCommandByItsRequestId) {
   const Ran ran = Concordat({"explain", "--request", "id-1", "--server", site.address()});
   EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
   EXPECT_THAT(ran.out, HasSubstr("alice, "));
-  EXPECT_THAT(ran.out, HasSubstr("ServerLeftService  sites/paris/servers/a01-01  paris.inventory.events:7"));
-  EXPECT_EQ(Concordat({"explain", "--request", "id-2", "--server", site.address()}).exit, Exit::kNotFound);
+  EXPECT_THAT(ran.out,
+              HasSubstr("ServerLeftService  sites/paris/servers/a01-01  paris.inventory.events:7"));
+  EXPECT_EQ(Concordat({"explain", "--request", "id-2", "--server", site.address()}).exit,
+            Exit::kNotFound);
 }
 
 TEST(Watch, PrintsEventsAsTheyCome) {
@@ -160,16 +172,17 @@ TEST(Watch, PrintsEventsAsTheyCome) {
   stream->set_home(true);
   stream->set_sequence(6);
   std::vector<uint64_t> from;
-  site.server().AddStream(std::string(kNode) + "Watch", WatchRequest::descriptor(),
-                          [&](const runtime::Call&, const google::protobuf::Message& request, const auto& write) {
-                            from.push_back(static_cast<const WatchRequest&>(request).from_sequence());
-                            for (const uint64_t sequence : {7, 8}) {
-                              WatchResponse response;
-                              *response.mutable_event() = Left(sequence);
-                              write(response);
-                            }
-                            return absl::OkStatus();
-                          });
+  site.server().AddStream(
+      std::string(kNode) + "Watch", WatchRequest::descriptor(),
+      [&](const runtime::Call&, const google::protobuf::Message& request, const auto& write) {
+        from.push_back(static_cast<const WatchRequest&>(request).from_sequence());
+        for (const uint64_t sequence : {7, 8}) {
+          WatchResponse response;
+          *response.mutable_event() = Left(sequence);
+          write(response);
+        }
+        return absl::OkStatus();
+      });
   site.Start();
   const Ran ran = Concordat({"watch", "inventory", "-o", "name", "--server", site.address()});
   EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
@@ -187,31 +200,35 @@ struct TwoSites {
     config = std::make_unique<FakeConfig>(std::vector<const FakeSite*>{&paris, &borlange});
   }
   void Prepare(FakeSite& site, int64_t head) {
-    site.Answer<VerifyRequest, VerifyResponse>(std::string(kNode) + "Verify", [head](const VerifyRequest&) {
-      VerifyResponse response;
-      auto* stream = response.add_streams();
-      stream->set_stream("paris.inventory.events");
-      stream->set_sequence(head);
-      stream->set_link(std::string(64, static_cast<char>('0' + head)));
-      stream->set_condition("ok");
-      return response;
-    });
-    site.Answer<GetLinkRequest, GetLinkResponse>(std::string(kNode) + "GetLink", [](const GetLinkRequest& request) {
-      GetLinkResponse response;
-      response.set_link(std::string(64, static_cast<char>('0' + request.sequence())));
-      return response;
-    });
-    site.Answer<SetLinkRequest, SetLinkResponse>(std::string(kNode) + "SetLink", [](const SetLinkRequest& request) {
-      SetLinkResponse response;
-      response.mutable_link()->set_origin(request.origin());
-      response.mutable_link()->set_cut(request.cut());
-      return response;
-    });
-    site.Answer<SetClockRequest, SetClockResponse>(std::string(kNode) + "SetClock", [](const SetClockRequest& request) {
-      SetClockResponse response;
-      *response.mutable_now() = request.time();
-      return response;
-    });
+    site.Answer<VerifyRequest, VerifyResponse>(
+        std::string(kNode) + "Verify", [head](const VerifyRequest&) {
+          VerifyResponse response;
+          auto* stream = response.add_streams();
+          stream->set_stream("paris.inventory.events");
+          stream->set_sequence(head);
+          stream->set_link(std::string(64, static_cast<char>('0' + head)));
+          stream->set_condition("ok");
+          return response;
+        });
+    site.Answer<GetLinkRequest, GetLinkResponse>(
+        std::string(kNode) + "GetLink", [](const GetLinkRequest& request) {
+          GetLinkResponse response;
+          response.set_link(std::string(64, static_cast<char>('0' + request.sequence())));
+          return response;
+        });
+    site.Answer<SetLinkRequest, SetLinkResponse>(
+        std::string(kNode) + "SetLink", [](const SetLinkRequest& request) {
+          SetLinkResponse response;
+          response.mutable_link()->set_origin(request.origin());
+          response.mutable_link()->set_cut(request.cut());
+          return response;
+        });
+    site.Answer<SetClockRequest, SetClockResponse>(std::string(kNode) + "SetClock",
+                                                   [](const SetClockRequest& request) {
+                                                     SetClockResponse response;
+                                                     *response.mutable_now() = request.time();
+                                                     return response;
+                                                   });
     site.Start();
   }
   Ran Run(std::vector<std::string> words) {
@@ -240,8 +257,10 @@ TEST(Verify, OfASiteThatIsBehindAndStaysSoIsUnavailable) {
 
 TEST(Links, AreCutInBothDirectionsUnlessASiteIsNamed) {
   TwoSites sites(3, 3);
-  EXPECT_EQ(sites.Run({"link", "cut", "borlange"}).out, "link borlange to paris  cut\nlink paris to borlange  cut\n");
-  EXPECT_EQ(sites.Run({"link", "heal", "borlange", "--site", "paris"}).out, "link borlange to paris  open\n");
+  EXPECT_EQ(sites.Run({"link", "cut", "borlange"}).out,
+            "link borlange to paris  cut\nlink paris to borlange  cut\n");
+  EXPECT_EQ(sites.Run({"link", "heal", "borlange", "--site", "paris"}).out,
+            "link borlange to paris  open\n");
   EXPECT_EQ(sites.Run({"link", "cut", "rome"}).exit, Exit::kUsage);
 }
 
@@ -270,7 +289,8 @@ TEST(Configuration, ChangesItsCurrentContextAndNothingElse) {
   site.Start();
   const FakeConfig config({&site});
   EXPECT_EQ(Concordat({"config", "use", "test", "--config", config.path()}).exit, Exit::kOk);
-  EXPECT_THAT(Concordat({"config", "contexts", "--config", config.path()}).out, HasSubstr("*        test     paris"));
+  EXPECT_THAT(Concordat({"config", "contexts", "--config", config.path()}).out,
+              HasSubstr("*        test     paris"));
   EXPECT_EQ(Concordat({"config", "use", "other", "--config", config.path()}).exit, Exit::kUsage);
   EXPECT_EQ(Concordat({"status", "--config", "/nowhere"}).exit, Exit::kUsage);
 }

@@ -14,7 +14,9 @@ using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 
 absl::StatusOr<absl::Time> Never() { return absl::InternalError("the clock was read"); }
-absl::StatusOr<absl::Time> Noon() { return absl::FromUnixSeconds(1798804800); }  // 2027-01-01T12:00:00Z
+absl::StatusOr<absl::Time> Noon() {
+  return absl::FromUnixSeconds(1798804800);
+}  // 2027-01-01T12:00:00Z
 
 std::string Read(const std::string& text) {
   const auto time = ParseTime(text, Noon);
@@ -42,7 +44,8 @@ TEST(Times, DoNotReadTheClockUnlessTheyAreRelative) {
 }
 
 TEST(Times, SayWhatIsExpected) {
-  for (const char* wrong : {"", "tomorrow", "+", "+-2h", "+2", "2027-13-01", "2027-1-5-3", "infinite-future"}) {
+  for (const char* wrong :
+       {"", "tomorrow", "+", "+-2h", "+2", "2027-13-01", "2027-1-5-3", "infinite-future"}) {
     EXPECT_THAT(Read(wrong), HasSubstr("expected RFC 3339")) << wrong;
   }
 }
@@ -61,7 +64,8 @@ TEST(Figures, AreNameValueAndUnit) {
   ASSERT_TRUE(figure.ok());
   EXPECT_EQ(figure->ShortDebugString(), R"(name: "gpu_gemm_tflops" value: 2510 unit: "tflops")");
   for (const char* wrong : {"", "a", "a=1", "a:b", "=1:c", "a=:c", "a=1:", "a=1.5:c", "a=1x:c"}) {
-    EXPECT_THAT(std::string(ParseFigure(wrong).status().message()), HasSubstr("name=value:unit")) << wrong;
+    EXPECT_THAT(std::string(ParseFigure(wrong).status().message()), HasSubstr("name=value:unit"))
+        << wrong;
   }
 }
 
@@ -81,7 +85,9 @@ TEST(Enums, AreShortAndLowerCaseAndNeverUnspecified) {
   EXPECT_EQ((*ParseEnum(purpose, "PURPOSE_RENTAL"))->number(), reservations::v1::PURPOSE_RENTAL);
   EXPECT_THAT(std::string(ParseEnum(purpose, "unspecified").status().message()),
               HasSubstr("expected one of training, inference, rental"));
-  EXPECT_EQ(ShortEnum(*reservations::v1::Reason_descriptor()->FindValueByName("REASON_NO_CAPACITY")), "no-capacity");
+  EXPECT_EQ(
+      ShortEnum(*reservations::v1::Reason_descriptor()->FindValueByName("REASON_NO_CAPACITY")),
+      "no-capacity");
 }
 
 TEST(Watts, MayComeInKilowattsAndMegawatts) {
@@ -96,7 +102,8 @@ TEST(Watts, MayComeInKilowattsAndMegawatts) {
 
 TEST(RequestIds, AreUuidsOfVersionFourAndFresh) {
   const std::string id = RandomRequestId();
-  EXPECT_THAT(id, MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
+  EXPECT_THAT(id,
+              MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
   EXPECT_NE(id, RandomRequestId());
 }
 

@@ -49,14 +49,16 @@ std::vector<std::string> Texts(const Comparison& comparison, Kind kind) {
 }
 
 TEST(Verify, AgreesWhereHeadsLinksAndDigestsAreEqual) {
-  const auto comparison = Compare({At("paris", 7, 'a', 'd'), At("borlange", 7, 'a', 'd')}, NotAsked());
+  const auto comparison =
+      Compare({At("paris", 7, 'a', 'd'), At("borlange", 7, 'a', 'd')}, NotAsked());
   ASSERT_TRUE(comparison.ok()) << comparison.status();
   EXPECT_THAT(comparison->disagreements, IsEmpty());
   EXPECT_EQ(Verdict(*comparison), "verify: 1 streams at 2 sites, heads equal, digests equal");
 }
 
 TEST(Verify, SaysBehindWhereTheLowerHeadIsPartOfTheHigherOnesHistory) {
-  const auto comparison = Compare({At("borlange", 5, 'b', 'e'), At("paris", 7, 'a', 'd')}, LinkIs('b'));
+  const auto comparison =
+      Compare({At("borlange", 5, 'b', 'e'), At("paris", 7, 'a', 'd')}, LinkIs('b'));
   ASSERT_TRUE(comparison.ok());
   EXPECT_THAT(Texts(*comparison, Kind::kBehind),
               ElementsAre("paris.reservations.events: borlange is behind, at 5 of 7 at paris"));
@@ -75,21 +77,26 @@ TEST(Verify, AsksTheSiteThatIsAheadForTheLinkAtTheLowerHead) {
 }
 
 TEST(Verify, SaysDifferentWhereTheLowerHeadIsOfAnotherHistory) {
-  const auto comparison = Compare({At("paris", 7, 'a', 'd'), At("borlange", 5, 'b', 'e')}, LinkIs('c'));
+  const auto comparison =
+      Compare({At("paris", 7, 'a', 'd'), At("borlange", 5, 'b', 'e')}, LinkIs('c'));
   ASSERT_TRUE(comparison.ok());
-  EXPECT_THAT(Texts(*comparison, Kind::kDifferent), ElementsAre(HasSubstr("at 5: paris has link cccccccccccc")));
+  EXPECT_THAT(Texts(*comparison, Kind::kDifferent),
+              ElementsAre(HasSubstr("at 5: paris has link cccccccccccc")));
   EXPECT_FALSE(comparison->Has(Kind::kBehind));
 }
 
 TEST(Verify, SaysDifferentWhereEqualHeadsHaveOtherLinks) {
-  const auto comparison = Compare({At("paris", 7, 'a', 'd'), At("borlange", 7, 'b', 'd')}, NotAsked());
+  const auto comparison =
+      Compare({At("paris", 7, 'a', 'd'), At("borlange", 7, 'b', 'd')}, NotAsked());
   ASSERT_TRUE(comparison.ok());
   EXPECT_THAT(Texts(*comparison, Kind::kDifferent),
-              ElementsAre("paris.reservations.events at 7: paris has link aaaaaaaaaaaa, borlange has bbbbbbbbbbbb"));
+              ElementsAre("paris.reservations.events at 7: paris has link aaaaaaaaaaaa, borlange "
+                          "has bbbbbbbbbbbb"));
 }
 
 TEST(Verify, NamesStreamAndTableWhereSitesHaveOtherRows) {
-  const auto comparison = Compare({At("paris", 7, 'a', 'd'), At("borlange", 7, 'a', 'e')}, NotAsked());
+  const auto comparison =
+      Compare({At("paris", 7, 'a', 'd'), At("borlange", 7, 'a', 'e')}, NotAsked());
   ASSERT_TRUE(comparison.ok());
   ASSERT_EQ(comparison->disagreements.size(), 1);
   EXPECT_EQ(comparison->disagreements[0].stream, kStream);
@@ -102,8 +109,9 @@ TEST(Verify, SaysDifferentWhereATableIsMissing) {
   less.response.mutable_streams(0)->mutable_tables(0)->set_table("reservations");
   const auto comparison = Compare({At("paris", 7, 'a', 'd'), less}, NotAsked());
   ASSERT_TRUE(comparison.ok());
-  EXPECT_THAT(Texts(*comparison, Kind::kDifferent),
-              ElementsAre(HasSubstr("borlange has no such table"), HasSubstr("paris has no such table")));
+  EXPECT_THAT(
+      Texts(*comparison, Kind::kDifferent),
+      ElementsAre(HasSubstr("borlange has no such table"), HasSubstr("paris has no such table")));
 }
 
 TEST(Verify, HasNothingToCompareWhereAProcessKeepsNoTables) {
@@ -117,14 +125,16 @@ TEST(Verify, FindsARowThatWasChangedOutsideOfTheFold) {
   tampered.response.mutable_streams(0)->mutable_tables(0)->set_folded(std::string(64, 'f'));
   const auto comparison = Compare({tampered, At("borlange", 7, 'a', 'd')}, NotAsked());
   ASSERT_TRUE(comparison.ok());
-  EXPECT_THAT(Texts(*comparison, Kind::kDifferent), ElementsAre(HasSubstr("table orders at paris: rows as stored")));
+  EXPECT_THAT(Texts(*comparison, Kind::kDifferent),
+              ElementsAre(HasSubstr("table orders at paris: rows as stored")));
 }
 
 TEST(Verify, SaysDifferentWhereAStreamIsNotInOrder) {
   for (const char* condition : {"suspect", "damaged", "forked", ""}) {
     Replica forked = At("borlange", 7, 'a', 'd');
     forked.response.mutable_streams(0)->set_condition(condition);
-    EXPECT_TRUE(Compare({At("paris", 7, 'a', 'd'), forked}, NotAsked())->Has(Kind::kDifferent)) << condition;
+    EXPECT_TRUE(Compare({At("paris", 7, 'a', 'd'), forked}, NotAsked())->Has(Kind::kDifferent))
+        << condition;
   }
 }
 
@@ -132,21 +142,25 @@ TEST(Verify, SaysBehindWhereASiteHasNothingOfAStreamYet) {
   const Replica nothing{.label = "borlange", .site = "borlange", .address = "", .response = {}};
   EXPECT_THAT(Texts(*Compare({At("paris", 7, 'a', 'd'), nothing}, NotAsked()), Kind::kBehind),
               ElementsAre(HasSubstr("borlange is behind, it has no such stream")));
-  EXPECT_THAT(Texts(*Compare({At("paris", 7, 'a', 'd'), At("borlange", -1, '0', 'd')}, NotAsked()), Kind::kBehind),
+  EXPECT_THAT(Texts(*Compare({At("paris", 7, 'a', 'd'), At("borlange", -1, '0', 'd')}, NotAsked()),
+                    Kind::kBehind),
               ElementsAre(HasSubstr("borlange is behind, at -1 of 7")));
 }
 
 TEST(Verify, ComparesEveryProcessOfASiteButCountsTheSiteOnce) {
   Replica second = At("paris", 7, 'b', 'd');
   second.label = "paris (paris:2)";
-  const auto comparison = Compare({At("paris", 7, 'a', 'd'), second, At("borlange", 7, 'a', 'd')}, NotAsked());
+  const auto comparison =
+      Compare({At("paris", 7, 'a', 'd'), second, At("borlange", 7, 'a', 'd')}, NotAsked());
   ASSERT_TRUE(comparison.ok());
   EXPECT_EQ(comparison->sites, 2);
-  EXPECT_THAT(Texts(*comparison, Kind::kDifferent), ElementsAre(HasSubstr("paris (paris:2) has bbbb")));
+  EXPECT_THAT(Texts(*comparison, Kind::kDifferent),
+              ElementsAre(HasSubstr("paris (paris:2) has bbbb")));
 }
 
 TEST(Verify, FailsWhereALinkCannotBeAsked) {
-  const auto comparison = Compare({At("paris", 7, 'a', 'd'), At("borlange", 5, 'b', 'e')}, NotAsked());
+  const auto comparison =
+      Compare({At("paris", 7, 'a', 'd'), At("borlange", 5, 'b', 'e')}, NotAsked());
   EXPECT_EQ(comparison.status().message(), "a link was asked for");
 }
 
