@@ -285,7 +285,9 @@ To stop and clean up: Ctrl-C here, or kill {os.getpid()}.
 
 def main():
     arguments = parse()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # All of them end the demo as Ctrl-C does, also where it was started in the background.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     machinery = Machinery(arguments)
     try:
         machinery.start()

@@ -166,8 +166,8 @@ class Machinery:
 
     def stop(self):
         # A second Ctrl-C must not leave half of it behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         for process, _ in self.processes.values():
             if process.poll() is None:
                 process.terminate()

@@ -129,10 +129,7 @@ std::string Gist(const node::v1::EventRecord& record) {
   return Join(parts, " ");
 }
 
-const std::string& EventAddress(const Site& site, const std::string& stream) {
-  // A stream that the request does not name is asked where every stream is followed.
-  return site.AddressOf(stream.empty() ? "compliance" : events::ServiceOf(stream));
-}
+const std::string& EventAddress(const Site& site) { return site.AddressOf("compliance"); }
 
 void AwaitEvents(Session& session, const Site& site) {
   for (const std::string& address : site.Addresses()) {
@@ -145,7 +142,7 @@ void AwaitEvents(Session& session, const Site& site) {
       request.set_stream(stream.stream());
       request.set_sequence(static_cast<uint64_t>(stream.sequence()));
       node::v1::GetLinkResponse response;
-      session.Node(EventAddress(site, stream.stream()), "GetLink", request, response).IgnoreError();
+      session.Node(EventAddress(site), "GetLink", request, response).IgnoreError();
     }
   }
 }
@@ -156,13 +153,14 @@ absl::StatusOr<Events> FetchEvents(Session& session, const Site& site,
   Events all;
   while (true) {
     node::v1::ListEventsResponse page;
-    const absl::Status status =
-        session.Node(EventAddress(site, request.stream()), "ListEvents", request, page);
+    const absl::Status status = session.Node(EventAddress(site), "ListEvents", request, page);
     if (!status.ok()) return status;
     all.insert(all.end(), page.events().begin(), page.events().end());
     if (!page.truncated() || page.events_size() == 0) return all;
     if (request.stream().empty()) {
-      session.Say(fmt::format("only the first {} events; name a stream to see the rest", kPage));
+      session.Say(fmt::format(
+          "only the first {} events; the rest: concordat watch STREAM --from 0 --until-head",
+          kPage));
       return all;
     }
     request.set_from_sequence(all.back().sequence() + 1);
@@ -260,7 +258,7 @@ absl::Status RunWatch(Session& session, const WatchOptions& options) {
     const bool from_start = options.has_from || options.until_head;
     request.set_from_sequence(from_start ? options.from : static_cast<uint64_t>(head + 1));
     const absl::Status status =
-        own.Watch(EventAddress(**site, stream), request, [&](const node::v1::EventRecord& record) {
+        own.Watch(EventAddress(**site), request, [&](const node::v1::EventRecord& record) {
           const std::lock_guard lock(mutex);
           PrintEvent(session.console().out, *format, record);
           session.console().out.flush();

@@ -49,8 +49,8 @@ void PrintEvents(std::ostream& out, const Events& events, bool headers);
 // One event as a comment and the text format of the stream's value, as the tests take it.
 std::string EventText(const node::v1::EventRecord& record);
 
-// Where events of a stream are asked: the service's own process, if it has one.
-const std::string& EventAddress(const Site& site, const std::string& stream);
+// Where a site's events are asked: the process that runs compliance keeps the archive of them all.
+const std::string& EventAddress(const Site& site);
 
 absl::Status RunHistory(Session& session, const std::vector<std::string>& words);
 

@@ -60,8 +60,7 @@ absl::Status AddCauses(Session& session, const Site& site, ByPosition& kept) {
       request.set_from_sequence(sequence);
       request.set_limit(1);
       node::v1::ListEventsResponse response;
-      const absl::Status status =
-          session.Node(EventAddress(site, stream), "ListEvents", request, response);
+      const absl::Status status = session.Node(EventAddress(site), "ListEvents", request, response);
       if (!status.ok()) return status;
       Keep({response.events().begin(), response.events().end()}, kept);
     }

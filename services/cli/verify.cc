@@ -10,6 +10,7 @@
 
 #include "events/record.h"
 #include "services/cli/errors.h"
+#include "services/cli/events.h"
 #include "services/cli/output.h"
 #include "services/cli/text.h"
 #include "services/cli/yaml.h"
@@ -211,10 +212,14 @@ absl::StatusOr<Comparison> VerifyOnce(Session& session, const Context& context,
                    request.set_stream(name);
                    request.set_sequence(sequence);
                    node::v1::GetLinkResponse response;
-                   const absl::Status status =
-                       session.Node(replica.address, "GetLink", request, response);
-                   if (!status.ok()) return status;
-                   return response.link();
+                   const absl::Status status = session.Node(
+                       EventAddress(*context.Find(replica.site)), "GetLink", request, response);
+                   if (status.ok()) return response.link();
+                   if (!absl::IsNotFound(status)) return status;
+                   // The event is accepted there, but not yet among those that can be asked for.
+                   return absl::UnavailableError(fmt::format(
+                       "{} does not know its own link of {} at {} yet, expected it soon",
+                       replica.label, name, sequence));
                  });
 }
 
@@ -250,12 +255,14 @@ absl::Status RunVerify(Session& session, const VerifyOptions& options) {
   absl::StatusOr<Comparison> comparison;
   while (true) {
     comparison = VerifyOnce(session, **context, options.stream);
-    if (!comparison.ok()) return comparison.status();
-    const bool only_behind =
-        !comparison->disagreements.empty() && !comparison->Has(Disagreement::Kind::kDifferent);
-    if (!only_behind || absl::Now() + kPause >= deadline) break;
+    // Whoever is behind, or starts just now, may agree the next time; whoever differs never will.
+    const bool may_agree = comparison.ok() ? comparison->Has(Disagreement::Kind::kBehind) &&
+                                                 !comparison->Has(Disagreement::Kind::kDifferent)
+                                           : absl::IsUnavailable(comparison.status());
+    if (!may_agree || absl::Now() + kPause >= deadline) break;
     absl::SleepFor(kPause);
   }
+  if (!comparison.ok()) return WithNext(comparison.status(), "status");
   if (*format == Format::kJson || *format == Format::kYaml) {
     PrintJson(session, *format, *comparison);
   } else {

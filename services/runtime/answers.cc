@@ -29,6 +29,7 @@ void Answers::Send() {
 }
 
 void Answers::Loop() {
+  pthread_setname_np(pthread_self(), "answers");
   for (;;) {
     std::vector<Answer> batch;
     {

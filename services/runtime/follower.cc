@@ -13,6 +13,8 @@ namespace {
 constexpr size_t kChunk = 1000;
 constexpr absl::Duration kRetry = absl::Milliseconds(200);
 constexpr absl::Duration kLagInterval = absl::Seconds(1);
+// So that a restart reads seconds of the log again, not everything since the process started.
+constexpr absl::Duration kFlushInterval = absl::Seconds(10);
 constexpr std::string_view kInputPrefix("\0input\0", 7);
 
 std::string InputKey(std::string_view stream) {
@@ -194,6 +196,10 @@ absl::Status Replica::EndBatch(const std::atomic<bool>& stopping) {
     status = projection.RetryCommit();
   }
   Publish();
+  if (absl::Now() >= next_flush_) {
+    projection.Flush();
+    next_flush_ = absl::Now() + kFlushInterval;
+  }
   return absl::OkStatus();
 }
 

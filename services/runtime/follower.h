@@ -105,6 +105,7 @@ class Replica final : public Sink {
   const std::string stream_;
   mutable Fold fold_;
   bool changed_ = false;
+  absl::Time next_flush_ = absl::InfinitePast();
   mutable absl::Mutex mutex_;
   FollowedView view_ ABSL_GUARDED_BY(mutex_);
 };

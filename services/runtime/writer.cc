@@ -89,6 +89,7 @@ Writer::~Writer() { Stop(); }
 
 void Writer::Run() {
   thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "writer");
     while (!stopping_) Step(options_.timer_interval);
   });
 }
@@ -170,13 +171,12 @@ void Writer::Step(absl::Duration wait) {
   FireTimers();
   DecideGroup();
   if (!in_flight_.empty()) {
-    const bool full = in_flight_.size() >= options_.max_in_flight;
     bool more = !queue_.empty();
     {
       absl::MutexLock lock(&mutex_);
       more = more || !incoming_.empty();
     }
-    auto reports = appender_->Poll(more && !full ? absl::ZeroDuration() : wait);
+    auto reports = appender_->Poll(more && MayDecide() ? absl::ZeroDuration() : wait);
     TakeReports(std::move(reports));
     CommitAccepted();
     WatchPatience();
@@ -238,8 +238,15 @@ void Writer::FireTimers() {
   }
 }
 
+bool Writer::MayDecide() const {
+  return in_flight_.empty() ||
+         (in_flight_.size() < options_.max_in_flight &&
+          group_ - in_flight_.front().group + 1 < options_.max_groups_in_flight);
+}
+
 void Writer::DecideGroup() {
-  if (queue_.empty()) return;
+  if (queue_.empty() || !MayDecide()) return;
+  ++group_;
   decided_at_ = absl::Now();
   // Never before the time at which a timer was found due: decided earlier, its command would be
   // refused.
@@ -343,7 +350,7 @@ void Writer::Append(Submission submission, Decision decision, const Facts& facts
   attributes.correlation_id = facts.correlation_id;
   attributes.actor = facts.actor;
   if (facts.cause) attributes.causation_id = facts.cause->ToString();
-  const events::Record record = events::Seal(attributes, decision.event->SerializeAsString());
+  events::Record record = events::Seal(attributes, decision.event->SerializeAsString());
 
   fold_.Evolve(decision.event.get(), attributes);
   in_flight.reactions = fold_.TakePending();
@@ -362,9 +369,10 @@ void Writer::Append(Submission submission, Decision decision, const Facts& facts
 
   in_flight.cookie = next_cookie_++;
   in_flight.appended = decided_at_;
+  in_flight.group = group_;
   in_flight.submission = std::move(submission);
   by_command_[CommandKey(facts.actor, facts.command_id)] = &in_flight;
-  appender_->Append(record, in_flight.cookie);
+  appender_->Append(std::move(record), in_flight.cookie);
 }
 
 void Writer::TakeReports(std::vector<storage::AppendReport> reports) {

@@ -76,7 +76,10 @@ struct WriterOptions {
   storage::LogDemands demands;
   size_t max_group = 512;       // commands decided in one step
   size_t max_in_flight = 8192;  // events without a report
-  size_t max_queued = 16384;    // commands of callers that wait; more are RESOURCE_EXHAUSTED
+  // Groups without a report. One is decided while the other is on its way; with more of them,
+  // groups get smaller and the broker's work for each request weighs more.
+  uint64_t max_groups_in_flight = 2;
+  size_t max_queued = 16384;  // commands of callers that wait; more are RESOURCE_EXHAUSTED
   absl::Duration timer_interval = absl::Milliseconds(100);
   absl::Duration flush_interval = absl::Seconds(10);
   absl::Duration report_timeout = absl::Seconds(30);  // then outstanding appends are disowned
@@ -127,6 +130,7 @@ class Writer {
  private:
   struct InFlight {
     uint64_t cookie = 0;
+    uint64_t group = 0;
     bool settled = false;
     absl::Time appended;  // wall time
     Submission submission;
@@ -138,6 +142,8 @@ class Writer {
   using CommandKey = std::pair<std::string, std::string>;  // actor, command id
 
   void TakeSubmissions(absl::Duration wait);
+  // Whether another group may be decided before a report comes.
+  bool MayDecide() const;
   void DecideGroup();
   void Decide(Submission submission);
   bool AnswerFromMemory(Submission& submission);
@@ -199,6 +205,7 @@ class Writer {
   events::Head speculative_;
   uint64_t recovery_ = 0;
   uint64_t next_cookie_ = 1;
+  uint64_t group_ = 0;
   int lost_races_ = 0;
   bool started_ = false;
   bool recover_ = false;  // something happened that only reading the log can settle

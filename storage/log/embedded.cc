@@ -84,8 +84,8 @@ class EmbeddedAppender final : public LogAppender {
  public:
   EmbeddedAppender(EmbeddedLog& log, std::string stream) : log_(log), stream_(std::move(stream)) {}
 
-  void Append(const events::Record& record, uint64_t cookie) override {
-    records_.push_back(record);
+  void Append(events::Record record, uint64_t cookie) override {
+    records_.push_back(std::move(record));
     cookies_.push_back(cookie);
   }
 

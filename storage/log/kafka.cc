@@ -141,11 +141,13 @@ class KafkaReader final : public LogReader {
     std::erase_if(positions_, [&](const auto& position) { return position.first == stream; });
     positions_.emplace_back(stream, offset);
     assigned_ = false;
+    untold_ = absl::OkStatus();
     return absl::OkStatus();
   }
 
   void Release() override {
     positions_.clear();
+    untold_ = absl::OkStatus();
     rd_kafka_assign(client_.get(), nullptr);
   }
 
@@ -154,6 +156,7 @@ class KafkaReader final : public LogReader {
       const absl::Status status = AssignAll();
       if (!status.ok()) return status;
     }
+    if (!untold_.ok()) return std::exchange(untold_, absl::OkStatus());
     std::vector<StoredRecord> records;
     int timeout = static_cast<int>(absl::ToInt64Milliseconds(wait));
     while (records.size() < limit) {
@@ -163,11 +166,11 @@ class KafkaReader final : public LogReader {
       if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         const absl::Status status = FromKafka(
             message->err, fmt::format("cannot read: {}", rd_kafka_message_errstr(message.get())));
-        // What could be read before it is handed out first; the error comes again.
-        if (absl::IsOutOfRange(status))
-          return records.empty() ? absl::StatusOr<std::vector<StoredRecord>>(status) : records;
         if (absl::IsUnavailable(status)) break;  // librdkafka reconnects by itself
-        return status;
+        if (records.empty()) return status;
+        // What could be read before it is handed out first; librdkafka tells an error only once.
+        untold_ = status;
+        break;
       }
       const std::string stream = rd_kafka_topic_name(message->rkt);
       for (auto& position : positions_) {
@@ -207,6 +210,7 @@ class KafkaReader final : public LogReader {
   Handle<rd_kafka_queue_t> queue_;
   std::vector<std::pair<std::string, int64_t>> positions_;
   bool assigned_ = false;
+  absl::Status untold_;  // came after records that were handed out first
 };
 
 class KafkaAppender final : public LogAppender {
@@ -217,7 +221,32 @@ class KafkaAppender final : public LogAppender {
   }
   ~KafkaAppender() override { Stop(); }
 
-  void Append(const events::Record& record, uint64_t cookie) override {
+  // Handed to librdkafka together in Poll(): one by one, each would become a request of its own,
+  // and the broker's work for a request is many times its work for a record.
+  void Append(events::Record record, uint64_t cookie) override {
+    queued_.emplace_back(std::move(record), cookie);
+  }
+
+  std::vector<AppendReport> Poll(absl::Duration wait) override {
+    for (const auto& [record, cookie] : queued_) Produce(record, cookie);
+    queued_.clear();
+    rd_kafka_poll(producer_.get(),
+                  reports_.empty() ? static_cast<int>(absl::ToInt64Milliseconds(wait)) : 0);
+    return std::exchange(reports_, {});
+  }
+
+  void Reset() override {
+    Stop();
+    Start();
+  }
+
+  void Wake() override {
+    absl::MutexLock lock(&mutex_);
+    if (queue_ != nullptr) rd_kafka_queue_yield(queue_.get());
+  }
+
+ private:
+  void Produce(const events::Record& record, uint64_t cookie) {
     rd_kafka_headers_t* headers = rd_kafka_headers_new(record.headers.size());
     for (const auto& [name, value] : record.headers) {
       rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), value.data(),
@@ -237,23 +266,6 @@ class KafkaAppender final : public LogAppender {
     }
   }
 
-  std::vector<AppendReport> Poll(absl::Duration wait) override {
-    rd_kafka_poll(producer_.get(),
-                  reports_.empty() ? static_cast<int>(absl::ToInt64Milliseconds(wait)) : 0);
-    return std::exchange(reports_, {});
-  }
-
-  void Reset() override {
-    Stop();
-    Start();
-  }
-
-  void Wake() override {
-    absl::MutexLock lock(&mutex_);
-    if (queue_ != nullptr) rd_kafka_queue_yield(queue_.get());
-  }
-
- private:
   static void OnReport(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     auto* self = static_cast<KafkaAppender*>(opaque);
     const auto cookie = reinterpret_cast<uint64_t>(message->_private);
@@ -291,12 +303,14 @@ class KafkaAppender final : public LogAppender {
                                         RD_KAFKA_PURGE_F_NON_BLOCKING);
     rd_kafka_poll(producer_.get(), 0);
     producer_.reset();
+    queued_.clear();
     reports_.clear();
   }
 
   const KafkaOptions options_;
   const std::string stream_;
   Handle<rd_kafka_t> producer_;
+  std::vector<std::pair<events::Record, uint64_t>> queued_;
   std::vector<AppendReport> reports_;
   absl::Mutex
       mutex_;  // Wake() comes from other threads and must not meet a producer being replaced

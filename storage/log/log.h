@@ -58,11 +58,13 @@ class LogAppender {
  public:
   virtual ~LogAppender() = default;
 
-  // Queues the record; `cookie` comes back in its report. Never waits. Records of one appender keep
-  // their order. A record that cannot be queued is reported with an error.
-  virtual void Append(const events::Record& record, uint64_t cookie) = 0;
+  // Queues the record until the next Poll(); `cookie` comes back in its report. Never waits.
+  // Records of one appender keep their order. A record that cannot be sent is reported with an
+  // error.
+  virtual void Append(events::Record record, uint64_t cookie) = 0;
 
-  // Reports of appends, in their order, waiting at most `wait` for the first of them.
+  // Sends what is queued, together, and returns reports of appends, in their order, waiting at most
+  // `wait` for the first of them.
   virtual std::vector<AppendReport> Poll(absl::Duration wait) = 0;
 
   // Gives up all appends without a report: none of them is reported any more, although some may

@@ -193,8 +193,9 @@ absl::Status Projection::Commit(uint64_t sequence, const Notes& notes) {
 
 absl::Status Projection::RetryCommit() {
   // After a full disk the database refuses writes until it is told to go on.
-  const absl::Status resumed = FromRocksDb(db_->Resume(), "the projection cannot go on");
-  return resumed.ok() ? WriteBatch() : resumed;
+  // Where it cannot, the write says why; that another attempt to go on is under way would say nothing.
+  db_->Resume().PermitUncheckedError();
+  return WriteBatch();
 }
 
 absl::Status Projection::WriteBatch() {

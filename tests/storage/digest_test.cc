@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "events/link.h"
+
 namespace concordat::storage {
 namespace {
 

@@ -206,6 +206,10 @@ TEST(Projection, OnAFullDiskACommitFailsAndIsRetriedUntilThereIsSpace) {
   fold();
   ASSERT_TRUE(Commit(*projection).ok());
   const events::Link head = projection->chain().head().link;
+  ASSERT_TRUE(test::WaitUntil([&] {
+    status = projection->FlushAndWait();
+    return status.ok();
+  })) << status;
   projection.reset();
   projection = Open(disk / "projection");
   EXPECT_TRUE(RowsOf(*projection) == model);

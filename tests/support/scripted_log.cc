@@ -53,7 +53,7 @@ class ScriptedAppender final : public storage::LogAppender {
  public:
   ScriptedAppender(ScriptedLog& log, std::string stream) : log_(log), stream_(std::move(stream)) {}
 
-  void Append(const events::Record& record, uint64_t cookie) override {
+  void Append(events::Record record, uint64_t cookie) override {
     const Fate fate = log_.fate ? log_.fate(stream_, record) : Fate::kLand;
     uint64_t generation = 0;
     {

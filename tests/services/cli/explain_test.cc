@@ -56,7 +56,8 @@ Events DeclinedReservation() {
             findings { rule: "rules/hds-hosting" version: 4 outcome: FINDING_OUTCOME_VIOLATED effect: EFFECT_DENY
               title: "Health data stays with a certified host." citation { instrument: "Code de la santé publique"
               article: "L1111-8" url: "https://example.org" }
-              predicates { predicate { fact: "data_classes" comparison: COMPARISON_ANY_IN values: "HEALTH" } held: true }
+              predicates { held: true
+                predicate { fact: "data_classes" comparison: COMPARISON_ANY_IN values: "HEALTH" } }
               predicates { predicate { fact: "site.certifications" comparison: COMPARISON_ANY_IN values: "HDS" } } }
             findings { rule: "rules/other" version: 1 outcome: FINDING_OUTCOME_NOT_APPLICABLE }
             facts { name: "site.certifications" values: "ISO27001" } })",

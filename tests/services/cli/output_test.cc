@@ -19,7 +19,8 @@ reservations::v1::Reservation Reservation() {
   return test::Parse<reservations::v1::Reservation>(R"(
     name: "sites/paris/reservations/r-1" state: RESERVATION_STATE_HELD
     terms { customer: "customers/hsbc" contract: "customers/hsbc/contracts/frame" model: "models/vr" count: 2
-            start_time { seconds: 1798804800 } purpose: PURPOSE_RENTAL data_classes: "PUBLIC" data_classes: "FINANCIAL" }
+            start_time { seconds: 1798804800 } purpose: PURPOSE_RENTAL
+            data_classes: "PUBLIC" data_classes: "FINANCIAL" }
     servers: "sites/paris/servers/a01-01" servers: "sites/paris/servers/a01-02" it_power_watts: 380000)");
 }
 

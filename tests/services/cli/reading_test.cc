@@ -152,6 +152,15 @@ TEST(History, IsATableOrTheTextThatTestsTake) {
   EXPECT_EQ(Concordat({"history", "a01-01", "--server", site.address()}).exit, Exit::kUsage);
 }
 
+TEST(History, IsAskedWhereComplianceRuns) {
+  FakeSite front, compliance;
+  AddEvents(compliance);
+  front.Start();
+  compliance.Start();
+  const FakeConfig config({&front}, fmt::format("{{compliance: \"{}\"}}", compliance.address()));
+  EXPECT_EQ(Concordat({"history", "server", "a01-01", "--config", config.path()}).exit, Exit::kOk);
+}
+
 TEST(Explain, FindsARefusedCommandByItsRequestId) {
   FakeSite site;
   AddEvents(site);
