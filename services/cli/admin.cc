@@ -43,13 +43,11 @@ void PrintSites(Session& session, const std::vector<SiteAnswer>& answers) {
     }
     std::vector<std::string> links;
     for (const auto& link : answer.status.links()) {
-      links.push_back(fmt::format(
-          "{} {}{}", link.origin(), link.cut() ? "cut" : "open",
-          link.pending_records() > 0 ? fmt::format(" ({} pending)", link.pending_records()) : ""));
+      links.push_back(fmt::format("{} {}", link.origin(), LinkText(link)));
     }
     table.Add({answer.site->name, answer.address, answer.status.release(), answer.status.profile(),
                answer.status.log(), TimeText(answer.status.now()),
-               Join(answer.status.services(), ","), links.empty() ? "-" : Join(links, ", ")});
+               Join(answer.status.services(), ","), links.empty() ? "-" : Join(links, "; ")});
   }
   table.Print(session.console().out, !session.globals.no_headers);
 }
@@ -91,6 +89,13 @@ absl::Status SetClocks(Session& session, absl::Time time) {
 }
 
 }  // namespace
+
+std::string LinkText(const node::v1::LinkStatus& link) {
+  if (link.pending_records() < 0 && !link.cut()) return "carried elsewhere";
+  const std::string state = link.cut() ? "cut" : "open";
+  return link.pending_records() > 0 ? fmt::format("{}, {} waiting", state, link.pending_records())
+                                    : state;
+}
 
 absl::Status RunStatus(Session& session) {
   const auto format = session.OutputFormat();

@@ -9,6 +9,10 @@
 
 namespace concordat::cli {
 
+// `cut`, `open`, with what waits to be carried; `carried elsewhere` where another program carries
+// it, such as MirrorMaker, whose state this site cannot know.
+std::string LinkText(const node::v1::LinkStatus& link);
+
 // How every site of the context is. UNAVAILABLE where one does not answer, after the others were
 // shown.
 absl::Status RunStatus(Session& session);

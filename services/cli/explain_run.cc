@@ -6,6 +6,7 @@
 #include <set>
 
 #include "events/record.h"
+#include "services/cli/admin.h"
 #include "services/cli/errors.h"
 #include "services/cli/explain.h"
 #include "services/cli/output.h"
@@ -125,10 +126,7 @@ std::string LinkWords(Session& session, const Site& at, std::string_view origin)
     return fmt::format("link {} to {}: unknown, {} does not answer", origin, at.name, at.name);
   for (const auto& link : status.links()) {
     if (link.origin() != origin) continue;
-    const std::string pending =
-        link.pending_records() < 0 ? "" : fmt::format(", {} waiting", link.pending_records());
-    return fmt::format("link {} to {}: {}{}", origin, at.name, link.cut() ? "cut" : "open",
-                       pending);
+    return fmt::format("link {} to {}: {}", origin, at.name, LinkText(link));
   }
   return fmt::format("link {} to {}: not carried by the process asked", origin, at.name);
 }

@@ -18,6 +18,8 @@ namespace {
 
 using google::protobuf::Message;
 
+// A record of this size with its attributes is taken by every log and every mirror.
+constexpr size_t kMaxEventBytes = 900'000;
 constexpr absl::Duration kRetry = absl::Milliseconds(200);
 constexpr absl::Duration kNoteInterval = absl::Seconds(1);
 // Longer than this, and operators are told that the log does not answer.
@@ -351,6 +353,16 @@ void Writer::Append(Submission submission, Decision decision, const Facts& facts
   attributes.actor = facts.actor;
   if (facts.cause) attributes.causation_id = facts.cause->ToString();
   events::Record record = events::Seal(attributes, decision.event->SerializeAsString());
+  if (record.data.size() > kMaxEventBytes) {
+    // Appended, it would be refused by the log and decided again for ever.
+    const std::string what = fmt::format(
+        "the command's event would take {} bytes, expected at most {}; nothing was appended",
+        record.data.size(), kMaxEventBytes);
+    spdlog::warn("{}: {} of {}: {}", stream_, facts.command_id, facts.actor, what);
+    answers_.Add(std::move(submission.done), absl::InvalidArgumentError(what));
+    in_flight_.pop_back();
+    return;
+  }
 
   fold_.Evolve(decision.event.get(), attributes);
   in_flight.reactions = fold_.TakePending();

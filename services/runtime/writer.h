@@ -51,6 +51,7 @@ struct Submission {
   absl::Time deadline = absl::InfiniteFuture();
   // Called once, on the answering thread. A refusal is an OK outcome with a reason.
   // DEADLINE_EXCEEDED: nothing was appended. ALREADY_EXISTS: the id was used with another content.
+  // INVALID_ARGUMENT: its event would be too large; nothing was appended.
   // UNAVAILABLE: the outcome is unknown; the same id asked again gives it.
   AnswerCallback done;
   std::string digest;  // filled by Submit()

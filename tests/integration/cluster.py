@@ -8,7 +8,6 @@ import ctypes
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import socket
@@ -374,8 +373,3 @@ def digests(address):
     return {entry["stream"]: {table["table"]: (int(table["rows"]), table["stored"], table["folded"])
                               for table in entry["tables"]}
             for entry in answer["streams"]}
-
-
-def event_type(line):
-    """`ServerOrdered` of `concordat.inventory.v1.ServerOrdered`."""
-    return re.sub(r".*\.", "", line)

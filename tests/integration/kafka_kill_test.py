@@ -98,10 +98,12 @@ class KilledServices(unittest.TestCase):
         for kill in range(KILLS):
             goal = acknowledged() + ACKNOWLEDGED_BETWEEN_KILLS
             eventually(lambda: acknowledged() >= goal, 60, f"{ACKNOWLEDGED_BETWEEN_KILLS} more commands are answered")
-            node = self.nodes[SERVICES[kill % len(SERVICES)]]
+            # While one starts again the others go on, and the clients of this one ask in vain.
+            node = self.nodes[SERVICES[kill % len(SERVICES)]].wait_ready()
             node.kill()
-            # The others are never waited for: they go on, and the clients of this one ask in vain meanwhile.
-            node.start()
+            node.launch()
+        for node in self.nodes.values():
+            node.wait_ready()
         # The last of the killed has to answer again too.
         counts = {service: load.acknowledged() for service, load in loads.items()}
         for service, load in loads.items():

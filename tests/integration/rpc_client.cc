@@ -3,9 +3,10 @@
 //   rpc_client call ADDRESS METHOD JSON
 //   rpc_client load ADDRESS METHOD TEMPLATE FILE THREADS [NUMBER...]
 //
-// `load` sends commands made from TEMPLATE, in which {n} is the command's number, with the request id
-// `load-{n}`: the numbers 0, 1, … until SIGTERM, or those that are given. For each it writes a line to
-// FILE: `NUMBER ok|refused|unknown SEQUENCE LINK REPEATED`. Law: a line is written only after its answer.
+// `load` sends commands made from TEMPLATE, in which {n} is the command's number, with the request
+// id `load-{n}`: the numbers 0, 1, … until SIGTERM, or those that are given. For each it writes a
+// line to FILE: `NUMBER ok|refused|unknown SEQUENCE LINK REPEATED`. Law: a line is written only
+// after its answer.
 #include <absl/synchronization/mutex.h>
 #include <absl/time/clock.h>
 #include <google/protobuf/util/json_util.h>
@@ -46,12 +47,14 @@ std::unique_ptr<Message> New(const google::protobuf::Descriptor* type) {
 std::unique_ptr<Message> Parse(const google::protobuf::Descriptor* type, const std::string& json) {
   std::unique_ptr<Message> message = New(type);
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, message.get());
-  if (!parsed.ok()) Fail(json + " is no " + type->full_name() + ": " + std::string(parsed.message()));
+  if (!parsed.ok())
+    Fail(json + " is no " + type->full_name() + ": " + std::string(parsed.message()));
   return message;
 }
 
 const MethodDescriptor* Find(std::string method) {
-  concordat::node::v1::VerifyRequest::descriptor();  // keeps the messages of every service linked in
+  concordat::node::v1::VerifyRequest::descriptor();  // keeps the messages of every service linked
+                                                     // in
   concordat::cli::RequestOf(concordat::cli::Verbs().front());
   method[method.find('/')] = '.';
   const MethodDescriptor* found = DescriptorPool::generated_pool()->FindMethodByName(method);
@@ -64,7 +67,8 @@ int Call(const std::string& address, const std::string& method, const std::strin
   const auto request = Parse(found->input_type(), json);
   const auto response = New(found->output_type());
   concordat::cli::Client client;
-  const absl::Status status = client.Call(address, "/" + method, {.actor = "tester", .timeout = kTimeout}, *request, *response);
+  const absl::Status status = client.Call(
+      address, "/" + method, {.actor = "tester", .timeout = kTimeout}, *request, *response);
   if (!status.ok()) {
     std::fprintf(stderr, "%s\n", status.ToString().c_str());
     return 1;
@@ -73,7 +77,8 @@ int Call(const std::string& address, const std::string& method, const std::strin
   options.always_print_primitive_fields = true;
   options.preserve_proto_field_names = true;
   std::string text;
-  if (!google::protobuf::util::MessageToJsonString(*response, &text, options).ok()) Fail("the answer is no JSON");
+  if (!google::protobuf::util::MessageToJsonString(*response, &text, options).ok())
+    Fail("the answer is no JSON");
   std::printf("%s\n", text.c_str());
   return 0;
 }
@@ -82,8 +87,12 @@ class Load {
  public:
   Load(std::string address, const std::string& method, std::string request, const std::string& file,
        std::vector<uint64_t> numbers)
-      : address_(std::move(address)), path_("/" + method), template_(std::move(request)), type_(Find(method)->input_type()),
-        numbers_(std::move(numbers)), file_(std::fopen(file.c_str(), "a")) {
+      : address_(std::move(address)),
+        path_("/" + method),
+        template_(std::move(request)),
+        type_(Find(method)->input_type()),
+        numbers_(std::move(numbers)),
+        file_(std::fopen(file.c_str(), "a")) {
     if (file_ == nullptr) Fail("cannot write " + file);
   }
 
@@ -115,12 +124,13 @@ class Load {
     request->GetReflection()->MutableMessage(request.get(), field)->CopyFrom(submit);
     concordat::type::v1::Outcome outcome;
     std::optional<concordat::type::v1::Outcome> refusal;
-    const absl::Status status =
-        client.Call(address_, path_, {.actor = "tester", .timeout = kTimeout}, *request, outcome, &refusal);
+    const absl::Status status = client.Call(
+        address_, path_, {.actor = "tester", .timeout = kTimeout}, *request, outcome, &refusal);
     const char* what = status.ok() ? "ok" : refusal ? "refused" : "unknown";
     if (refusal) outcome = *refusal;
     absl::MutexLock lock(&mutex_);
-    std::fprintf(file_, "%s %s %llu %s %d %s\n", digits.c_str(), what, static_cast<unsigned long long>(outcome.sequence()),
+    std::fprintf(file_, "%s %s %llu %s %d %s\n", digits.c_str(), what,
+                 static_cast<unsigned long long>(outcome.sequence()),
                  outcome.link().empty() ? "-" : outcome.link().c_str(), outcome.repeated() ? 1 : 0,
                  status.ok() ? "" : absl::StatusCodeToString(status.code()).c_str());
     std::fflush(file_);
@@ -147,5 +157,7 @@ int main(int argc, char** argv) {
     for (int i = 7; i < argc; ++i) numbers.push_back(std::strtoull(argv[i], nullptr, 10));
     return Load(argv[2], argv[3], argv[4], argv[5], std::move(numbers)).Run(std::atoi(argv[6]));
   }
-  Fail("usage: rpc_client call ADDRESS METHOD JSON | rpc_client load ADDRESS METHOD TEMPLATE FILE THREADS [NUMBER...]");
+  Fail(
+      "usage: rpc_client call ADDRESS METHOD JSON | rpc_client load ADDRESS METHOD TEMPLATE FILE "
+      "THREADS [NUMBER...]");
 }

@@ -1,6 +1,6 @@
-// tamper_row DIR TABLE FROM TO: changes one row of a projection outside of the fold, as nobody should.
-// In the first row of TABLE that holds the text FROM it is replaced by TO, of the same length, so that
-// the row can still be read. Ends with 1 where no row holds it.
+// tamper_row DIR TABLE FROM TO: changes one row of a projection outside of the fold, as nobody
+// should. In the first row of TABLE that holds the text FROM it is replaced by TO, of the same
+// length, so that the row can still be read. Ends with 1 where no row holds it.
 #include <rocksdb/db.h>
 
 #include <cstdio>
@@ -31,7 +31,8 @@ int main(int argc, char** argv) {
     if (at == std::string::npos) continue;
     value.replace(at, from.size(), argv[4]);
     const rocksdb::Status written = db->Put({}, row->key(), value);
-    std::printf("%s: %s\n", row->key().ToString().c_str() + prefix.size(), written.ToString().c_str());
+    std::printf("%s: %s\n", row->key().ToString().c_str() + prefix.size(),
+                written.ToString().c_str());
     return written.ok() ? 0 : 1;
   }
   std::fprintf(stderr, "tamper_row: found no row with %s in %s\n", argv[3], argv[2]);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "concordat/inventory/v1/api.pb.h"
+#include "services/cli/admin.h"
 #include "tests/services/cli/fake_site.h"
 #include "tests/support/scenario.h"
 
@@ -271,6 +272,17 @@ TEST(Links, AreCutInBothDirectionsUnlessASiteIsNamed) {
   EXPECT_EQ(sites.Run({"link", "heal", "borlange", "--site", "paris"}).out,
             "link borlange to paris  open\n");
   EXPECT_EQ(sites.Run({"link", "cut", "rome"}).exit, Exit::kUsage);
+}
+
+TEST(Links, ThatAnotherProgramCarriesAreNotCalledOpen) {
+  LinkStatus link;
+  EXPECT_EQ(LinkText(link), "open");
+  link.set_pending_records(6);
+  link.set_cut(true);
+  EXPECT_EQ(LinkText(link), "cut, 6 waiting");
+  link.set_cut(false);
+  link.set_pending_records(-1);
+  EXPECT_EQ(LinkText(link), "carried elsewhere");
 }
 
 TEST(Clocks, AreAdvancedTogetherFromTheLatest) {

@@ -62,8 +62,9 @@ TEST_F(ReactionsTest, AReactionIsDecidedOnceAndNamesItsCause) {
 TEST_F(ReactionsTest, ACrashBetweenTheBatchAndItsReactionsLosesAndDoublesNone) {
   for (int round = 0; round < 3; ++round) {
     const std::string name = std::to_string(round);
-    ASSERT_TRUE(home_.Answer(PutConfirmed(name), "c-" + name).ok());
-    // Answered, but the reaction waits in the queue, which is lost with the process.
+    home_.Ask(PutConfirmed(name), "c-" + name);
+    // In one step the batch is stored; the reaction waits in the queue, which is lost with the process.
+    ASSERT_TRUE(home_.StepUntil([&] { return home_.Item(name).has_value(); }));
     EXPECT_EQ(Count("ItemConfirmed"), round);
     home_.Restart();
     ASSERT_TRUE(AwaitCount("ItemConfirmed", round + 1));
@@ -153,7 +154,9 @@ TEST_F(ReactionsTest, ARebuildFromNothingIssuesNoNewCommand) {
 }
 
 TEST_F(ReactionsTest, ARebuildIssuesWhatWasStillOpen) {
-  ASSERT_TRUE(home_.Answer(PutConfirmed("a"), "c-1").ok());
+  home_.Ask(PutConfirmed("a"), "c-1");
+  ASSERT_TRUE(home_.StepUntil([&] { return home_.Item("a").has_value(); }));
+  EXPECT_EQ(Count("ItemConfirmed"), 0);
   home_.Stop();
   home_.Wipe();
   home_.Start();
