@@ -15,8 +15,8 @@ namespace concordat::storage {
 // UNAVAILABLE.
 absl::Status FromRocksDb(const rocksdb::Status& status, std::string_view doing);
 
-// Where RocksDB tells its warnings and errors: our own log. Its default, a file beside the data, stops the
-// process once the disk has been full.
+// Where RocksDB tells its warnings and errors: our own log. Its default, a file beside the data,
+// stops the process once the disk has been full.
 std::shared_ptr<rocksdb::Logger> RocksDbLogger();
 
 }  // namespace concordat::storage

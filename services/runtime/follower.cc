@@ -303,7 +303,13 @@ absl::Status Feed::EndBatch(const std::atomic<bool>& stopping) {
       submission.done = [round, index](absl::StatusOr<type::v1::Outcome> outcome) {
         absl::MutexLock lock(&round->mutex);
         --round->open;
-        if (!outcome.ok()) round->failed.push_back(index);
+        // A command that another release worded otherwise was decided under this id, and one whose
+        // event is too large never will be: neither changes by asking again.
+        if (outcome.ok() || absl::IsAlreadyExists(outcome.status()) ||
+            absl::IsInvalidArgument(outcome.status())) {
+          return;
+        }
+        round->failed.push_back(index);
       };
       writer_.Submit(std::move(submission));
     }

@@ -307,13 +307,14 @@ void Writer::Resolve() {
   std::deque<InFlight> unresolved;
   unresolved.swap(in_flight_);
   by_command_.clear();
-  std::deque<Submission> again;
+  std::deque<Submission> to_decide;
   for (InFlight& in_flight : unresolved) {
     if (seen_.contains(in_flight.attributes.id)) {
       ++counters_.accepted;
       if (!in_flight.outcome.reason().empty()) ++counters_.refused;
-      for (AnswerCallback& waiting : in_flight.waiting)
-        answers_.Add(std::move(waiting), in_flight.outcome);
+      type::v1::Outcome again = in_flight.outcome;
+      again.set_repeated(true);
+      for (AnswerCallback& waiting : in_flight.waiting) answers_.Add(std::move(waiting), again);
       answers_.Add(std::move(in_flight.submission.done), std::move(in_flight.outcome));
       continue;
     }
@@ -321,20 +322,23 @@ void Writer::Resolve() {
     if (!in_flight.waiting.empty()) {
       submission.done = [first = std::move(submission.done), rest = std::move(in_flight.waiting)](
                             absl::StatusOr<type::v1::Outcome> outcome) mutable {
-        for (AnswerCallback& waiting : rest) waiting(outcome);
-        if (first) first(std::move(outcome));
+        if (first) first(outcome);
+        if (outcome.ok()) outcome->set_repeated(true);
+        for (AnswerCallback& waiting : rest) {
+          if (waiting) waiting(outcome);
+        }
       };
     }
-    again.push_back(std::move(submission));
+    to_decide.push_back(std::move(submission));
   }
   {
     absl::MutexLock lock(&mutex_);
     queued_ += static_cast<size_t>(
-        std::count_if(again.begin(), again.end(),
+        std::count_if(to_decide.begin(), to_decide.end(),
                       [](const Submission& submission) { return !IsService(submission.actor); }));
   }
-  queue_.insert(queue_.begin(), std::make_move_iterator(again.begin()),
-                std::make_move_iterator(again.end()));
+  queue_.insert(queue_.begin(), std::make_move_iterator(to_decide.begin()),
+                std::make_move_iterator(to_decide.end()));
 }
 
 }  // namespace concordat::runtime

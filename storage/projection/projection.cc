@@ -193,7 +193,8 @@ absl::Status Projection::Commit(uint64_t sequence, const Notes& notes) {
 
 absl::Status Projection::RetryCommit() {
   // After a full disk the database refuses writes until it is told to go on.
-  // Where it cannot, the write says why; that another attempt to go on is under way would say nothing.
+  // Where it cannot, the write says why; that another attempt to go on is under way would say
+  // nothing.
   db_->Resume().PermitUncheckedError();
   return WriteBatch();
 }

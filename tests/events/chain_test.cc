@@ -123,15 +123,18 @@ TEST(Chain, TheLimitOfPendingVoidLinksIsPartOfTheRule) {
   for (size_t i = 0; i < Chain::kMaxVoidLinks; ++i) {
     ASSERT_EQ(Offer(chain, test::Next(elsewhere)), Outcome::kStranger) << i;
   }
-  EXPECT_EQ(Chain::kMaxVoidLinks, 65536u) << "docs/subscribing.md states it, and all readers hold it";
+  EXPECT_EQ(Chain::kMaxVoidLinks, 65536u)
+      << "docs/subscribing.md states it, and all readers hold it";
   EXPECT_EQ(chain.condition(), Condition::kOk);
   EXPECT_EQ(Offer(chain, test::Next(elsewhere)), Outcome::kDamaged);
   EXPECT_EQ(chain.condition(), Condition::kDamaged);
-  EXPECT_EQ(Offer(chain, test::Next(head)), Outcome::kDamaged) << "nothing is accepted after damage";
+  EXPECT_EQ(Offer(chain, test::Next(head)), Outcome::kDamaged)
+      << "nothing is accepted after damage";
 }
 
 TEST(Chain, WhatItDidNotEncodeItDoesNotDecode) {
-  for (const std::string& bytes : {std::string(), std::string("nonsense"), std::string(100, '\xff')}) {
+  for (const std::string& bytes :
+       {std::string(), std::string("nonsense"), std::string(100, '\xff')}) {
     EXPECT_TRUE(absl::IsDataLoss(Chain::Decode(kStream, bytes).status()));
   }
 }

@@ -1,5 +1,5 @@
-// Random logs with stale writers, duplicates, delays and mirrors, against an oracle that remembers every
-// link it has ever seen.
+// Random logs with stale writers, duplicates, delays and mirrors, against an oracle that remembers
+// every link it has ever seen.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -21,7 +21,9 @@ struct Step {
   int a;
   int b;
 };
-void showValue(const Step& step, std::ostream& out) { out << step.what << "/" << step.a << "/" << step.b; }
+void showValue(const Step& step, std::ostream& out) {
+  out << step.what << "/" << step.a << "/" << step.b;
+}
 
 rc::Gen<std::vector<Step>> Steps() {
   return rc::gen::container<std::vector<Step>>(rc::gen::construct<Step>(
@@ -67,10 +69,16 @@ std::vector<Record> LogOf(const std::vector<Step>& steps) {
       case 0:
       case 1:
       case 2:
-      case 3: append(test::Next(head, data, kStream, writer)); break;
+      case 3:
+        append(test::Next(head, data, kStream, writer));
+        break;
       case 4:
-      case 5: head = truth.head(); break;  // it reads the log to its end
-      case 6: delayed.push_back(test::Next(head, data, kStream, writer)); break;
+      case 5:
+        head = truth.head();
+        break;  // it reads the log to its end
+      case 6:
+        delayed.push_back(test::Next(head, data, kStream, writer));
+        break;
       case 7:
         if (!delayed.empty()) {
           const auto at = delayed.begin() + step.b % static_cast<int>(delayed.size());
@@ -98,7 +106,8 @@ std::vector<Link> AcceptedIn(const std::vector<Record>& log, Chain::Origin origi
   std::vector<Link> accepted;
   for (size_t i = 0; i < log.size(); ++i) {
     Attributes attributes;
-    if (chain.Offer(log[i], static_cast<int64_t>(i), &attributes) == Outcome::kAccepted) accepted.push_back(attributes.id);
+    if (chain.Offer(log[i], static_cast<int64_t>(i), &attributes) == Outcome::kAccepted)
+      accepted.push_back(attributes.id);
   }
   return accepted;
 }
@@ -136,9 +145,11 @@ TEST(ChainProperties, AMirrorThatStartsAgainFurtherBackAcceptsTheSameHistory) {
     for (size_t at = 0; at < log.size();) {
       mirrored.push_back(log[at++]);
       // Like a mirror after a crash: what came since its last stored position comes again.
-      if (*rc::gen::inRange(0, 5) == 3) at -= *rc::gen::inRange<size_t>(0, std::min<size_t>(at, 6) + 1);
+      if (*rc::gen::inRange(0, 5) == 3)
+        at -= *rc::gen::inRange<size_t>(0, std::min<size_t>(at, 6) + 1);
     }
-    RC_ASSERT(AcceptedIn(mirrored, Chain::Origin::kMirrored) == AcceptedIn(log, Chain::Origin::kHome));
+    RC_ASSERT(AcceptedIn(mirrored, Chain::Origin::kMirrored) ==
+              AcceptedIn(log, Chain::Origin::kHome));
   }));
 }
 
@@ -153,10 +164,12 @@ TEST(ChainProperties, AMirrorThatLeavesRecordsOutAcceptsAPrefixAndIsNotTrustedBe
     mirrored.insert(mirrored.end(), log.begin() + static_cast<int64_t>(until), log.end());
     Chain chain(kStream, Chain::Origin::kMirrored);
     Attributes attributes;
-    for (size_t i = 0; i < mirrored.size(); ++i) chain.Offer(mirrored[i], static_cast<int64_t>(i), &attributes);
+    for (size_t i = 0; i < mirrored.size(); ++i)
+      chain.Offer(mirrored[i], static_cast<int64_t>(i), &attributes);
     RC_ASSERT(chain.head().sequence == static_cast<int64_t>(from) - 1);
     RC_ASSERT(chain.condition() == Condition::kSuspect);
-    RC_ASSERT(Chain::Decode(kStream, chain.Encode(), Chain::Origin::kMirrored)->condition() == Condition::kSuspect);
+    RC_ASSERT(Chain::Decode(kStream, chain.Encode(), Chain::Origin::kMirrored)->condition() ==
+              Condition::kSuspect);
   }));
 }
 

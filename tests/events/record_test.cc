@@ -96,7 +96,8 @@ TEST(Record, ACorruptRecordSaysWhatWasFoundAndExpected) {
   Head head;
   const Record record = test::Next(head);
   const Reading elsewhere = Read(record, "/sites/borlange/ledger");
-  EXPECT_EQ(elsewhere.status.message(), "ce_source is /sites/paris/ledger, expected /sites/borlange/ledger");
+  EXPECT_EQ(elsewhere.status.message(),
+            "ce_source is /sites/paris/ledger, expected /sites/borlange/ledger");
   EXPECT_EQ(elsewhere.parent, kNoLink);
   ASSERT_EQ(elsewhere.claims.size(), 2u);
   EXPECT_EQ(elsewhere.claims[0], head.link);
@@ -121,7 +122,8 @@ TEST(Record, EncodedRecordsAreDecodedByteForByte) {
     Record record;
     record.key = AnyBytes();
     record.data = AnyBytes();
-    for (int i = *rc::gen::inRange(0, 5); i > 0; --i) record.headers.emplace_back(AnyBytes(), AnyBytes());
+    for (int i = *rc::gen::inRange(0, 5); i > 0; --i)
+      record.headers.emplace_back(AnyBytes(), AnyBytes());
     const std::string bytes = EncodeRecord(record);
     const auto decoded = DecodeRecord(bytes);
     RC_ASSERT(decoded.ok());
@@ -142,8 +144,9 @@ TEST(Record, StreamsSayTheirSiteServiceAndSource) {
   EXPECT_EQ(SiteOf("paris.reservations.events"), "paris");
   EXPECT_EQ(ServiceOf("paris.reservations.events"), "reservations");
   EXPECT_EQ(StreamName("paris", "reservations"), "paris.reservations.events");
-  for (const char* other : {"", "paris", "paris.reservations", "paris.reservations.event", ".reservations.events",
-                            "paris..events", "a.paris.reservations.events", "paris.reservations.events."}) {
+  for (const char* other :
+       {"", "paris", "paris.reservations", "paris.reservations.event", ".reservations.events",
+        "paris..events", "a.paris.reservations.events", "paris.reservations.events."}) {
     EXPECT_EQ(SourceOf(other), "") << other;
     EXPECT_EQ(SiteOf(other), "") << other;
     EXPECT_EQ(ServiceOf(other), "") << other;
@@ -160,8 +163,9 @@ TEST(Link, IsSixtyFourLowerCaseHexadecimalDigits) {
   EXPECT_EQ(link.ToHex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(Link::FromHex(link.ToHex()), link);
   EXPECT_EQ(Link::FromHex(std::string(64, '0')), kNoLink);
-  for (const std::string& other : {std::string(), std::string(63, '0'), std::string(65, '0'), std::string(64, 'A'),
-                                   std::string(64, 'g'), " " + std::string(63, '0')}) {
+  for (const std::string& other :
+       {std::string(), std::string(63, '0'), std::string(65, '0'), std::string(64, 'A'),
+        std::string(64, 'g'), " " + std::string(63, '0')}) {
     EXPECT_EQ(Link::FromHex(other), std::nullopt) << other;
   }
 }

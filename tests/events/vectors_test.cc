@@ -75,7 +75,8 @@ TEST(Vectors, LinksAreComputedOverTheExactBytes) {
   for (const Json& vector : vectors["links"]) {
     SCOPED_TRACE(vector["name"].get<std::string>());
     const Record record = RecordOf(vector);
-    EXPECT_EQ(absl::Base64Escape(CanonicalBytes(record)), vector["canonical_base64"].get<std::string>());
+    EXPECT_EQ(absl::Base64Escape(CanonicalBytes(record)),
+              vector["canonical_base64"].get<std::string>());
     EXPECT_EQ(Sha256(CanonicalBytes(record)).ToHex(), vector["link"].get<std::string>());
   }
 }
@@ -88,7 +89,8 @@ TEST(Vectors, EveryRecordIsJudgedAsThePublishedRuleSays) {
     ASSERT_EQ(log["records"].size(), log["expect"].size());
     for (size_t i = 0; i < log["records"].size(); ++i) {
       Attributes attributes;
-      const Outcome outcome = chain.Offer(RecordOf(log["records"][i]), static_cast<int64_t>(i), &attributes);
+      const Outcome outcome =
+          chain.Offer(RecordOf(log["records"][i]), static_cast<int64_t>(i), &attributes);
       EXPECT_EQ(Expected(outcome), log["expect"][i].get<std::string>()) << "record " << i;
     }
     ExpectEnd(chain, log);
@@ -101,13 +103,15 @@ TEST(Vectors, AReaderThatIsStoppedBetweenAnyTwoRecordsComesToTheSameEnd) {
     if (log.contains("limit")) continue;
     SCOPED_TRACE(log["name"].get<std::string>());
     Chain chain = NewChain(log);
-    const auto origin = log["mirrored"].get<bool>() ? Chain::Origin::kMirrored : Chain::Origin::kHome;
+    const auto origin =
+        log["mirrored"].get<bool>() ? Chain::Origin::kMirrored : Chain::Origin::kHome;
     for (size_t i = 0; i < log["records"].size(); ++i) {
       const auto again = Chain::Decode(log["stream"], chain.Encode(), origin);
       ASSERT_TRUE(again.ok()) << again.status();
       chain = *again;
       Attributes attributes;
-      const Outcome outcome = chain.Offer(RecordOf(log["records"][i]), static_cast<int64_t>(i), &attributes);
+      const Outcome outcome =
+          chain.Offer(RecordOf(log["records"][i]), static_cast<int64_t>(i), &attributes);
       EXPECT_EQ(Expected(outcome), log["expect"][i].get<std::string>()) << "record " << i;
     }
     const auto end = Chain::Decode(log["stream"], chain.Encode(), origin);

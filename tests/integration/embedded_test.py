@@ -29,7 +29,8 @@ class Embedded(unittest.TestCase):
     def settled(self):
         """Heads and digests at both sites, once nobody is behind."""
         self.shell("verify", "--wait", "30s")
-        return ({site: self.shell.heads(site) for site in SITES}, {site: digests(self.addresses[site]) for site in SITES})
+        return ({site: self.shell.heads(site) for site in SITES},
+                {site: digests(self.addresses[site]) for site in SITES})
 
     def assert_history_kept(self, heads):
         """What was the head of a stream still stands at its sequence."""
@@ -39,7 +40,8 @@ class Embedded(unittest.TestCase):
 
     def commands(self, stream):
         """The command ids of a stream's events; a writer's own system events left out."""
-        answer = rpc(self.addresses["paris"], "concordat.node.v1.NodeService/ListEvents", {"stream": stream, "limit": 1000})
+        answer = rpc(self.addresses["paris"], "concordat.node.v1.NodeService/ListEvents",
+                     {"stream": stream, "limit": 1000})
         self.assertFalse(answer["truncated"])
         return [event["command_id"] for event in answer["events"] if not event["type"].startswith("concordat.system.")]
 
@@ -128,8 +130,8 @@ class Restarts(Embedded):
         self.shell("verify", "--wait", "30s")
 
     def test_after_kill_9_everything_that_was_answered_is_there(self):
-        order = ("order", "server", "c01", "--model", story.MODEL, "--supplier", "nvidia", "--promised-time", "2027-06-01",
-                 "--request-id", "order-c01")
+        order = ("order", "server", "c01", "--model", story.MODEL, "--supplier", "nvidia", "--promised-time",
+                 "2027-06-01", "--request-id", "order-c01")
         first = self.shell.json(*order)
         refused = self.shell.json("order", "server", "c02", "--model", "unheard-of", "--supplier", "nvidia",
                                   "--promised-time", "2027-06-01", "--request-id", "order-c02", code=3)
@@ -163,7 +165,8 @@ class Restarts(Embedded):
         self.shell("verify", "--wait", "30s")
         self.node.stop()
         replica = self.node.data / "borlange" / "paris.inventory.events"
-        subprocess.run([binary("TAMPER_ROW"), replica, "servers", "nvidia", "nvidiA"], check=True, stdout=subprocess.PIPE)
+        subprocess.run([binary("TAMPER_ROW"), replica, "servers", "nvidia", "nvidiA"], check=True,
+                       stdout=subprocess.PIPE)
         self.node.start()
         try:
             self.shell.run("verify", "--wait", "10s")  # until the heads are equal again
@@ -191,20 +194,21 @@ class BadInput(Embedded):
         ("an over-long text", "supplier", ["order", "server", "a99", "--model", "m", "--supplier", "x" * 5000,
                                            "--promised-time", "+1d"]),
         ("no time", "promised_time", ["order", "server", "a99", "--model", "m", "--supplier", "s"]),
-        ("no such date", "promised-time", ["order", "server", "a99", "--model", "m", "--supplier", "s", "--promised-time",
-                                           "2027-02-30"]),
+        ("no such date", "promised-time", ["order", "server", "a99", "--model", "m", "--supplier", "s",
+                                           "--promised-time", "2027-02-30"]),
         ("an unknown flag", "colour", ["order", "server", "a99", "--colour", "red"]),
         ("an unknown command", "melt", ["melt", "server", "a99"]),
         ("no accelerators", "accelerators", ["register", "model", "m9", "--vendor", "v", "--accelerators", "0",
-                                             "--it-power-watts", "1kW", "--cooling-watts", "1kW", "--criteria", "f=0..1:u"]),
-        ("negative power", "it-?_?power", ["register", "model", "m9", "--vendor", "v", "--accelerators", "1",
+                                             "--it-power-watts", "1kW", "--cooling-watts", "1kW", "--criteria",
+                                             "f=0..1:u"]),
+        ("negative power", "it[-_]power", ["register", "model", "m9", "--vendor", "v", "--accelerators", "1",
                                            "--it-power-watts=-5", "--cooling-watts", "1kW", "--criteria", "f=0..1:u"]),
         ("a criterion upside down", "criteri", ["register", "model", "m9", "--vendor", "v", "--accelerators", "1",
                                                 "--it-power-watts", "1kW", "--cooling-watts", "1kW", "--criteria",
                                                 "f=9..1:u"]),
         ("position zero", "position", ["install", "server", "a01-01", "--room", "a", "--rack", "1", "--position", "0"]),
-        ("a country that is none", "country", ["register", "customer", "c9", "--display-name", "C", "--country", "France",
-                                               "--sector", "PUBLIC"]),
+        ("a country that is none", "country", ["register", "customer", "c9", "--display-name", "C", "--country",
+                                               "France", "--sector", "PUBLIC"]),
         ("count zero", "count", ["reserve", "--count", "0"]),
         ("a negative count", "count", ["reserve", "--count=-1"]),
         ("a count beyond all integers", "count", ["reserve", "--count", "99999999999999999999"]),
@@ -234,8 +238,8 @@ class BadInput(Embedded):
         ("a delivery of nothing", 3, ["deliver", "server", "nowhere", "--serial", "S"]),
         ("a promise in the past", 4, ["order", "server", "a98", "--model", story.MODEL, "--supplier", "s",
                                       "--promised-time", "2020-01-01"]),
-        ("a server twice", 5, ["order", "server", "a01-01", "--model", story.MODEL, "--supplier", "s", "--promised-time",
-                               "+1d"]),
+        ("a server twice", 5, ["order", "server", "a01-01", "--model", story.MODEL, "--supplier", "s",
+                               "--promised-time", "+1d"]),
         ("a contract of an unknown customer", 3,
          ["sign", "contract", "nobody/c", "--sites", "paris", "--max-servers-per-site", "1", "--start-time", "+1d",
           "--end-time", "+2d", "--data-classes", "PUBLIC"]),
@@ -261,7 +265,8 @@ class BadInput(Embedded):
     def test_malformed_input_is_refused_with_a_reason_and_leaves_nothing(self):
         for what, expected, command, *document in self.MALFORMED:
             with self.subTest(what):
-                stdin = document[0] if document and isinstance(document[0], str) else json.dumps(document[0]) if document else ""
+                text = document[0] if document else ""
+                stdin = text if isinstance(text, str) else json.dumps(text)
                 before = self.ends()
                 answer = self.shell(*self.words(command), code=2, stdin=stdin)
                 self.assertRegex(answer.err, f"(?s)error: .*{expected}.*\ntry: concordat ")
@@ -281,8 +286,8 @@ class BadInput(Embedded):
 
     def test_a_dry_run_decides_and_leaves_nothing(self):
         before = self.ends()
-        dry = self.shell.json("order", "server", "d01", "--model", story.MODEL, "--supplier", "s", "--promised-time", "+1d",
-                              "--validate-only")
+        dry = self.shell.json("order", "server", "d01", "--model", story.MODEL, "--supplier", "s", "--promised-time",
+                              "+1d", "--validate-only")
         self.assertTrue(dry["validatedOnly"])
         self.shell("order", "server", "a01-01", "--model", story.MODEL, "--supplier", "s", "--promised-time", "+1d",
                    "--validate-only", code=5)

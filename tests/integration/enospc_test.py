@@ -45,8 +45,8 @@ class Disk:
 
 class FullDisk(unittest.TestCase):
     def setUp(self):
-        self.assertTrue(os.environ.get(INSIDE), "this test fills disks that it mounts: run the file itself, as root or where "
-                                                "`unshare -r -m` is allowed")
+        self.assertTrue(os.environ.get(INSIDE), "this test fills disks that it mounts: run the file itself, as "
+                                                "root or where `unshare -r -m` is allowed")
         self.cluster = Cluster()
         self.addCleanup(self.cluster.close)
         config, self.addresses = story.embedded(self.cluster)
@@ -63,8 +63,8 @@ class FullDisk(unittest.TestCase):
 
     def order(self, server):
         """What became of an order, with the server's name as request id."""
-        return self.shell.run("order", "server", server, "--model", story.MODEL, "--supplier", "nvidia", "--promised-time",
-                              "2027-06-01", "--request-id", server, "--timeout", "2s", "-o", "json")
+        return self.shell.run("order", "server", server, "--model", story.MODEL, "--supplier", "nvidia",
+                              "--promised-time", "2027-06-01", "--request-id", server, "--timeout", "2s", "-o", "json")
 
     def order_until_unanswered(self):
         """Orders one server after the other: the answers, and the first that got none."""

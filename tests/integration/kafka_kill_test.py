@@ -84,7 +84,8 @@ class KilledServices(unittest.TestCase):
                 "sites": [{"name": "paris", "grpc": self.addresses[service], "kafka": self.broker.bootstrap}]}).launch()
         for node in self.nodes.values():
             node.wait_ready()
-        self.shell = Shell(self.cluster, {"paris": {"address": self.addresses["compliance"], "services": self.addresses}})
+        self.shell = Shell(self.cluster, {
+            "paris": {"address": self.addresses["compliance"], "services": self.addresses}})
         self.shell("open", "site", "paris", "--country", "FR", "--time-zone", "Europe/Paris")
         self.shell("register", "model", "m", "--vendor", "v", "--accelerators", "1", "--it-power-watts", "1kW",
                    "--cooling-watts", "1kW", "--criteria", "f=0..1:u")

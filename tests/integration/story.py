@@ -60,8 +60,8 @@ def adopt_rule(shell, site, rule):
 
 def reserve(shell, site, start, end, count=1, purpose="inference", at=None, code=0, options=()):
     """Asks for servers; the outcome."""
-    return shell.json("reserve", "--site", site, *(("--at", at) if at else ()), "--contract", CONTRACT, "--model", MODEL,
-                      "--count", count, "--start-time", start, "--end-time", end, "--purpose", purpose,
+    return shell.json("reserve", "--site", site, *(("--at", at) if at else ()), "--contract", CONTRACT, "--model",
+                      MODEL, "--count", count, "--start-time", start, "--end-time", end, "--purpose", purpose,
                       "--data-classes", "PUBLIC", "--project", "risk", *options, code=code)
 
 

@@ -27,8 +27,8 @@ std::unique_ptr<Archive> Open(const std::string& dir) {
 }
 
 // Archives the next event of a stream.
-void Add(Archive& archive, const std::string& stream, const std::string& subject, const std::string& story,
-         const std::string& data) {
+void Add(Archive& archive, const std::string& stream, const std::string& subject,
+         const std::string& story, const std::string& data) {
   events::Chain chain = *archive.ChainOf(stream, kHome);
   events::Attributes attributes = test::AttributesAfter(chain.head(), stream);
   attributes.subject = subject;
@@ -55,7 +55,8 @@ TEST(Archive, EventsAreFoundBySubjectStoryAndPosition) {
   Add(*archive, kParis, "items/1", "story b", "four");
   Add(*archive, kParis, "items/11", "", "five");
   for (int opened = 0; opened < 2; ++opened) {
-    EXPECT_THAT(DataOf(archive->BySubject("items/1", 10)), ElementsAre("one", "two", "four")) << "in order of arrival";
+    EXPECT_THAT(DataOf(archive->BySubject("items/1", 10)), ElementsAre("one", "two", "four"))
+        << "in order of arrival";
     EXPECT_THAT(DataOf(archive->BySubject("items/1", 2)), ElementsAre("one", "two"));
     EXPECT_THAT(DataOf(archive->BySubject("items/", 10)), ElementsAre());
     EXPECT_THAT(DataOf(archive->ByCorrelation("story a", 10)), ElementsAre("one", "two", "three"));
@@ -75,7 +76,8 @@ TEST(Archive, EventsAreFoundBySubjectStoryAndPosition) {
     archive = Open(dir.path());
   }
   Add(*archive, kBorlange, "items/1", "story a", "six");
-  EXPECT_THAT(DataOf(archive->BySubject("items/1", 10)), ElementsAre("one", "two", "four", "six")) << "after reopening";
+  EXPECT_THAT(DataOf(archive->BySubject("items/1", 10)), ElementsAre("one", "two", "four", "six"))
+      << "after reopening";
 }
 
 TEST(Archive, WhatIsNotCommittedIsNotSeen) {

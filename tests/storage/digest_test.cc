@@ -14,7 +14,10 @@ namespace {
 
 using Pairs = std::map<std::string, std::string>;
 
-Pairs AnyRows() { return *rc::gen::container<Pairs>(rc::gen::arbitrary<std::string>(), rc::gen::arbitrary<std::string>()); }
+Pairs AnyRows() {
+  return *rc::gen::container<Pairs>(rc::gen::arbitrary<std::string>(),
+                                    rc::gen::arbitrary<std::string>());
+}
 
 TEST(Digest, DoesNotDependOnTheOrderAndRemovingUndoesAdding) {
   EXPECT_TRUE(rc::check([] {
@@ -54,7 +57,8 @@ TEST(Digest, IsTheSumOfTheRowsHashes) {
   Digest digest;
   digest.Add("key", "value");
   const std::string bytes = std::string(7, '\0') + "\x03keyvalue";
-  EXPECT_EQ(digest.ToHex(), events::ToHex({reinterpret_cast<const char*>(events::Sha256(bytes).bytes.data()), 32}));
+  EXPECT_EQ(digest.ToHex(),
+            events::ToHex({reinterpret_cast<const char*>(events::Sha256(bytes).bytes.data()), 32}));
 }
 
 TEST(Digests, KeptUpByChangesTheyEqualThoseOfTheRowsReadAnew) {
@@ -62,7 +66,9 @@ TEST(Digests, KeptUpByChangesTheyEqualThoseOfTheRowsReadAnew) {
     MemoryRows rows;
     Digests kept;
     for (const int number : *rc::gen::container<std::vector<int>>(rc::gen::inRange(0, 60))) {
-      const std::string key = number % 5 == 0 ? std::string("\0own", 4) : RowKey(number % 2 == 0 ? "a" : "b", std::to_string(number % 7));
+      const std::string key = number % 5 == 0
+                                  ? std::string("\0own", 4)
+                                  : RowKey(number % 2 == 0 ? "a" : "b", std::to_string(number % 7));
       const auto value = number % 3 == 0 ? std::nullopt : std::optional(std::to_string(number));
       kept.Apply({key, rows.Get(key), value});
       rows.Set(key, value);

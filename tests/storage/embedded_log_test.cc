@@ -31,7 +31,9 @@ class EmbeddedUnderTest final : public LogUnderTest {
  public:
   EmbeddedUnderTest() : log_(OpenLog(dir_.path())) {}
   Log& log() override { return *log_; }
-  std::string FreshStream() override { return "paris.stream" + std::to_string(++streams_) + ".events"; }
+  std::string FreshStream() override {
+    return "paris.stream" + std::to_string(++streams_) + ".events";
+  }
   void Restart() override {
     log_.reset();
     log_ = OpenLog(dir_.path());
@@ -44,7 +46,8 @@ class EmbeddedUnderTest final : public LogUnderTest {
 };
 
 std::unique_ptr<LogUnderTest> MakeEmbedded() { return std::make_unique<EmbeddedUnderTest>(); }
-INSTANTIATE_TEST_SUITE_P(Embedded, LogContract, testing::Values(&MakeEmbedded), [](const auto&) { return "Log"; });
+INSTANTIATE_TEST_SUITE_P(Embedded, LogContract, testing::Values(&MakeEmbedded),
+                         [](const auto&) { return "Log"; });
 
 constexpr char kOpens[] = "--open";
 constexpr char kAppends[] = "--append";
@@ -61,7 +64,8 @@ int Appends(const std::string& dir) {
   auto log = OpenLog(dir);
   const auto appender = log->NewAppender(kStream);
   for (uint64_t number = 0;;) {
-    for (int i = 0; i < 7; ++i, ++number) appender->Append(Numbered(static_cast<int>(number)), number);
+    for (int i = 0; i < 7; ++i, ++number)
+      appender->Append(Numbered(static_cast<int>(number)), number);
     for (const AppendReport& report : appender->Poll(absl::Seconds(1))) {
       if (!report.status.ok()) return 4;
       std::printf("%lld\n", static_cast<long long>(report.offset));
@@ -145,7 +149,8 @@ TEST(EmbeddedLog, ThreadsThatAppendAtTheSameTimeShareStreamsWithoutHoles) {
     threads.emplace_back([&, who] {
       const auto stream = static_cast<size_t>(who % 2);
       for (int i = 0; i < kEach; ++i) {
-        const auto offset = log->AppendNow("paris.s" + std::to_string(stream) + ".events", {Numbered(i), Numbered(i)});
+        const auto offset = log->AppendNow("paris.s" + std::to_string(stream) + ".events",
+                                           {Numbered(i), Numbered(i)});
         ASSERT_TRUE(offset.ok()) << offset.status();
         absl::MutexLock lock(&mutex);
         EXPECT_TRUE(given[stream].insert(*offset).second);
@@ -212,7 +217,8 @@ TEST(EmbeddedLog, OnAFullDiskAppendsFailLoseNothingAndGoOnOnceThereIsSpace) {
     const auto records = log->ReadFrom(kStream, 0, 10'000);
     ASSERT_TRUE(records.ok()) << records.status();
     ASSERT_EQ(records->size(), acknowledged.size());
-    for (size_t i = 0; i < records->size(); ++i) ASSERT_TRUE((*records)[i].record.data == acknowledged[i]) << i;
+    for (size_t i = 0; i < records->size(); ++i)
+      ASSERT_TRUE((*records)[i].record.data == acknowledged[i]) << i;
   };
   expect_all();
   disk.Free();
@@ -231,8 +237,10 @@ TEST(EmbeddedLog, OnAFullDiskAppendsFailLoseNothingAndGoOnOnceThereIsSpace) {
 }  // namespace concordat::storage
 
 int main(int argc, char** argv) {
-  if (argc == 3 && std::string(argv[1]) == concordat::storage::kOpens) return concordat::storage::Opens(argv[2]);
-  if (argc == 3 && std::string(argv[1]) == concordat::storage::kAppends) return concordat::storage::Appends(argv[2]);
+  if (argc == 3 && std::string(argv[1]) == concordat::storage::kOpens)
+    return concordat::storage::Opens(argv[2]);
+  if (argc == 3 && std::string(argv[1]) == concordat::storage::kAppends)
+    return concordat::storage::Appends(argv[2]);
   testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

@@ -1,5 +1,5 @@
-// A small disk of a test's own that can be filled: a tmpfs, mounted by root. Law: nothing is skipped; where
-// it cannot be mounted the test fails and says so.
+// A small disk of a test's own that can be filled: a tmpfs, mounted by root. Law: nothing is
+// skipped; where it cannot be mounted the test fails and says so.
 #pragma once
 
 #include <fcntl.h>
@@ -24,8 +24,9 @@ class FullDisk {
   // `size` as mount takes it, `48m`.
   explicit FullDisk(const std::string& size) {
     if (::mount("tmpfs", dir_.path().c_str(), "tmpfs", 0, ("size=" + size).c_str()) != 0) {
-      ADD_FAILURE() << "cannot mount a tmpfs on " << dir_.path() << ": " << std::strerror(errno)
-                    << "; this test needs a disk that it can fill: run it as root with CAP_SYS_ADMIN";
+      ADD_FAILURE()
+          << "cannot mount a tmpfs on " << dir_.path() << ": " << std::strerror(errno)
+          << "; this test needs a disk that it can fill: run it as root with CAP_SYS_ADMIN";
       return;
     }
     mounted_ = true;

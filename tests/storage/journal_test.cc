@@ -31,9 +31,12 @@ Rows RowsOf(const RowSource& source, std::string_view from = {}) {
 // Few keys, so that they meet: two tables and the runtime's own rows.
 std::string KeyNumber(int number) {
   switch (number % 3) {
-    case 0: return RowKey("items", std::string(static_cast<size_t>(number), 'k'));
-    case 1: return RowKey("notes", std::to_string(number));
-    default: return std::string("\0own", 4) + std::to_string(number);
+    case 0:
+      return RowKey("items", std::string(static_cast<size_t>(number), 'k'));
+    case 1:
+      return RowKey("notes", std::to_string(number));
+    default:
+      return std::string("\0own", 4) + std::to_string(number);
   }
 }
 
@@ -42,7 +45,9 @@ struct Step {
   int key;
   int number;
 };
-void showValue(const Step& step, std::ostream& out) { out << step.what << "/" << step.key << "/" << step.number; }
+void showValue(const Step& step, std::ostream& out) {
+  out << step.what << "/" << step.key << "/" << step.number;
+}
 
 std::vector<Step> Steps() {
   return *rc::gen::container<std::vector<Step>>(rc::gen::construct<Step>(
@@ -56,7 +61,8 @@ TEST(Journal, EqualsAModelOverRandomWritesCommitsAndRollbacks) {
     Digests digests;
     Journal journal(base, [&](const Change& change) {
       const auto found = index.find(change.key);
-      RC_ASSERT(change.before == (found == index.end() ? std::nullopt : std::optional(found->second)));
+      RC_ASSERT(change.before ==
+                (found == index.end() ? std::nullopt : std::optional(found->second)));
       if (change.after) {
         index[change.key] = *change.after;
       } else {
@@ -66,7 +72,9 @@ TEST(Journal, EqualsAModelOverRandomWritesCommitsAndRollbacks) {
     std::map<uint64_t, Rows> after;  // the rows after each open sequence
     Rows committed;
     uint64_t sequence = 0;
-    const auto now = [&]() -> const Rows& { return after.empty() ? committed : after.rbegin()->second; };
+    const auto now = [&]() -> const Rows& {
+      return after.empty() ? committed : after.rbegin()->second;
+    };
     const auto write = [&](const std::string& key, const std::optional<std::string>& value) {
       Rows rows = now();
       if (value) {
@@ -81,7 +89,8 @@ TEST(Journal, EqualsAModelOverRandomWritesCommitsAndRollbacks) {
       if (step.what < 6) {
         if (step.number % 3 == 0) ++sequence;
         journal.Begin(sequence);
-        const auto value = step.what == 0 ? std::nullopt : std::optional(std::to_string(step.number));
+        const auto value =
+            step.what == 0 ? std::nullopt : std::optional(std::to_string(step.number));
         if (step.what == 5 && !now().contains(key)) {
           journal.WriteNew(key, *value);
         } else {
@@ -89,7 +98,9 @@ TEST(Journal, EqualsAModelOverRandomWritesCommitsAndRollbacks) {
         }
         write(key, value);
       } else if (step.what < 8) {
-        const uint64_t upto = step.number % 4 == 0 ? sequence : sequence - std::min<uint64_t>(sequence, step.number % 4);
+        const uint64_t upto = step.number % 4 == 0
+                                  ? sequence
+                                  : sequence - std::min<uint64_t>(sequence, step.number % 4);
         for (const Change& change : journal.Commit(upto)) {
           RC_ASSERT(base.Get(change.key) == change.before);
           base.Set(change.key, change.after);
@@ -103,7 +114,8 @@ TEST(Journal, EqualsAModelOverRandomWritesCommitsAndRollbacks) {
         RC_ASSERT(digests == Digests::Of(base));
       } else if (step.what < 10) {
         // What is committed cannot be undone.
-        const uint64_t from = sequence - std::min<uint64_t>(sequence, static_cast<uint64_t>(step.number % 4));
+        const uint64_t from =
+            sequence - std::min<uint64_t>(sequence, static_cast<uint64_t>(step.number % 4));
         journal.Rollback(from);
         after.erase(after.lower_bound(from), after.end());
       } else {
@@ -114,7 +126,8 @@ TEST(Journal, EqualsAModelOverRandomWritesCommitsAndRollbacks) {
       RC_ASSERT(RowsOf(journal) == now());
       RC_ASSERT(index == now());
       const auto found = now().find(key);
-      RC_ASSERT(journal.Get(key) == (found == now().end() ? std::nullopt : std::optional(found->second)));
+      RC_ASSERT(journal.Get(key) ==
+                (found == now().end() ? std::nullopt : std::optional(found->second)));
       RC_ASSERT(RowsOf(base) == committed);
       RC_ASSERT(journal.empty() || !after.empty());
     }

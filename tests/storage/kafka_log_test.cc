@@ -1,5 +1,5 @@
-// The log on a real Kafka broker: the common contract, the check of a topic's settings, and a broker that
-// is killed.
+// The log on a real Kafka broker: the common contract, the check of a topic's settings, and a
+// broker that is killed.
 #include "storage/log/kafka.h"
 
 #include <gmock/gmock.h>
@@ -42,14 +42,17 @@ class KafkaUnderTest final : public LogUnderTest {
   KafkaUnderTest() { Restart(); }
   Log& log() override { return *log_; }
   std::string FreshStream() override { return FreshTopic(); }
-  void Restart() override { log_ = std::make_unique<KafkaLog>(KafkaOptions{TheBroker().bootstrap(), "contract"}); }
+  void Restart() override {
+    log_ = std::make_unique<KafkaLog>(KafkaOptions{TheBroker().bootstrap(), "contract"});
+  }
 
  private:
   std::unique_ptr<KafkaLog> log_;
 };
 
 std::unique_ptr<LogUnderTest> MakeKafka() { return std::make_unique<KafkaUnderTest>(); }
-INSTANTIATE_TEST_SUITE_P(Kafka, LogContract, testing::Values(&MakeKafka), [](const auto&) { return "Log"; });
+INSTANTIATE_TEST_SUITE_P(Kafka, LogContract, testing::Values(&MakeKafka),
+                         [](const auto&) { return "Log"; });
 
 KafkaLog NewLog() { return KafkaLog({TheBroker().bootstrap(), "test"}); }
 
@@ -69,7 +72,8 @@ TEST(KafkaLog, ALostStreamIsToldEvenWhileAnotherHasRecords) {
   KafkaLog log = NewLog();
   std::vector<events::Record> many;
   for (int i = 0; i < 2000; ++i) many.push_back(Numbered(i));
-  // In both orders, for the records of the one may be handed out together with the error of the other.
+  // In both orders, for the records of the one may be handed out together with the error of the
+  // other.
   for (const bool lost_first : {true, false}) {
     std::vector<std::string> streams{FreshTopic(), FreshTopic()};
     const std::string& lost = streams[lost_first ? 0 : 1];
@@ -77,13 +81,17 @@ TEST(KafkaLog, ALostStreamIsToldEvenWhileAnotherHasRecords) {
     AppendAll(*log.NewAppender(lost), {Numbered(0), Numbered(1)});
     AppendAll(*log.NewAppender(busy), many);
     const auto reader = log.NewReader();
-    for (const std::string& stream : streams) ASSERT_TRUE(reader->Assign(stream, stream == lost ? 9 : 0).ok());
+    for (const std::string& stream : streams)
+      ASSERT_TRUE(reader->Assign(stream, stream == lost ? 9 : 0).ok());
     absl::Status found;
-    EXPECT_TRUE(test::WaitUntil([&] {
-      const auto records = reader->Read(10'000, absl::Milliseconds(100));
-      if (!records.ok() && !absl::IsUnavailable(records.status())) found = records.status();
-      return !found.ok();
-    }, absl::Seconds(20))) << "the lost stream was never told";
+    EXPECT_TRUE(test::WaitUntil(
+        [&] {
+          const auto records = reader->Read(10'000, absl::Milliseconds(100));
+          if (!records.ok() && !absl::IsUnavailable(records.status())) found = records.status();
+          return !found.ok();
+        },
+        absl::Seconds(20)))
+        << "the lost stream was never told";
     EXPECT_TRUE(absl::IsOutOfRange(found)) << found;
   }
 }
@@ -104,9 +112,9 @@ TEST(KafkaLog, ARecordTooLargeForTheTopicIsReportedAndTheNextGoesOn) {
 }
 
 struct WrongSetting {
-  const char* name;      // of the test
-  const char* setting;   // as the message names it
-  const char* value;     // what was found
+  const char* name;     // of the test
+  const char* setting;  // as the message names it
+  const char* value;    // what was found
   int partitions = 1;
   std::map<std::string, std::string> settings;
 };
@@ -114,7 +122,10 @@ struct WrongSetting {
 class KafkaCheck : public testing::TestWithParam<WrongSetting> {};
 
 std::map<std::string, std::string> GoodSettings() {
-  return {{"retention.ms", "-1"}, {"retention.bytes", "-1"}, {"cleanup.policy", "delete"}, {"flush.messages", "1"}};
+  return {{"retention.ms", "-1"},
+          {"retention.bytes", "-1"},
+          {"cleanup.policy", "delete"},
+          {"flush.messages", "1"}};
 }
 
 TEST_P(KafkaCheck, NamesTheWrongSettingAndWhatWasFound) {
@@ -130,28 +141,35 @@ TEST_P(KafkaCheck, NamesTheWrongSettingAndWhatWasFound) {
   })) << status;
   const std::string message(status.message());
   EXPECT_THAT(message, HasSubstr(topic));
-  EXPECT_THAT(message, HasSubstr(std::string(GetParam().setting) + " is " + GetParam().value + ", expected"));
+  EXPECT_THAT(message, HasSubstr(std::string(GetParam().setting) + " is " + GetParam().value +
+                                 ", expected"));
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Settings, KafkaCheck,
-    testing::Values(WrongSetting{"time", "retention.ms", "86400000", 1, {{"retention.ms", "86400000"}}},
-                    WrongSetting{"bytes", "retention.bytes", "1000000", 1, {{"retention.bytes", "1000000"}}},
-                    WrongSetting{"compact", "cleanup.policy", "compact", 1, {{"cleanup.policy", "compact"}}},
-                    WrongSetting{"both", "cleanup.policy", "compact,delete", 1, {{"cleanup.policy", "compact,delete"}}},
-                    WrongSetting{"partitions", "the number of partitions", "2", 2, {}},
-                    WrongSetting{"flush", "flush.messages", "1000", 1, {{"flush.messages", "1000"}}}),
+    testing::Values(
+        WrongSetting{"time", "retention.ms", "86400000", 1, {{"retention.ms", "86400000"}}},
+        WrongSetting{"bytes", "retention.bytes", "1000000", 1, {{"retention.bytes", "1000000"}}},
+        WrongSetting{"compact", "cleanup.policy", "compact", 1, {{"cleanup.policy", "compact"}}},
+        WrongSetting{
+            "both", "cleanup.policy", "compact,delete", 1, {{"cleanup.policy", "compact,delete"}}},
+        WrongSetting{"partitions", "the number of partitions", "2", 2, {}},
+        WrongSetting{"flush", "flush.messages", "1000", 1, {{"flush.messages", "1000"}}}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(KafkaLog, TheCheckNamesReplicationAndInsyncReplicasThatAProfileDemands) {
   KafkaLog log = NewLog();
   const std::string topic = FreshTopic();
-  const absl::Status replicas = log.Check(topic, {.replication = 3, .min_insync_replicas = 1, .home = true});
+  const absl::Status replicas =
+      log.Check(topic, {.replication = 3, .min_insync_replicas = 1, .home = true});
   EXPECT_TRUE(absl::IsFailedPrecondition(replicas)) << replicas;
-  EXPECT_THAT(std::string(replicas.message()), HasSubstr("the replication factor is 1, expected at least 3"));
-  const absl::Status insync = log.Check(topic, {.replication = 1, .min_insync_replicas = 2, .home = true});
+  EXPECT_THAT(std::string(replicas.message()),
+              HasSubstr("the replication factor is 1, expected at least 3"));
+  const absl::Status insync =
+      log.Check(topic, {.replication = 1, .min_insync_replicas = 2, .home = true});
   EXPECT_TRUE(absl::IsFailedPrecondition(insync)) << insync;
-  EXPECT_THAT(std::string(insync.message()), HasSubstr("min.insync.replicas is 1, expected at least 2"));
+  EXPECT_THAT(std::string(insync.message()),
+              HasSubstr("min.insync.replicas is 1, expected at least 2"));
 }
 
 TEST(KafkaLog, AMirroredTopicNeedNotBeFlushedByEveryRecord) {
@@ -161,7 +179,8 @@ TEST(KafkaLog, AMirroredTopicNeedNotBeFlushedByEveryRecord) {
   test::CreateTopic(TheBroker().bootstrap(), "check.mirrored.events", 1, settings);
   absl::Status status;
   EXPECT_TRUE(test::WaitUntil([&] {
-    status = log.Check("check.mirrored.events", {.replication = 1, .min_insync_replicas = 1, .home = false});
+    status = log.Check("check.mirrored.events",
+                       {.replication = 1, .min_insync_replicas = 1, .home = false});
     return status.ok();
   })) << status;
   EXPECT_TRUE(absl::IsFailedPrecondition(log.Check("check.mirrored.events", {})));
@@ -193,10 +212,12 @@ TEST(KafkaLog, AppendsRideThroughABrokerThatIsKilledAndStartedAgain) {
   std::vector<StoredRecord> read;
   int appended = 0;
   const auto append = [&](int count) {
-    for (int i = 0; i < count; ++i, ++appended) appender->Append(Numbered(appended), static_cast<uint64_t>(appended));
+    for (int i = 0; i < count; ++i, ++appended)
+      appender->Append(Numbered(appended), static_cast<uint64_t>(appended));
   };
   const auto poll = [&] {
-    for (AppendReport& report : appender->Poll(absl::Milliseconds(20))) reports.push_back(std::move(report));
+    for (AppendReport& report : appender->Poll(absl::Milliseconds(20)))
+      reports.push_back(std::move(report));
     auto records = reader->Read(10'000, absl::Milliseconds(1));
     if (!records.ok()) return;
     for (StoredRecord& record : *records) read.push_back(std::move(record));
@@ -215,7 +236,8 @@ TEST(KafkaLog, AppendsRideThroughABrokerThatIsKilledAndStartedAgain) {
   ASSERT_TRUE(test::WaitUntil([&] {
     poll();
     return reports.size() >= static_cast<size_t>(appended) && read.size() >= reports.size();
-  })) << reports.size() << " reports and " << read.size() << " records of " << appended;
+  })) << reports.size()
+      << " reports and " << read.size() << " records of " << appended;
   ASSERT_EQ(reports.size(), static_cast<size_t>(appended));
   for (int i = 0; i < appended; ++i) {
     const AppendReport& report = reports[static_cast<size_t>(i)];

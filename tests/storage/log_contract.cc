@@ -20,9 +20,11 @@ using test::WaitUntil;
 std::vector<AppendReport> AwaitReports(LogAppender& appender, size_t count) {
   std::vector<AppendReport> all;
   EXPECT_TRUE(WaitUntil([&] {
-    for (AppendReport& report : appender.Poll(absl::Milliseconds(50))) all.push_back(std::move(report));
+    for (AppendReport& report : appender.Poll(absl::Milliseconds(50)))
+      all.push_back(std::move(report));
     return all.size() >= count;
-  })) << all.size() << " reports came, expected " << count;
+  })) << all.size()
+      << " reports came, expected " << count;
   return all;
 }
 
@@ -49,7 +51,8 @@ std::vector<StoredRecord> AwaitRecords(LogReader& reader, size_t count) {
       EXPECT_TRUE(absl::IsUnavailable(records.status())) << records.status();
     }
     return all.size() >= count;
-  })) << all.size() << " records came, expected " << count;
+  })) << all.size()
+      << " records came, expected " << count;
   return all;
 }
 
@@ -100,14 +103,16 @@ TEST_P(LogContract, AppendedRecordsAreReadBackByteForByte) {
 TEST_P(LogContract, SealedEventsKeepTheirLink) {
   events::Head head;
   std::vector<events::Record> records;
-  for (int i = 0; i < 20; ++i) records.push_back(test::Next(head, std::string(static_cast<size_t>(i), '\0'), stream_));
+  for (int i = 0; i < 20; ++i)
+    records.push_back(test::Next(head, std::string(static_cast<size_t>(i), '\0'), stream_));
   AppendAll(*log().NewAppender(stream_), records);
   const auto reader = log().NewReader();
   ASSERT_TRUE(reader->Assign(stream_, 0).ok());
   events::Chain chain(stream_);
   for (const StoredRecord& stored : AwaitRecords(*reader, records.size())) {
     events::Attributes attributes;
-    EXPECT_EQ(chain.Offer(stored.record, stored.offset, &attributes), events::Outcome::kAccepted) << chain.alarm();
+    EXPECT_EQ(chain.Offer(stored.record, stored.offset, &attributes), events::Outcome::kAccepted)
+        << chain.alarm();
   }
   EXPECT_EQ(chain.head().link, head.link);
 }
@@ -122,7 +127,8 @@ TEST_P(LogContract, ThousandsOfAppendsKeepTheirOrderAndAreReportedInIt) {
   const auto reader = log().NewReader();
   ASSERT_TRUE(reader->Assign(stream_, 0).ok());
   const std::vector<StoredRecord> read = AwaitRecords(*reader, kMany);
-  for (int i = 0; i < kMany; ++i) ASSERT_EQ(read[static_cast<size_t>(i)].record.data, std::to_string(i));
+  for (int i = 0; i < kMany; ++i)
+    ASSERT_EQ(read[static_cast<size_t>(i)].record.data, std::to_string(i));
 }
 
 TEST_P(LogContract, TwoAppendersInterleaveAndEveryOffsetIsGivenOnce) {
@@ -150,7 +156,8 @@ TEST_P(LogContract, TwoAppendersInterleaveAndEveryOffsetIsGivenOnce) {
     EXPECT_TRUE(std::is_sorted(offsets[who].begin(), offsets[who].end())) << "each keeps its order";
     for (int i = 0; i < kEach; ++i) {
       const auto at = static_cast<size_t>(offsets[who][static_cast<size_t>(i)]);
-      ASSERT_EQ(read[at].record.data, (who == 0 ? "a" : "b") + std::to_string(i)) << "offset " << at;
+      ASSERT_EQ(read[at].record.data, (who == 0 ? "a" : "b") + std::to_string(i))
+          << "offset " << at;
     }
   }
   std::set<int64_t> unique(offsets[0].begin(), offsets[0].end());
@@ -172,7 +179,8 @@ TEST_P(LogContract, AReaderStartsWhereItIsAssignedAndGoesBackWhenAssignedAgain) 
 }
 
 TEST_P(LogContract, ReadHandsOutAtMostItsLimitAndGoesOnThere) {
-  AppendAll(*log().NewAppender(stream_), {Numbered(0), Numbered(1), Numbered(2), Numbered(3), Numbered(4)});
+  AppendAll(*log().NewAppender(stream_),
+            {Numbered(0), Numbered(1), Numbered(2), Numbered(3), Numbered(4)});
   const auto reader = log().NewReader();
   ASSERT_TRUE(reader->Assign(stream_, 0).ok());
   std::vector<std::string> data;
@@ -249,7 +257,8 @@ TEST_P(LogContract, ResetDisownsWhatHasNoReport) {
   EXPECT_EQ(reports[0].cookie, 100u) << "only what was appended since is reported";
   EXPECT_TRUE(reports[0].status.ok()) << reports[0].status;
   EXPECT_TRUE(appender->Poll(absl::Milliseconds(50)).empty());
-  // The disowned may have come to stand in the log, but what was reported stands where it was reported.
+  // The disowned may have come to stand in the log, but what was reported stands where it was
+  // reported.
   const auto reader = log().NewReader();
   ASSERT_TRUE(reader->Assign(stream_, reports[0].offset).ok());
   EXPECT_EQ(AwaitRecords(*reader, 1).at(0).record.data, "mine 0");
@@ -289,12 +298,14 @@ TEST_P(LogContract, WakeEndsAWaitForRecords) {
 TEST_P(LogContract, WhatWasReportedIsThereAfterARestartAndOffsetsGoOn) {
   std::vector<int64_t> offsets = AppendAll(*log().NewAppender(stream_), {Numbered(0), Numbered(1)});
   under_test_->Restart();
-  for (const int64_t offset : AppendAll(*log().NewAppender(stream_), {Numbered(2)})) offsets.push_back(offset);
+  for (const int64_t offset : AppendAll(*log().NewAppender(stream_), {Numbered(2)}))
+    offsets.push_back(offset);
   EXPECT_THAT(offsets, testing::ElementsAre(0, 1, 2));
   const auto reader = log().NewReader();
   ASSERT_TRUE(reader->Assign(stream_, 0).ok());
   const std::vector<StoredRecord> read = AwaitRecords(*reader, 3);
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(read[static_cast<size_t>(i)].record.data, std::to_string(i));
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(read[static_cast<size_t>(i)].record.data, std::to_string(i));
 }
 
 TEST_P(LogContract, ReleasedStreamsAreNotReadAnyMore) {
@@ -315,7 +326,8 @@ TEST_P(LogContract, ReleasedStreamsAreNotReadAnyMore) {
 
 TEST_P(LogContract, AStreamOfGoodSettingsPassesTheCheck) {
   AppendAll(*log().NewAppender(stream_), {Numbered(0)});
-  const absl::Status status = log().Check(stream_, {.replication = 1, .min_insync_replicas = 1, .home = true});
+  const absl::Status status =
+      log().Check(stream_, {.replication = 1, .min_insync_replicas = 1, .home = true});
   EXPECT_TRUE(status.ok()) << status;
 }
 

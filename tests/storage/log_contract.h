@@ -1,5 +1,5 @@
-// One contract for all logs: each test binary says which log it is about. Law: what the runtime relies on
-// is tested here, and nothing that only one log does.
+// One contract for all logs: each test binary says which log it is about. Law: what the runtime
+// relies on is tested here, and nothing that only one log does.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -21,7 +21,8 @@ using Rows = std::map<std::string, std::string>;
 
 constexpr auto kHome = events::Chain::Origin::kHome;
 
-absl::StatusOr<std::unique_ptr<Projection>> TryOpen(const std::string& dir, const std::string& schema = "1") {
+absl::StatusOr<std::unique_ptr<Projection>> TryOpen(const std::string& dir,
+                                                    const std::string& schema = "1") {
   return Projection::Open(dir, kStream, kHome, schema);
 }
 std::unique_ptr<Projection> Open(const std::string& dir) {
@@ -44,7 +45,8 @@ void Fold(Projection& projection, const Rows& set, const std::vector<std::string
   events::Head head = projection.chain().head();
   const events::Record record = test::Next(head);
   events::Attributes attributes;
-  ASSERT_EQ(projection.chain().Offer(record, projection.chain().next_offset(), &attributes), events::Outcome::kAccepted);
+  ASSERT_EQ(projection.chain().Offer(record, projection.chain().next_offset(), &attributes),
+            events::Outcome::kAccepted);
   projection.journal().Begin(attributes.sequence);
   for (const auto& [key, value] : set) projection.journal().Write(key, value);
   for (const std::string& key : removed) projection.journal().Write(key, std::nullopt);
@@ -88,7 +90,8 @@ TEST(Projection, EqualsAModelWhateverIsReadBetweenWrites) {
       const std::string key = RowKey("items", std::to_string(number % 10));
       // A read first, so that what was read is remembered wrongly if it can be.
       const auto found = model.find(key);
-      RC_ASSERT(projection->journal().Get(key) == (found == model.end() ? std::nullopt : std::optional(found->second)));
+      RC_ASSERT(projection->journal().Get(key) ==
+                (found == model.end() ? std::nullopt : std::optional(found->second)));
       if (number % 3 == 0) {
         Fold(*projection, {}, {key});
         model.erase(key);
@@ -126,7 +129,8 @@ TEST(Projection, ASecondOpenerIsRefused) {
   auto projection = Open(dir.path());
   const auto second = TryOpen(dir.path());
   EXPECT_TRUE(absl::IsFailedPrecondition(second.status())) << second.status();
-  EXPECT_THAT(std::string(second.status().message()), testing::HasSubstr("another process holds this store"));
+  EXPECT_THAT(std::string(second.status().message()),
+              testing::HasSubstr("another process holds this store"));
 }
 
 TEST(Projection, AViewStaysAsItWasWhileTheProjectionGoesOn) {

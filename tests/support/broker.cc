@@ -107,7 +107,8 @@ int FreePort() {
   Fail("no free port");
 }
 
-Broker::Broker(const std::vector<std::string>& topics, const std::string& advertised) : advertised_(advertised) {
+Broker::Broker(const std::vector<std::string>& topics, const std::string& advertised)
+    : advertised_(advertised) {
   std::string names;
   for (const std::string& topic : topics) names += (names.empty() ? "" : ",") + topic;
   Start(names.empty() ? std::vector<std::string>() : std::vector<std::string>{"--topics", names});
@@ -116,8 +117,9 @@ Broker::Broker(const std::vector<std::string>& topics, const std::string& advert
 Broker::~Broker() { Stop(); }
 
 void Broker::Start(const std::vector<std::string>& more) {
-  std::vector<std::string> command{"/usr/bin/python3", SOURCE_DIR "/deploy/kafka/kafka.py", "broker",
-                                   "--dir", dir_.path(), "--until-stdin-closes"};
+  std::vector<std::string> command{"/usr/bin/python3", SOURCE_DIR "/deploy/kafka/kafka.py",
+                                   "broker",           "--dir",
+                                   dir_.path(),        "--until-stdin-closes"};
   if (!advertised_.empty()) command.insert(command.end(), {"--advertised", advertised_});
   command.insert(command.end(), more.begin(), more.end());
   child_ = std::make_unique<Child>(command);
@@ -170,7 +172,8 @@ struct Admin {
   rd_kafka_event_t* Answer() {
     rd_kafka_event_t* event = rd_kafka_queue_poll(queue, 30'000);
     if (event == nullptr) Fail("it did not answer");
-    if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) Fail(rd_kafka_event_error_string(event));
+    if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
+      Fail(rd_kafka_event_error_string(event));
     return event;
   }
   rd_kafka_t* client;
@@ -183,13 +186,16 @@ void CreateTopic(const std::string& bootstrap, const std::string& topic, int par
                  const std::map<std::string, std::string>& settings) {
   Admin admin(bootstrap);
   char error[512];
-  rd_kafka_NewTopic_t* wanted = rd_kafka_NewTopic_new(topic.c_str(), partitions, 1, error, sizeof(error));
-  for (const auto& [name, value] : settings) rd_kafka_NewTopic_set_config(wanted, name.c_str(), value.c_str());
+  rd_kafka_NewTopic_t* wanted =
+      rd_kafka_NewTopic_new(topic.c_str(), partitions, 1, error, sizeof(error));
+  for (const auto& [name, value] : settings)
+    rd_kafka_NewTopic_set_config(wanted, name.c_str(), value.c_str());
   rd_kafka_CreateTopics(admin.client, &wanted, 1, nullptr, admin.queue);
   rd_kafka_NewTopic_destroy(wanted);
   rd_kafka_event_t* event = admin.Answer();
   size_t count = 0;
-  const auto** results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+  const auto** results =
+      rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
   for (size_t i = 0; i < count; ++i) {
     if (rd_kafka_topic_result_error(results[i]) != RD_KAFKA_RESP_ERR_NO_ERROR) {
       Fail(rd_kafka_topic_result_error_string(results[i]));

@@ -1,5 +1,5 @@
-// A real Kafka broker for tests, by deploy/kafka/kafka.py. Law: it ends with the object, and with the
-// process, whatever became of the test.
+// A real Kafka broker for tests, by deploy/kafka/kafka.py. Law: it ends with the object, and with
+// the process, whatever became of the test.
 #pragma once
 
 #include <map>
@@ -40,8 +40,8 @@ int FreePort();
 // Not thread-safe. Whatever goes wrong here stops the process: no test could say anything after it.
 class Broker {
  public:
-  // Starts a broker with topics as an event log's home has them. With `advertised`, clients are told
-  // that address.
+  // Starts a broker with topics as an event log's home has them. With `advertised`, clients are
+  // told that address.
   explicit Broker(const std::vector<std::string>& topics, const std::string& advertised = "");
   ~Broker();
 

@@ -40,7 +40,8 @@ Proxy::Proxy() : port_(FreePort()) {
   const int yes = 1;
   ::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
   sockaddr_in address = Local(port_);
-  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 || ::listen(listener_, 64) != 0) {
+  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
+      ::listen(listener_, 64) != 0) {
     std::perror("the test's proxy cannot listen");
     std::abort();
   }
@@ -64,7 +65,9 @@ Proxy::~Proxy() {
 
 std::string Proxy::address() const { return "127.0.0.1:" + std::to_string(port_); }
 
-void Proxy::SetTarget(const std::string& address) { target_ = std::stoi(address.substr(address.rfind(':') + 1)); }
+void Proxy::SetTarget(const std::string& address) {
+  target_ = std::stoi(address.substr(address.rfind(':') + 1));
+}
 
 void Proxy::DropAnswers() { dropping_ = true; }
 
@@ -86,7 +89,8 @@ void Proxy::Accept() {
     }
     const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address = Local(target_);
-    if (target_ == 0 || ::connect(server, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
+    if (target_ == 0 ||
+        ::connect(server, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
       ::close(server);
       ::close(client);
       continue;

@@ -1,5 +1,5 @@
-// A TCP proxy on this machine that can lose what the server says. Law: it changes no byte; it delivers, drops
-// a whole direction, or closes.
+// A TCP proxy on this machine that can lose what the server says. Law: it changes no byte; it
+// delivers, drops a whole direction, or closes.
 #pragma once
 
 #include <absl/synchronization/mutex.h>

@@ -1,5 +1,5 @@
-// Records for tests. Law: each is well-formed and sealed, so that what is wrong with one is what the
-// test made wrong.
+// Records for tests. Law: each is well-formed and sealed, so that what is wrong with one is what
+// the test made wrong.
 #pragma once
 
 #include <string>
@@ -13,7 +13,8 @@ namespace concordat::test {
 inline constexpr char kStream[] = "paris.ledger.events";
 
 // What the event after `head` says, in a stream.
-inline events::Attributes AttributesAfter(const events::Head& head, const std::string& stream = kStream,
+inline events::Attributes AttributesAfter(const events::Head& head,
+                                          const std::string& stream = kStream,
                                           const std::string& writer = std::string(32, 'a') + ".0") {
   events::Attributes attributes;
   attributes.source = events::SourceOf(stream);
@@ -31,7 +32,8 @@ inline events::Attributes AttributesAfter(const events::Head& head, const std::s
 }
 
 // The next event of a history; `head` moves on to it.
-inline events::Record Next(events::Head& head, std::string data = "data", const std::string& stream = kStream,
+inline events::Record Next(events::Head& head, std::string data = "data",
+                           const std::string& stream = kStream,
                            const std::string& writer = std::string(32, 'a') + ".0") {
   events::Attributes attributes = AttributesAfter(head, stream, writer);
   events::Record record = events::Seal(attributes, std::move(data));

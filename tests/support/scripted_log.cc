@@ -16,7 +16,8 @@ class ScriptedReader final : public storage::LogReader {
     return absl::OkStatus();
   }
   void Release() override { positions_.clear(); }
-  absl::StatusOr<std::vector<storage::StoredRecord>> Read(size_t limit, absl::Duration wait) override {
+  absl::StatusOr<std::vector<storage::StoredRecord>> Read(size_t limit,
+                                                          absl::Duration wait) override {
     absl::MutexLock lock(&log_.mutex_);
     if (!log_.read_error_.ok()) return std::exchange(log_.read_error_, absl::OkStatus());
     const auto some = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(log_.mutex_) {
@@ -32,7 +33,8 @@ class ScriptedReader final : public storage::LogReader {
     for (auto& [stream, offset] : positions_) {
       const auto& all = log_.streams_[stream];
       for (; static_cast<size_t>(offset) < all.size() && records.size() < limit; ++offset) {
-        if (all[static_cast<size_t>(offset)]) records.push_back({stream, offset, *all[static_cast<size_t>(offset)]});
+        if (all[static_cast<size_t>(offset)])
+          records.push_back({stream, offset, *all[static_cast<size_t>(offset)]});
       }
     }
     return records;
@@ -62,7 +64,9 @@ class ScriptedAppender final : public storage::LogAppender {
     }
     const ScriptedLog::Held append{stream_, record, cookie, generation, reports_};
     switch (fate) {
-      case Fate::kLand: log_.Report(append, absl::OkStatus(), log_.Put(stream_, record)); return;
+      case Fate::kLand:
+        log_.Report(append, absl::OkStatus(), log_.Put(stream_, record));
+        return;
       case Fate::kLandUnknown:
         log_.Put(stream_, record);
         log_.Report(append, absl::OkStatus(), -1);
@@ -71,8 +75,12 @@ class ScriptedAppender final : public storage::LogAppender {
         log_.Put(stream_, record);
         log_.Report(append, absl::UnavailableError("the acknowledgement was lost"), -1);
         return;
-      case Fate::kLandSilently: log_.Put(stream_, record); return;
-      case Fate::kFail: log_.Report(append, absl::UnavailableError("the append failed"), -1); return;
+      case Fate::kLandSilently:
+        log_.Put(stream_, record);
+        return;
+      case Fate::kFail:
+        log_.Report(append, absl::UnavailableError("the append failed"), -1);
+        return;
       case Fate::kHold: {
         absl::MutexLock lock(&log_.mutex_);
         log_.held_.push_back(append);
@@ -105,7 +113,9 @@ class ScriptedAppender final : public storage::LogAppender {
   std::shared_ptr<ScriptedLog::Reports> reports_ = std::make_shared<ScriptedLog::Reports>();
 };
 
-std::unique_ptr<storage::LogReader> ScriptedLog::NewReader() { return std::make_unique<ScriptedReader>(*this); }
+std::unique_ptr<storage::LogReader> ScriptedLog::NewReader() {
+  return std::make_unique<ScriptedReader>(*this);
+}
 std::unique_ptr<storage::LogAppender> ScriptedLog::NewAppender(const std::string& stream) {
   return std::make_unique<ScriptedAppender>(*this, stream);
 }
@@ -141,7 +151,8 @@ void ScriptedLog::Release() {
     absl::MutexLock lock(&mutex_);
     held.swap(held_);
   }
-  for (const Held& append : held) Report(append, absl::OkStatus(), Put(append.stream, append.record));
+  for (const Held& append : held)
+    Report(append, absl::OkStatus(), Put(append.stream, append.record));
 }
 
 void ScriptedLog::DropHeld() {

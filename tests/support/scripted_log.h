@@ -1,6 +1,6 @@
-// A log in memory that does what a test tells it: it loses acknowledgements, holds appends back, lets others
-// append between two of them. Law: what it does wrong a real log can do too, or its port forbids it and the
-// test says so.
+// A log in memory that does what a test tells it: it loses acknowledgements, holds appends back,
+// lets others append between two of them. Law: what it does wrong a real log can do too, or its
+// port forbids it and the test says so.
 #pragma once
 
 #include <absl/synchronization/mutex.h>
@@ -18,12 +18,12 @@ namespace concordat::test {
 
 // What becomes of one append.
 enum class Fate {
-  kLand,             // stands in the log and is reported with its offset
-  kLandUnknown,      // the same, but the offset is not known
-  kLandWithError,    // stands in the log, and an error is reported
-  kLandSilently,     // stands in the log, and no report ever comes
-  kFail,             // does not stand in the log, and an error is reported
-  kHold,             // is on its way until Release()
+  kLand,           // stands in the log and is reported with its offset
+  kLandUnknown,    // the same, but the offset is not known
+  kLandWithError,  // stands in the log, and an error is reported
+  kLandSilently,   // stands in the log, and no report ever comes
+  kFail,           // does not stand in the log, and an error is reported
+  kHold,           // is on its way until Release()
 };
 
 // Thread-safe, but hooks are set before the log is used.
@@ -35,7 +35,8 @@ class ScriptedLog final : public storage::Log {
 
   // Asked for every append, before anything happens to it. May call Put().
   std::function<Fate(const std::string& stream, const events::Record& record)> fate;
-  // Whether held appends are reported although their appender was reset meanwhile: the port forbids it.
+  // Whether held appends are reported although their appender was reset meanwhile: the port forbids
+  // it.
   bool reports_after_reset = false;
 
   // What Check() says.

@@ -1,5 +1,5 @@
-// Waiting for conditions. Law: a test waits for something, never for time; the bound only turns a hang
-// into a failure.
+// Waiting for conditions. Law: a test waits for something, never for time; the bound only turns a
+// hang into a failure.
 #pragma once
 
 #include <absl/time/clock.h>

@@ -28,11 +28,14 @@ TEST(Engine, WhatANewerReleaseWroteIsRefusedByName) {
   newer.mutable_item_renamed()->set_name("a");
   const auto unknown_case = ParseEvent(Event::descriptor(), newer.SerializeAsString());
   EXPECT_TRUE(absl::IsInvalidArgument(unknown_case.status()));
-  EXPECT_THAT(std::string(unknown_case.status().message()), HasSubstr("field 77 of concordat.test.v1.Event"));
+  EXPECT_THAT(std::string(unknown_case.status().message()),
+              HasSubstr("field 77 of concordat.test.v1.Event"));
 
   // ItemPut{name: "a", 15: 1} as the wire has it.
-  const auto unknown_field = ParseEvent(Event::descriptor(), std::string("\x0a\x05\x0a\x01\x61\x78\x01"));
-  EXPECT_THAT(std::string(unknown_field.status().message()), HasSubstr("field 15 of concordat.test.v1.ItemPut"));
+  const auto unknown_field =
+      ParseEvent(Event::descriptor(), std::string("\x0a\x05\x0a\x01\x61\x78\x01"));
+  EXPECT_THAT(std::string(unknown_field.status().message()),
+              HasSubstr("field 15 of concordat.test.v1.ItemPut"));
 
   Event value;
   value.mutable_command_refused()->set_reason(static_cast<test::v1::Reason>(99));
@@ -43,7 +46,8 @@ TEST(Engine, WhatANewerReleaseWroteIsRefusedByName) {
 
 TEST(Engine, BytesThatAreNoEventAreRefused) {
   EXPECT_TRUE(absl::IsInvalidArgument(ParseEvent(Event::descriptor(), "\xff\xff").status()));
-  EXPECT_TRUE(absl::IsInvalidArgument(ParseEvent(Event::descriptor(), "").status())) << "no event inside";
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseEvent(Event::descriptor(), "").status()))
+      << "no event inside";
 }
 
 TEST(Engine, OnlyARefusalHasAReason) {

@@ -22,7 +22,8 @@ struct TheReplica {
     if (started) Open();
   }
   void Open() {
-    projection = *storage::Projection::Open(dir.path(), kBorlange, events::Chain::Origin::kMirrored, "test");
+    projection =
+        *storage::Projection::Open(dir.path(), kBorlange, events::Chain::Origin::kMirrored, "test");
     engine = std::make_unique<runtime::EngineOf<ledger::Service>>(projection->journal());
     replica = std::make_unique<runtime::Replica>(*engine, *projection, "paris");
     follower = std::make_unique<runtime::Follower>(log, std::vector<runtime::Sink*>{replica.get()});
@@ -35,7 +36,8 @@ struct TheReplica {
   }
   // Reads to the end of the log, and once more to find that it is the end.
   void Read() {
-    for (int quiet = 0; quiet < 2;) quiet = follower->Step(absl::ZeroDuration()) == 0 ? quiet + 1 : 0;
+    for (int quiet = 0; quiet < 2;)
+      quiet = follower->Step(absl::ZeroDuration()) == 0 ? quiet + 1 : 0;
   }
   std::string Digest() {
     EXPECT_TRUE(storage::Digests::Of(*projection->View()) == projection->digests());
@@ -63,7 +65,10 @@ class FollowerTest : public testing::Test {
   void Work(int count) {
     for (int i = 0; i < count; ++i, ++worked_) {
       const std::string name = std::to_string(worked_ % 9);
-      ASSERT_TRUE(borlange_.Answer(worked_ % 2 == 0 ? PutConfirmed(name) : Order(name), "c-" + std::to_string(worked_)).ok());
+      ASSERT_TRUE(borlange_
+                      .Answer(worked_ % 2 == 0 ? PutConfirmed(name) : Order(name),
+                              "c-" + std::to_string(worked_))
+                      .ok());
     }
     borlange_.Step(10);
   }
@@ -71,7 +76,8 @@ class FollowerTest : public testing::Test {
   // The mirror copies these records to paris.
   void Mirror(size_t from, size_t until) {
     const auto records = Origin();
-    for (size_t i = from; i < std::min(until, records.size()); ++i) mirror_.Put(kBorlange, records[i]);
+    for (size_t i = from; i < std::min(until, records.size()); ++i)
+      mirror_.Put(kBorlange, records[i]);
   }
   void MirrorAll() { Mirror(0, Origin().size()); }
 
@@ -93,8 +99,10 @@ TEST_F(FollowerTest, AReplicaComesToTheHomesDigest) {
   EXPECT_EQ(paris.replica->View().head.link, borlange_.projection().chain().head().link);
   EXPECT_EQ(paris.replica->View().condition, events::Condition::kOk);
   EXPECT_EQ(paris.replica->View().alarm, "");
-  EXPECT_TRUE(paris.replica->WaitFor(borlange_.projection().chain().head().sequence, absl::ZeroDuration()));
-  EXPECT_FALSE(paris.replica->WaitFor(borlange_.projection().chain().head().sequence + 1, absl::ZeroDuration()));
+  EXPECT_TRUE(
+      paris.replica->WaitFor(borlange_.projection().chain().head().sequence, absl::ZeroDuration()));
+  EXPECT_FALSE(paris.replica->WaitFor(borlange_.projection().chain().head().sequence + 1,
+                                      absl::ZeroDuration()));
 }
 
 TEST_F(FollowerTest, AReplicaGoesOnWhereItStoppedAndAfterAMirrorsDuplicates) {
@@ -121,7 +129,8 @@ TEST_F(FollowerTest, AGapIsToldAndHealedByANewReplicaAlone) {
   TheReplica paris(mirror_);
   paris.Read();
   EXPECT_EQ(paris.replica->View().condition, events::Condition::kSuspect);
-  EXPECT_THAT(paris.replica->View().alarm, testing::AllOf(HasSubstr("the mirror has a gap"), HasSubstr("ConcordatMirrorGap.md")));
+  EXPECT_THAT(paris.replica->View().alarm, testing::AllOf(HasSubstr("the mirror has a gap"),
+                                                          HasSubstr("ConcordatMirrorGap.md")));
   EXPECT_EQ(paris.replica->View().head.sequence, 9) << "what was accepted stays";
   // Filled too late: those after the gap were void when they came first.
   Mirror(10, end);
@@ -131,7 +140,8 @@ TEST_F(FollowerTest, AGapIsToldAndHealedByANewReplicaAlone) {
   EXPECT_NE(paris.replica->View().alarm, "");
   paris.Close();
   paris.Open();
-  EXPECT_EQ(paris.replica->View().condition, events::Condition::kSuspect) << "a restart does not forget it";
+  EXPECT_EQ(paris.replica->View().condition, events::Condition::kSuspect)
+      << "a restart does not forget it";
 
   ScriptedLog again;
   for (const events::Record& record : Origin()) again.Put(kBorlange, record);
@@ -183,7 +193,8 @@ TEST_F(FollowerTest, AReplicaStopsBeforeAnEventItCannotReadAndSaysSo) {
   v1::NewerEvent newer;
   newer.mutable_item_renamed()->set_name("x");
   MirrorAll();
-  mirror_.Put(kBorlange, Foreign(head, "Renamed", newer.SerializeAsString(), std::string(32, 'f') + ".1", kBorlange));
+  mirror_.Put(kBorlange, Foreign(head, "Renamed", newer.SerializeAsString(),
+                                 std::string(32, 'f') + ".1", kBorlange));
   mirror_.Put(kBorlange, ForeignPut(head, "after", kBorlange));
   TheReplica paris(mirror_);
   paris.Read();
@@ -218,7 +229,8 @@ TEST_F(FollowerTest, AStreamThatLostItsRecordsStopsAloneAndSaysSo) {
   events::Head head;
   for (int i = 0; i < 3; ++i) mirror_.Put(other, ForeignPut(head, std::to_string(i), other));
   TempDir dir;
-  auto projection = *storage::Projection::Open(dir.path(), other, events::Chain::Origin::kMirrored, "test");
+  auto projection =
+      *storage::Projection::Open(dir.path(), other, events::Chain::Origin::kMirrored, "test");
   runtime::EngineOf<ledger::Service> engine(projection->journal());
   runtime::Replica stockholm(engine, *projection, "paris");
   runtime::Follower follower(mirror_, {paris.replica.get(), &stockholm});
@@ -236,9 +248,10 @@ class FeedTest : public FollowerTest {
   ~FeedTest() override { StopFeed(); }
   void StartFeed() {
     paris_.Open();
-    feed_ = std::make_unique<runtime::Feed>(paris_.engine(), paris_.writer(), paris_.projection(), kBorlange,
-                                            v1::Event::descriptor(), "paris");
-    follower_ = std::make_unique<runtime::Follower>(mirror_, std::vector<runtime::Sink*>{feed_.get()});
+    feed_ = std::make_unique<runtime::Feed>(paris_.engine(), paris_.writer(), paris_.projection(),
+                                            kBorlange, v1::Event::descriptor(), "paris");
+    follower_ =
+        std::make_unique<runtime::Follower>(mirror_, std::vector<runtime::Sink*>{feed_.get()});
     paris_.writer().Run();
     ASSERT_TRUE(paris_.writer().WaitUntilWriting(kPatience).ok());
   }
@@ -248,9 +261,12 @@ class FeedTest : public FollowerTest {
     paris_.Stop();
   }
   void Read() {
-    for (int quiet = 0; quiet < 2;) quiet = follower_->Step(absl::ZeroDuration()) == 0 ? quiet + 1 : 0;
+    for (int quiet = 0; quiet < 2;)
+      quiet = follower_->Step(absl::ZeroDuration()) == 0 ? quiet + 1 : 0;
   }
-  std::vector<Fact> TheHistory() { return History(mirror_.Records(paris_.stream()), paris_.stream()); }
+  std::vector<Fact> TheHistory() {
+    return History(mirror_.Records(paris_.stream()), paris_.stream());
+  }
 
   Home paris_;
   std::unique_ptr<runtime::Feed> feed_;
@@ -262,7 +278,8 @@ TEST_F(FeedTest, EveryOrderIsRecordedOnceAndNamesItsCause) {
   MirrorAll();
   const int orders = [&] {
     int count = 0;
-    for (const Fact& fact : History(Origin(), kBorlange)) count += fact.event && fact.event->item_put().order_to() == "paris";
+    for (const Fact& fact : History(Origin(), kBorlange))
+      count += fact.event && fact.event->item_put().order_to() == "paris";
     return count;
   }();
   ASSERT_GT(orders, 2);
@@ -330,7 +347,8 @@ TEST_F(FeedTest, AnOrderWhoseIdWasUsedWithAnotherContentDoesNotHoldTheFeedUp) {
   ASSERT_TRUE(asked.outcome().ok());
   MirrorAll();
   follower_->Run();
-  EXPECT_TRUE(WaitUntil([&] { return feed_->View().next_offset == mirror_.End(kBorlange); }, absl::Seconds(10)));
+  EXPECT_TRUE(WaitUntil([&] { return feed_->View().next_offset == mirror_.End(kBorlange); },
+                        absl::Seconds(10)));
   follower_->Stop();
   EXPECT_EQ(CountOf(TheHistory(), "OrderRecorded"), 2);
 }
@@ -364,7 +382,8 @@ TEST_F(FeedTest, AFeedStopsBeforeAnEventItCannotReadAndSaysSo) {
   ASSERT_TRUE(borlange_.Answer(Order("a"), "c-1").ok());
   MirrorAll();
   events::Head head = HeadOf(History(Origin(), kBorlange));
-  mirror_.Put(kBorlange, Foreign(head, "ItemPut", "\xff\xff", std::string(32, 'f') + ".1", kBorlange));
+  mirror_.Put(kBorlange,
+              Foreign(head, "ItemPut", "\xff\xff", std::string(32, 'f') + ".1", kBorlange));
   StartFeed();
   Read();
   EXPECT_EQ(CountOf(TheHistory(), "OrderRecorded"), 1);

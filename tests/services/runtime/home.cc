@@ -88,12 +88,14 @@ void Home::Wipe() { std::filesystem::remove_all(dir_ / "projection"); }
 
 void Home::Keep() {
   std::filesystem::remove_all(dir_ / "kept");
-  std::filesystem::copy(dir_ / "projection", dir_ / "kept", std::filesystem::copy_options::recursive);
+  std::filesystem::copy(dir_ / "projection", dir_ / "kept",
+                        std::filesystem::copy_options::recursive);
 }
 
 void Home::PutBack() {
   Wipe();
-  std::filesystem::copy(dir_ / "kept", dir_ / "projection", std::filesystem::copy_options::recursive);
+  std::filesystem::copy(dir_ / "kept", dir_ / "projection",
+                        std::filesystem::copy_options::recursive);
 }
 
 Asked Home::Ask(const v1::Command& command, const std::string& id, const std::string& actor,
@@ -116,9 +118,9 @@ absl::StatusOr<type::v1::Outcome> Home::Answer(const Asked& asked) {
   return asked.outcome();
 }
 
-absl::StatusOr<type::v1::Outcome> Home::Answer(const v1::Command& command, const std::string& id,
-                                               const std::string& actor,
-                                               const std::function<void(runtime::Submission&)>& change) {
+absl::StatusOr<type::v1::Outcome> Home::Answer(
+    const v1::Command& command, const std::string& id, const std::string& actor,
+    const std::function<void(runtime::Submission&)>& change) {
   return Answer(Ask(command, id, actor, change));
 }
 
@@ -140,7 +142,8 @@ std::optional<v1::Item> Home::Item(const std::string& name) {
 std::string Home::Digest() {
   const auto view = projection_->View();
   const std::string digest = storage::Digests::Of(*view).Total().ToHex();
-  EXPECT_EQ(view->FoldedDigests()->Total().ToHex(), digest) << "the digest kept up equals the rows read anew";
+  EXPECT_EQ(view->FoldedDigests()->Total().ToHex(), digest)
+      << "the digest kept up equals the rows read anew";
   return digest;
 }
 
@@ -149,7 +152,9 @@ std::vector<Fact> History(const std::vector<events::Record>& records, const std:
   std::vector<Fact> history;
   for (size_t i = 0; i < records.size(); ++i) {
     Fact fact;
-    if (chain.Offer(records[i], static_cast<int64_t>(i), &fact.attributes) != events::Outcome::kAccepted) continue;
+    if (chain.Offer(records[i], static_cast<int64_t>(i), &fact.attributes) !=
+        events::Outcome::kAccepted)
+      continue;
     fact.record = records[i];
     fact.offset = static_cast<int64_t>(i);
     if (fact.attributes.data_type == v1::Event::descriptor()->full_name()) {
@@ -165,14 +170,17 @@ int CountOf(const std::vector<Fact>& history, const std::string& type) {
   int count = 0;
   for (const Fact& fact : history) {
     const std::string& name = fact.attributes.type;
-    count += name.size() > type.size() && name.compare(name.size() - type.size() - 1, name.npos, "." + type) == 0;
+    count += name.size() > type.size() &&
+             name.compare(name.size() - type.size() - 1, name.npos, "." + type) == 0;
   }
   return count;
 }
 
-int CountOfCommand(const std::vector<Fact>& history, const std::string& id, const std::string& actor) {
+int CountOfCommand(const std::vector<Fact>& history, const std::string& id,
+                   const std::string& actor) {
   int count = 0;
-  for (const Fact& fact : history) count += fact.attributes.command_id == id && fact.attributes.actor == actor;
+  for (const Fact& fact : history)
+    count += fact.attributes.command_id == id && fact.attributes.actor == actor;
   return count;
 }
 

@@ -1,5 +1,6 @@
-// The tests' service at its home: projection, engine and writer over a log. Law: nothing of it is a mock; it
-// is put together as a site does it, and stepped by the test or run on a thread of its own.
+// The tests' service at its home: projection, engine and writer over a log. Law: nothing of it is a
+// mock; it is put together as a site does it, and stepped by the test or run on a thread of its
+// own.
 #pragma once
 
 #include <absl/synchronization/mutex.h>
@@ -70,9 +71,9 @@ class Home {
   Asked Ask(const v1::Command& command, const std::string& id, const std::string& actor = "alice",
             const std::function<void(runtime::Submission&)>& change = nullptr);
   // Asks and steps until the answer has come.
-  absl::StatusOr<type::v1::Outcome> Answer(const v1::Command& command, const std::string& id,
-                                           const std::string& actor = "alice",
-                                           const std::function<void(runtime::Submission&)>& change = nullptr);
+  absl::StatusOr<type::v1::Outcome> Answer(
+      const v1::Command& command, const std::string& id, const std::string& actor = "alice",
+      const std::function<void(runtime::Submission&)>& change = nullptr);
   absl::StatusOr<type::v1::Outcome> Answer(const Asked& asked);
   // Steps, unless the writer runs by itself, until it holds.
   bool StepUntil(const std::function<bool()>& done);
@@ -113,12 +114,15 @@ std::vector<Fact> History(const std::vector<events::Record>& records, const std:
 // How many of them are of a type, `ItemPut`.
 int CountOf(const std::vector<Fact>& history, const std::string& type);
 // How many were caused by a caller's command.
-int CountOfCommand(const std::vector<Fact>& history, const std::string& id, const std::string& actor = "alice");
+int CountOfCommand(const std::vector<Fact>& history, const std::string& id,
+                   const std::string& actor = "alice");
 // The head that follows from a history, for forging what comes after it.
 events::Head HeadOf(const std::vector<Fact>& history);
 // A record that holds an event and follows `head`, as another writer would have written it.
 events::Record Foreign(events::Head& head, const std::string& type, const std::string& data,
-                       const std::string& writer = std::string(32, 'f') + ".1", const std::string& stream = "paris.ledger.events");
-events::Record ForeignPut(events::Head& head, const std::string& name, const std::string& stream = "paris.ledger.events");
+                       const std::string& writer = std::string(32, 'f') + ".1",
+                       const std::string& stream = "paris.ledger.events");
+events::Record ForeignPut(events::Head& head, const std::string& name,
+                          const std::string& stream = "paris.ledger.events");
 
 }  // namespace concordat::test

@@ -14,11 +14,15 @@ v1::Event Refused(v1::Reason reason, const std::string& detail) {
 
 const std::string& NameOf(const v1::Command& command) {
   switch (command.command_case()) {
-    case v1::Command::kConfirmItem: return command.confirm_item().name();
-    case v1::Command::kExpireItem: return command.expire_item().name();
-    case v1::Command::kRecordOrder: return command.record_order().name();
+    case v1::Command::kConfirmItem:
+      return command.confirm_item().name();
+    case v1::Command::kExpireItem:
+      return command.expire_item().name();
+    case v1::Command::kRecordOrder:
+      return command.record_order().name();
     case v1::Command::kPutItem:
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
   return command.put_item().name();
 }
@@ -65,7 +69,8 @@ v1::Event Service::Decide(const State& state, const v1::Command& command, const 
       event.mutable_order_recorded()->set_name(name);
       event.mutable_order_recorded()->set_from_site(command.record_order().from_site());
       return event;
-    case v1::Command::COMMAND_NOT_SET: break;
+    case v1::Command::COMMAND_NOT_SET:
+      break;
   }
   return Refused(v1::REASON_UNKNOWN_ITEM, "no command");
 }
@@ -77,7 +82,8 @@ void Service::Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       v1::Item item;
       item.set_name(event.item_put().name());
       item.set_amount(event.item_put().amount());
-      if (event.item_put().has_expire_time()) *item.mutable_expire_time() = event.item_put().expire_time();
+      if (event.item_put().has_expire_time())
+        *item.mutable_expire_time() = event.item_put().expire_time();
       rows.items.Put(item.name(), item);
       return;
     }
@@ -102,7 +108,8 @@ void Service::Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return;
     }
     case v1::Event::kCommandRefused:
-    case v1::Event::EVENT_NOT_SET: return;
+    case v1::Event::EVENT_NOT_SET:
+      return;
   }
 }
 
@@ -131,7 +138,11 @@ Service::Intents Service::Due(const Rows& rows, absl::Time now, size_t limit) {
     if (item.has_expire_time() && runtime::ToTime(item.expire_time()) <= now) {
       v1::Command command;
       command.mutable_expire_item()->set_name(item.name());
-      intents.push_back({"expire", item.name(), command, runtime::ToText(runtime::ToTime(item.expire_time())), {}});
+      intents.push_back({"expire",
+                         item.name(),
+                         command,
+                         runtime::ToText(runtime::ToTime(item.expire_time())),
+                         {}});
     }
     return intents.size() < limit;
   });
@@ -140,8 +151,12 @@ Service::Intents Service::Due(const Rows& rows, absl::Time now, size_t limit) {
 
 absl::Status Service::Validate(const v1::Command&) { return absl::OkStatus(); }
 
-std::string Service::Subject(const v1::Command& command, const runtime::Facts&) { return "items/" + NameOf(command); }
+std::string Service::Subject(const v1::Command& command, const runtime::Facts&) {
+  return "items/" + NameOf(command);
+}
 
-std::vector<runtime::TableInfo> Service::Tables() { return {{"items", &v1::Item::default_instance()}}; }
+std::vector<runtime::TableInfo> Service::Tables() {
+  return {{"items", &v1::Item::default_instance()}};
+}
 
 }  // namespace concordat::ledger

@@ -1,5 +1,5 @@
-// The service of the runtime's tests. Law: it is as small as a service can be and still use all that the
-// runtime offers: refusals, reactions, deadlines, orders of other sites, and an index.
+// The service of the runtime's tests. Law: it is as small as a service can be and still use all
+// that the runtime offers: refusals, reactions, deadlines, orders of other sites, and an index.
 #pragma once
 
 #include <absl/status/status.h>

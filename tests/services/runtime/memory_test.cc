@@ -1,4 +1,5 @@
-// How long a command's id is remembered: by the log's own time, so that all who fold it forget alike.
+// How long a command's id is remembered: by the log's own time, so that all who fold it forget
+// alike.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -21,7 +22,8 @@ class MemoryTest : public testing::Test {
   // What a follower on another site makes of the same log.
   std::string ReplicaDigest() {
     TempDir dir;
-    auto projection = storage::Projection::Open(dir.path(), home_.stream(), events::Chain::Origin::kMirrored, "test");
+    auto projection = storage::Projection::Open(dir.path(), home_.stream(),
+                                                events::Chain::Origin::kMirrored, "test");
     EXPECT_TRUE(projection.ok());
     runtime::EngineOf<ledger::Service> engine((*projection)->journal());
     runtime::Replica replica(engine, **projection, "borlange");
@@ -46,9 +48,11 @@ TEST_F(MemoryTest, ACallersIdIsRememberedForItsTimeAndThenForgotten) {
   ASSERT_TRUE(home_.Answer(Put("a"), "c-1").ok());
   clock_.Set(kStart + runtime::kCommandMemory);
   ASSERT_TRUE(home_.Answer(Put("b"), "c-2").ok());
-  EXPECT_TRUE(home_.Answer(Put("a"), "c-1")->repeated()) << "it is just old enough to be remembered";
+  EXPECT_TRUE(home_.Answer(Put("a"), "c-1")->repeated())
+      << "it is just old enough to be remembered";
   clock_.Set(kStart + runtime::kCommandMemory + absl::Hours(24));
-  EXPECT_TRUE(home_.Answer(Put("a"), "c-1")->repeated()) << "only an event makes time pass in the log";
+  EXPECT_TRUE(home_.Answer(Put("a"), "c-1")->repeated())
+      << "only an event makes time pass in the log";
   ASSERT_TRUE(home_.Answer(Put("c"), "c-3").ok());
   const auto again = home_.Answer(Put("a"), "c-1");
   ASSERT_TRUE(again.ok()) << again.status();

@@ -45,7 +45,10 @@ class ReactionsTest : public testing::Test {
 };
 
 TEST_F(ReactionsTest, AReactionIsDecidedOnceAndNamesItsCause) {
-  ASSERT_TRUE(home_.Answer(PutConfirmed("a"), "c-1", "alice", [](runtime::Submission& s) { s.correlation_id = "story"; }).ok());
+  ASSERT_TRUE(home_
+                  .Answer(PutConfirmed("a"), "c-1", "alice",
+                          [](runtime::Submission& s) { s.correlation_id = "story"; })
+                  .ok());
   ASSERT_TRUE(AwaitCount("ItemConfirmed", 1));
   Settle();
   const std::vector<Fact> history = TheHistory();
@@ -63,7 +66,8 @@ TEST_F(ReactionsTest, ACrashBetweenTheBatchAndItsReactionsLosesAndDoublesNone) {
   for (int round = 0; round < 3; ++round) {
     const std::string name = std::to_string(round);
     home_.Ask(PutConfirmed(name), "c-" + name);
-    // In one step the batch is stored; the reaction waits in the queue, which is lost with the process.
+    // In one step the batch is stored; the reaction waits in the queue, which is lost with the
+    // process.
     ASSERT_TRUE(home_.StepUntil([&] { return home_.Item(name).has_value(); }));
     EXPECT_EQ(Count("ItemConfirmed"), round);
     home_.Restart();
@@ -78,7 +82,8 @@ TEST_F(ReactionsTest, ACrashThatLosesTheRowsLosesAndDoublesNone) {
   home_.Stop();
   home_.Keep();
   home_.Start();
-  for (int i = 0; i < 5; ++i) ASSERT_TRUE(home_.Answer(PutConfirmed(std::to_string(i)), "c-" + std::to_string(i)).ok());
+  for (int i = 0; i < 5; ++i)
+    ASSERT_TRUE(home_.Answer(PutConfirmed(std::to_string(i)), "c-" + std::to_string(i)).ok());
   ASSERT_TRUE(AwaitCount("ItemConfirmed", 3));
   const int done = Count("ItemConfirmed");
   home_.Stop();
@@ -93,7 +98,9 @@ TEST_F(ReactionsTest, ACrashThatLosesTheRowsLosesAndDoublesNone) {
 
 TEST_F(ReactionsTest, ACrashWhileAReactionIsOnItsWayLosesAndDoublesNone) {
   log_.fate = [](const std::string&, const events::Record& record) {
-    return events::HeaderValue(record, "ce_type") == "concordat.test.v1.ItemConfirmed" ? Fate::kHold : Fate::kLand;
+    return events::HeaderValue(record, "ce_type") == "concordat.test.v1.ItemConfirmed"
+               ? Fate::kHold
+               : Fate::kLand;
   };
   ASSERT_TRUE(home_.Answer(PutConfirmed("a"), "c-1").ok());
   ASSERT_TRUE(home_.StepUntil([&] { return log_.held() == 1; }));
@@ -110,7 +117,8 @@ TEST_F(ReactionsTest, ACrashWhileAReactionIsOnItsWayLosesAndDoublesNone) {
 TEST_F(ReactionsTest, AReactionToAnEventThatWasReadAfterAnUnknownOutcomeIsDecidedOnce) {
   bool met = false;
   log_.fate = [&](const std::string&, const events::Record& record) {
-    if (met || events::HeaderValue(record, "ce_type") != "concordat.test.v1.ItemPut") return Fate::kLand;
+    if (met || events::HeaderValue(record, "ce_type") != "concordat.test.v1.ItemPut")
+      return Fate::kLand;
     met = true;
     return Fate::kLandWithError;
   };
@@ -123,7 +131,8 @@ TEST_F(ReactionsTest, AReactionToAnEventThatWasReadAfterAnUnknownOutcomeIsDecide
 TEST_F(ReactionsTest, AReactionWhoseCauseWasVoidIsNotDecided) {
   bool met = false;
   log_.fate = [&](const std::string& stream, const events::Record& record) {
-    if (met || events::HeaderValue(record, "ce_type") != "concordat.test.v1.ItemPut") return Fate::kLand;
+    if (met || events::HeaderValue(record, "ce_type") != "concordat.test.v1.ItemPut")
+      return Fate::kLand;
     met = true;
     events::Head head = HeadOf(TheHistory());
     log_.Put(stream, ForeignPut(head, "a"));  // somebody else was faster
@@ -140,7 +149,8 @@ TEST_F(ReactionsTest, AReactionWhoseCauseWasVoidIsNotDecided) {
 }
 
 TEST_F(ReactionsTest, ARebuildFromNothingIssuesNoNewCommand) {
-  for (int i = 0; i < 10; ++i) ASSERT_TRUE(home_.Answer(PutConfirmed(std::to_string(i)), "c-" + std::to_string(i)).ok());
+  for (int i = 0; i < 10; ++i)
+    ASSERT_TRUE(home_.Answer(PutConfirmed(std::to_string(i)), "c-" + std::to_string(i)).ok());
   ASSERT_TRUE(AwaitCount("ItemConfirmed", 10));
   Settle();
   const std::string digest = home_.Digest();

@@ -22,14 +22,17 @@ class RecoveryTest : public testing::Test {
   RecoveryTest() { home_.Start(); }
   // The next append of a service's event meets this fate; those after it land.
   void Next(Fate fate) {
-    log_.fate = [this, fate, met = false](const std::string&, const events::Record& record) mutable {
+    log_.fate = [this, fate, met = false](const std::string&,
+                                          const events::Record& record) mutable {
       if (met || IsSystem(record)) return Fate::kLand;
       met = true;
       return fate;
     };
   }
   void All(Fate fate) {
-    log_.fate = [fate](const std::string&, const events::Record& record) { return IsSystem(record) ? Fate::kLand : fate; };
+    log_.fate = [fate](const std::string&, const events::Record& record) {
+      return IsSystem(record) ? Fate::kLand : fate;
+    };
   }
   std::vector<Fact> TheHistory() { return History(log_.Records(home_.stream()), home_.stream()); }
   // The answer stands in the log, and once.
@@ -55,7 +58,8 @@ TEST_F(RecoveryTest, NothingIsAnsweredBeforeTheLogHasReported) {
   const Asked other = home_.Ask(Put("b"), "c-1");
   const Asked dependent = home_.Ask(Put("a"), "c-2");
   ASSERT_TRUE(home_.StepUntil([&] { return log_.held() == 2 && other.answered(); }));
-  EXPECT_TRUE(absl::IsAlreadyExists(other.outcome().status())) << "an id in flight is used with another content";
+  EXPECT_TRUE(absl::IsAlreadyExists(other.outcome().status()))
+      << "an id in flight is used with another content";
   home_.Step(20);
   EXPECT_FALSE(asked.answered());
   EXPECT_FALSE(again.answered()) << "a repeated command waits for the first";
@@ -77,7 +81,8 @@ TEST_F(RecoveryTest, AnUnknownOutcomeThatLandedIsAnsweredFromTheLog) {
     const auto outcome = home_.Answer(Put(name), "c-" + name);
     ExpectInTheLog(outcome);
     EXPECT_FALSE(outcome->repeated());
-    EXPECT_EQ(CountOf(TheHistory(), "WriterStarted"), fate == Fate::kLandWithError ? 2 : 3) << "it claimed the stream first";
+    EXPECT_EQ(CountOf(TheHistory(), "WriterStarted"), fate == Fate::kLandWithError ? 2 : 3)
+        << "it claimed the stream first";
   }
   EXPECT_EQ(CountOf(TheHistory(), "ItemPut"), 2) << "neither was decided twice";
 }
@@ -87,6 +92,20 @@ TEST_F(RecoveryTest, AnUnknownOutcomeThatDidNotLandIsDecidedAgain) {
   ExpectInTheLog(home_.Answer(Put("a"), "c-1"));
   EXPECT_EQ(CountOf(TheHistory(), "WriterStarted"), 2);
   EXPECT_EQ(CountOf(TheHistory(), "ItemPut"), 1);
+}
+
+TEST_F(RecoveryTest, ARepeatThatWaitedThroughARecoveryIsToldThatItIsOne) {
+  for (const Fate fate : {Fate::kLandWithError, Fate::kFail}) {
+    Next(fate);
+    const std::string name = std::to_string(static_cast<int>(fate));
+    const Asked first = home_.Ask(Put(name), "c-" + name);
+    const Asked again = home_.Ask(Put(name), "c-" + name);
+    ExpectInTheLog(home_.Answer(first));
+    ExpectInTheLog(home_.Answer(again));
+    EXPECT_FALSE(first.outcome()->repeated());
+    EXPECT_TRUE(again.outcome()->repeated());
+    EXPECT_EQ(again.outcome()->link(), first.outcome()->link());
+  }
 }
 
 TEST_F(RecoveryTest, AnAppendThatLandsAfterTheClaimIsVoidAndItsCommandIsThereOnce) {
@@ -142,7 +161,8 @@ TEST_F(RecoveryTest, AStaleReportWithTheOffsetThatIsExpectedNextAcknowledgesNoth
   const Asked first = home_.Ask(Put("a"), "c-1");
   const Asked second = home_.Ask(Put("b"), "c-2");
   ASSERT_TRUE(home_.StepUntil([&] { return appends >= 4; }));
-  // The stale append lands first, at the very offset that the writer expects for its own next event.
+  // The stale append lands first, at the very offset that the writer expects for its own next
+  // event.
   log_.fate = nullptr;
   log_.Release();
   ExpectInTheLog(home_.Answer(first));
@@ -171,7 +191,8 @@ TEST_F(RecoveryTest, ALostRaceIsDecidedAgainOnTheNewState) {
   EXPECT_EQ(outcome->reason(), "REASON_EXISTS") << "the other writer was first";
   EXPECT_EQ(home_.Item("a")->amount(), 7);
   EXPECT_EQ(CountOf(TheHistory(), "ItemPut"), 1);
-  EXPECT_EQ(CountOf(TheHistory(), "WriterStarted"), 1) << "every outcome was known: no claim is needed";
+  EXPECT_EQ(CountOf(TheHistory(), "WriterStarted"), 1)
+      << "every outcome was known: no claim is needed";
 }
 
 TEST_F(RecoveryTest, AForeignRecordInTheMiddleOfAGroupVoidsTheRestOfIt) {
@@ -185,7 +206,8 @@ TEST_F(RecoveryTest, AForeignRecordInTheMiddleOfAGroupVoidsTheRestOfIt) {
     return Fate::kLand;
   };
   std::vector<Asked> asked;
-  for (int i = 0; i < 6; ++i) asked.push_back(home_.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
+  for (int i = 0; i < 6; ++i)
+    asked.push_back(home_.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
   for (const Asked& one : asked) ExpectInTheLog(home_.Answer(one));
   EXPECT_EQ(CountOf(TheHistory(), "ItemPut"), 7);
   EXPECT_GE(home_.writer().counters().voids, 4u) << "the rest of the group, as it stood first";
@@ -240,7 +262,8 @@ TEST_F(RecoveryTest, TwoWritersOnOneStreamAnswerEachCommandOnce) {
   ASSERT_TRUE(WaitUntil([&] {
     home_.Step(1);
     other.Step(1);
-    return std::all_of(asked.begin(), asked.end(), [](const auto& one) { return one.second.answered(); });
+    return std::all_of(asked.begin(), asked.end(),
+                       [](const auto& one) { return one.second.answered(); });
   }));
   for (const auto& [where, one] : asked) {
     ExpectInTheLog(one.outcome());

@@ -57,7 +57,8 @@ TEST_F(RefusingTest, AnAcceptedEventOfATypeThatThisReleaseDoesNotKnow) {
   v1::NewerEvent event;
   event.mutable_item_renamed()->set_name("x");
   log_.Put(home_.stream(), Foreign(head, "Renamed", event.SerializeAsString()));
-  const auto alarm = AllOf(HasSubstr("sequence 3"), HasSubstr("concordat.test.v1.Renamed"), HasSubstr("cannot be read by this release"),
+  const auto alarm = AllOf(HasSubstr("sequence 3"), HasSubstr("concordat.test.v1.Renamed"),
+                           HasSubstr("cannot be read by this release"),
                            HasSubstr("install the release that wrote it"));
   ExpectStops(alarm);
   ExpectDoesNotStart(alarm);
@@ -87,7 +88,8 @@ TEST_F(RefusingTest, EventsBeforeTheOneThatCannotBeReadAreKept) {
   EXPECT_EQ(home_.state(), WriterState::kStopped);
   home_.Restart();
   EXPECT_THAT(home_.alarm(), HasSubstr("sequence 4"));
-  EXPECT_LE(home_.projection().chain().head().sequence, 3) << "it did not move past what it could not read";
+  EXPECT_LE(home_.projection().chain().head().sequence, 3)
+      << "it did not move past what it could not read";
   EXPECT_EQ(TheHistory().size(), 5u) << "and the log has it all";
 }
 
@@ -108,13 +110,15 @@ TEST_F(RefusingTest, AnEventInItsOwnNameThatItDidNotWrite) {
   const auto outcome = home_.Answer(Put("after"), "c-1");
   EXPECT_TRUE(absl::IsUnavailable(outcome.status()));
   EXPECT_EQ(home_.state(), WriterState::kStopped);
-  EXPECT_THAT(home_.alarm(), AllOf(HasSubstr("in this writer's name"), HasSubstr("somebody else holds its credentials")));
+  EXPECT_THAT(home_.alarm(), AllOf(HasSubstr("in this writer's name"),
+                                   HasSubstr("somebody else holds its credentials")));
 }
 
 TEST_F(RefusingTest, AHeadThatTheLogNoLongerHolds) {
   home_.Stop();
   log_.Truncate(home_.stream(), 2);
-  ExpectDoesNotStart(AllOf(HasSubstr("sequence 2"), HasSubstr("ConcordatLogLost.md"), HasSubstr("lost acknowledged history")));
+  ExpectDoesNotStart(AllOf(HasSubstr("sequence 2"), HasSubstr("ConcordatLogLost.md"),
+                           HasSubstr("lost acknowledged history")));
 }
 
 TEST_F(RefusingTest, ALogThatWasMadeAnew) {
@@ -122,18 +126,21 @@ TEST_F(RefusingTest, ALogThatWasMadeAnew) {
   const auto records = log_.Records(home_.stream());
   log_.Truncate(home_.stream(), 0);
   events::Head head;
-  for (size_t i = 0; i < records.size(); ++i) log_.Put(home_.stream(), ForeignPut(head, std::to_string(i)));
+  for (size_t i = 0; i < records.size(); ++i)
+    log_.Put(home_.stream(), ForeignPut(head, std::to_string(i)));
   ExpectDoesNotStart(AllOf(HasSubstr("at offset 2 stands"), HasSubstr("ConcordatLogLost.md")));
 }
 
 TEST_F(RefusingTest, ALogThatLostARecordInTheMiddle) {
-  for (int i = 0; i < 5; ++i) ASSERT_TRUE(home_.Answer(Put(std::to_string(i)), "d-" + std::to_string(i)).ok());
+  for (int i = 0; i < 5; ++i)
+    ASSERT_TRUE(home_.Answer(Put(std::to_string(i)), "d-" + std::to_string(i)).ok());
   home_.Stop();
   home_.Wipe();
   log_.Lose(home_.stream(), 4);
   home_.Start();
   EXPECT_EQ(home_.state(), WriterState::kStopped);
-  EXPECT_THAT(home_.alarm(), AllOf(HasSubstr("the record after offset 3 is at offset 5"), HasSubstr("ConcordatLogLost.md")));
+  EXPECT_THAT(home_.alarm(), AllOf(HasSubstr("the record after offset 3 is at offset 5"),
+                                   HasSubstr("ConcordatLogLost.md")));
 }
 
 TEST_F(RefusingTest, ADamagedLog) {

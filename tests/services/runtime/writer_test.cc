@@ -44,7 +44,8 @@ TEST_F(WriterTest, AStreamBeginsWithItsOpeningAndItsWriter) {
 }
 
 TEST_F(WriterTest, AnAcceptedCommandIsAnsweredWithWhereItsEventStands) {
-  const auto outcome = home_.Answer(Put("a", 5), "c-1", "alice", [](runtime::Submission& s) { s.correlation_id = "story"; });
+  const auto outcome = home_.Answer(Put("a", 5), "c-1", "alice",
+                                    [](runtime::Submission& s) { s.correlation_id = "story"; });
   ASSERT_TRUE(outcome.ok()) << outcome.status();
   const std::vector<Fact> history = TheHistory();
   ASSERT_EQ(history.size(), 3u);
@@ -151,8 +152,9 @@ TEST_F(WriterTest, ValidateOnlyDecidesAndAppendsNothing) {
 
 TEST_F(WriterTest, APassedDeadlineIsToldAndNothingIsAppended) {
   const size_t before = Records().size();
-  const auto late = home_.Answer(Put("a"), "c-1", "alice",
-                                 [](runtime::Submission& submission) { submission.deadline = absl::InfinitePast(); });
+  const auto late = home_.Answer(Put("a"), "c-1", "alice", [](runtime::Submission& submission) {
+    submission.deadline = absl::InfinitePast();
+  });
   EXPECT_TRUE(absl::IsDeadlineExceeded(late.status())) << late.status();
   EXPECT_EQ(Records().size(), before);
   const auto again = home_.Answer(Put("a"), "c-1");
@@ -176,7 +178,8 @@ TEST_F(WriterTest, TimeNeverGoesBackEvenIfTheClockDoes) {
 
 TEST_F(WriterTest, ThousandsOfCommandsAreAnsweredInTheOrderTheyWereAsked) {
   std::vector<Asked> asked;
-  for (int i = 0; i < 3000; ++i) asked.push_back(home_.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
+  for (int i = 0; i < 3000; ++i)
+    asked.push_back(home_.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
   ASSERT_TRUE(home_.StepUntil([&] { return asked.back().answered(); }));
   uint64_t sequence = 2;
   for (const Asked& one : asked) {
@@ -194,7 +197,8 @@ TEST_F(WriterTest, ARestartAndARebuildComeToTheSameDigestAndDecideNothing) {
   ASSERT_TRUE(home_.StepUntil([&] { return CountOf(TheHistory(), "ItemConfirmed") == 15; }));
   home_.Step(5);
   const std::string digest = home_.Digest();
-  const int64_t decided = static_cast<int64_t>(TheHistory().size()) - CountOf(TheHistory(), "WriterStarted");
+  const int64_t decided =
+      static_cast<int64_t>(TheHistory().size()) - CountOf(TheHistory(), "WriterStarted");
   home_.Restart();
   home_.Step(5);
   EXPECT_EQ(home_.Digest(), digest);
@@ -213,7 +217,8 @@ TEST_F(WriterTest, TheQueueIsBoundedForCallers) {
   home_.options.max_queued = 3;
   home_.Open();
   std::vector<Asked> asked;
-  for (int i = 0; i < 5; ++i) asked.push_back(home_.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
+  for (int i = 0; i < 5; ++i)
+    asked.push_back(home_.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
   EXPECT_FALSE(asked[2].answered());
   for (int i = 3; i < 5; ++i) {
     ASSERT_TRUE(asked[static_cast<size_t>(i)].answered());

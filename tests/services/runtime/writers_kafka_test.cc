@@ -47,7 +47,8 @@ class Client {
   void Ask() {
     const std::string id = name_ + "-" + std::to_string(number_++);
     runtime::Submission submission;
-    submission.command = std::make_unique<v1::Command>(number_ % 10 == 0 ? PutConfirmed(id) : Put(id));
+    submission.command =
+        std::make_unique<v1::Command>(number_ % 10 == 0 ? PutConfirmed(id) : Put(id));
     submission.command_id = id;
     submission.actor = "racer";
     submission.done = [this, id](absl::StatusOr<type::v1::Outcome> outcome) {
@@ -93,13 +94,16 @@ TEST(WritersOnKafka, ThreeThatRaceLoseAndDoubleNothing) {
   std::atomic<bool> over = false;
   std::vector<std::unique_ptr<Client>> clients;
   for (size_t i = 0; i < 48; ++i) {
-    clients.push_back(std::make_unique<Client>(homes[i % 3]->writer(), "c" + std::to_string(i), over));
+    clients.push_back(
+        std::make_unique<Client>(homes[i % 3]->writer(), "c" + std::to_string(i), over));
     clients.back()->Ask();
   }
   const absl::Time end = absl::Now() + absl::Seconds(15);
   ASSERT_TRUE(WaitUntil([&] { return absl::Now() >= end; }));
   over = true;
-  ASSERT_TRUE(WaitUntil([&] { return std::all_of(clients.begin(), clients.end(), [](auto& client) { return client->idle(); }); }));
+  ASSERT_TRUE(WaitUntil([&] {
+    return std::all_of(clients.begin(), clients.end(), [](auto& client) { return client->idle(); });
+  }));
   uint64_t voids = 0;
   for (auto& home : homes) {
     voids += home->writer().counters().voids;
@@ -131,8 +135,10 @@ TEST(WritersOnKafka, ThreeThatRaceLoseAndDoubleNothing) {
   EXPECT_EQ(acknowledged, by_racers) << "all who were accepted were told so";
   EXPECT_GT(acknowledged, 300u) << "the race went on";
   EXPECT_GT(records.size() - history.size(), 0u) << "nobody lost a race: this was none";
-  std::printf("%zu acknowledged, %zu accepted, %zu void in the log, %llu voids seen by the writers\n", acknowledged,
-              history.size(), records.size() - history.size(), static_cast<unsigned long long>(voids));
+  std::printf(
+      "%zu acknowledged, %zu accepted, %zu void in the log, %llu voids seen by the writers\n",
+      acknowledged, history.size(), records.size() - history.size(),
+      static_cast<unsigned long long>(voids));
 
   // Whoever goes on alone has every item, each confirmed once where it wanted that.
   homes[0]->Run();
@@ -188,13 +194,18 @@ TEST(WritersOnKafka, AWriterRidesThroughABrokerThatIsKilled) {
   home.options.report_timeout = absl::Seconds(60);
   home.Run();
   std::vector<Asked> asked;
-  for (int i = 0; i < 500; ++i) asked.push_back(home.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
+  for (int i = 0; i < 500; ++i)
+    asked.push_back(home.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
   ASSERT_TRUE(WaitUntil([&] { return asked[0].answered(); }));
-  for (int i = 500; i < 1000; ++i) asked.push_back(home.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
+  for (int i = 500; i < 1000; ++i)
+    asked.push_back(home.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
   broker.Kill();
-  for (int i = 1000; i < 1500; ++i) asked.push_back(home.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
+  for (int i = 1000; i < 1500; ++i)
+    asked.push_back(home.Ask(Put(std::to_string(i)), "c-" + std::to_string(i)));
   broker.Restart();
-  ASSERT_TRUE(WaitUntil([&] { return std::all_of(asked.begin(), asked.end(), [](const Asked& one) { return one.answered(); }); }));
+  ASSERT_TRUE(WaitUntil([&] {
+    return std::all_of(asked.begin(), asked.end(), [](const Asked& one) { return one.answered(); });
+  }));
   const std::vector<Fact> history = History(RecordsOf(log), kStreamName);
   EXPECT_EQ(CountOf(history, "ItemPut"), 1500);
   EXPECT_EQ(CountOf(history, "CommandRefused"), 0);
