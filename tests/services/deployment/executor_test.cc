@@ -48,7 +48,8 @@ void Write(const std::string& path, const std::string& text) { std::ofstream(pat
 v1::Deployment Example(v1::DeploymentState state = v1::DEPLOYMENT_STATE_PLACING) {
   auto deployment = test::Parse<v1::Deployment>(R"(
       name: "sites/paris/deployments/d-1" artefact: "artefacts/open-70b" digest: "ab"
-      reservation: "sites/paris/reservations/r-1" servers: "sites/paris/servers/a01" servers: "sites/paris/servers/a02")");
+      reservation: "sites/paris/reservations/r-1"
+      servers: "sites/paris/servers/a01" servers: "sites/paris/servers/a02")");
   deployment.set_state(state);
   return deployment;
 }

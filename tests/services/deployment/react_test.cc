@@ -7,7 +7,8 @@ using test::EqualsText;
 
 TEST(DeploymentReactions, AStartedReservationIsRecorded) {
   const auto started = test::Parse<reservations::v1::Event>(R"(reservation_started {
-      name: "sites/paris/reservations/r-1" customer: "customers/sap" servers: "s1" servers: "s2" end_time { seconds: 9 } })");
+      name: "sites/paris/reservations/r-1" customer: "customers/sap"
+      servers: "s1" servers: "s2" end_time { seconds: 9 } })");
   const Intents intents = Scenario().ReactionsTo(started);
   ASSERT_EQ(intents.size(), 1u);
   EXPECT_EQ(intents[0].kind, "record");
