@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -18,6 +19,11 @@
 #include "tests/support/wait.h"
 
 namespace concordat::test {
+
+// Mounts of this process are its own, so that none outlives it. Before any thread is there, for
+// each thread has the mounts of the one that made it.
+inline const bool kMountsAreOurs =
+    ::unshare(CLONE_NEWNS) == 0 && ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
 
 class FullDisk {
  public:

@@ -255,6 +255,6 @@ TEST(KafkaLog, AppendsRideThroughABrokerThatIsKilledAndStartedAgain) {
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   const int result = RUN_ALL_TESTS();
-  concordat::storage::TheBroker().Stop();
+  delete &concordat::storage::TheBroker();
   return result;
 }
