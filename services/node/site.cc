@@ -19,6 +19,7 @@ namespace {
 
 // Changes with the layout of any row; a projection of another layout is folded anew.
 constexpr char kSchema[] = "1";
+constexpr absl::Duration kArchiveFlushInterval = absl::Seconds(10);
 constexpr char kRelease[] = CONCORDAT_VERSION;
 
 std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal) {
@@ -75,6 +76,10 @@ class Site::ArchiveSink final : public runtime::Sink {
       absl::SleepFor(absl::Milliseconds(200));
       status = archive_.Commit(chain_);
     }
+    if (absl::Now() >= next_flush_) {
+      archive_.Flush();
+      next_flush_ = absl::Now() + kArchiveFlushInterval;
+    }
     Publish();
     return absl::OkStatus();
   }
@@ -95,6 +100,7 @@ class Site::ArchiveSink final : public runtime::Sink {
   }
   storage::Archive& archive_;
   events::Chain chain_;
+  absl::Time next_flush_ = absl::Now() + kArchiveFlushInterval;
   bool changed_ = false;
   mutable absl::Mutex mutex_;
   runtime::FollowedView view_ ABSL_GUARDED_BY(mutex_);

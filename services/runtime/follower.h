@@ -115,7 +115,8 @@ class Replica final : public Sink {
 // after a crash is decided once all the same, because the commands' ids derive from their causes.
 class Feed final : public Sink {
  public:
-  // Nothing is owned. `projection` is the writer's, and is read here only.
+  // Nothing is owned. `projection` is the writer's, and is read by this constructor only.
+  // REQUIRES: the writer does not run yet, for its thread reads the projection too.
   Feed(const Engine& engine, Writer& writer, const storage::Projection& projection,
        std::string stream, const google::protobuf::Descriptor* event_type, std::string here);
 

@@ -123,6 +123,13 @@ absl::Status Archive::Commit(const events::Chain& chain) {
   return absl::OkStatus();
 }
 
+void Archive::Flush() {
+  rocksdb::FlushOptions options;
+  options.wait = false;
+  options.allow_write_stall = true;
+  db_->Flush(options).PermitUncheckedError();
+}
+
 absl::StatusOr<std::optional<ArchivedEvent>> Archive::At(const std::string& stream,
                                                          uint64_t sequence) const {
   const std::string key = EventKey(stream, sequence);

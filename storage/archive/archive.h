@@ -47,6 +47,9 @@ class Archive {
   // Stores what was added, together with the stream's chain.
   absl::Status Commit(const events::Chain& chain);
 
+  // Writes what is in memory to disk, in the background, so that a restart reads little again.
+  void Flush();
+
   // The event at a sequence; nothing where the archive does not hold it yet.
   absl::StatusOr<std::optional<ArchivedEvent>> At(const std::string& stream,
                                                   uint64_t sequence) const;
