@@ -60,7 +60,7 @@ def measure(way, clients, saturated, broker, options, folder, number):
         best = STREAMS_BEST_AT_SATURATION_MS if saturated else STREAMS_BEST_MS.get(clients, 20)
         interval = "default" if way == "streams_default" else str(best)
         result = run([sys.executable, STREAMS, "--bootstrap", broker.bootstrap, "--clients", str(clients), "--seconds",
-                      str(options.seconds), "--warmup", str(max(options.warmup, 5)), "--commit-interval-ms", interval], way)
+                      str(round(options.seconds)), "--warmup", str(round(max(options.warmup, 5))), "--commit-interval-ms", interval], way)
         return streams_row(result, clients, interval)
     site = "bench%d" % number
     broker.topic("%s.inventory.events" % site)
