@@ -141,7 +141,9 @@ Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attribute
   }
   if (ahead_.contains(attributes->id)) return Outcome::kRepeated;            // 4
   if (attributes->parent == head_.link && sequence == head_.sequence + 1) {  // 5
-    Accept(*attributes, offset);
+    Accept({attributes->id, sequence, offset, attributes->time});
+    if (attributes->type == WriterStartedType())
+      Remember(accepted_writers_, {attributes->id, attributes->sequence});
     return Outcome::kAccepted;
   }
   if (origin_ == Origin::kMirrored && attributes->parent != head_.link &&
@@ -163,22 +165,18 @@ void Chain::NoteVoidWriter(const Attributes& attributes) {
   Remember(void_writers_, {attributes.id, attributes.sequence});
 }
 
-void Chain::Advance(const Attributes& attributes, int64_t offset) {
-  if (offset != next_offset_ || attributes.parent != head_.link ||
-      static_cast<int64_t>(attributes.sequence) != head_.sequence + 1) {
+void Chain::Advance(const Link& parent, const Head& head) {
+  if (head.offset != next_offset_ || parent != head_.link || head.sequence != head_.sequence + 1) {
     std::fprintf(stderr, "Chain::Advance: %s at offset %lld is not the head's child\n",
-                 stream_.c_str(), static_cast<long long>(offset));
+                 stream_.c_str(), static_cast<long long>(head.offset));
     std::abort();
   }
-  Accept(attributes, offset);
-  next_offset_ = offset + 1;
+  Accept(head);
+  next_offset_ = head.offset + 1;
 }
 
-void Chain::Accept(const Attributes& attributes, int64_t offset) {
-  head_ = {attributes.id, static_cast<int64_t>(attributes.sequence), offset, attributes.time};
-  if (attributes.type == WriterStartedType()) {
-    Remember(accepted_writers_, {attributes.id, attributes.sequence});
-  }
+void Chain::Accept(const Head& head) {
+  head_ = head;
   corrupt_.clear();
   if (!ahead_.empty())
     absl::erase_if(ahead_, [&](const auto& entry) {

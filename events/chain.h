@@ -66,10 +66,10 @@ class Chain {
   // corrupt.
   Outcome Offer(const Record& record, int64_t offset, Attributes* attributes);
 
-  // Accepts an event that this process appended itself and that was reported at `offset`, without
-  // reading it back. REQUIRES: every offset below is judged already, and the event is the head's
-  // child.
-  void Advance(const Attributes& attributes, int64_t offset);
+  // Accepts an event that this process appended itself and that was reported at `head.offset`,
+  // without reading it back: it becomes the head. REQUIRES: every offset below is judged already,
+  // and the event is the head's child and no WriterStarted.
+  void Advance(const Link& parent, const Head& head);
 
   const Head& head() const { return head_; }
   Condition condition() const;
@@ -91,7 +91,7 @@ class Chain {
 
  private:
   Outcome Judge(const Record& record, int64_t offset, Attributes* attributes);
-  void Accept(const Attributes& attributes, int64_t offset);
+  void Accept(const Head& head);
   void NoteVoidWriter(const Attributes& attributes);
 
   std::string stream_;

@@ -38,7 +38,7 @@ Occupancy::Phase PhaseOf(v1::ReservationState state) {
 
 template <typename Message>
 std::optional<Message> Parse(const storage::Change& change,
-                             const std::optional<std::string>& value) {
+                             const std::optional<std::string_view>& value) {
   if (!value) return std::nullopt;
   return storage::Table<Message>::Parse(storage::KeyOf(change.key), *value);
 }
@@ -74,7 +74,7 @@ Occupancy OccupancyOf(const v1::Reservation& reservation) {
 void Index::Apply(const storage::Change& change) {
   const std::string_view table = storage::TableOf(change.key);
   if (table == "reservations") {
-    const auto occupancy = [&](const std::optional<std::string>& value) {
+    const auto occupancy = [&](const std::optional<std::string_view>& value) {
       return OccupancyOf(Parse<v1::Reservation>(change, value).value_or(v1::Reservation()));
     };
     const Occupancy before = occupancy(change.before);

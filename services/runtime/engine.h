@@ -170,7 +170,7 @@ class EngineOf final : public Engine {
 
   void LoadIndex(const storage::RowSource& rows) override {
     rows.Scan(std::string_view("\x01", 1), [&](std::string_view key, std::string_view value) {
-      state_.index.Apply({std::string(key), std::nullopt, std::string(value)});
+      state_.index.Apply({key, std::nullopt, value});
       return true;
     });
   }

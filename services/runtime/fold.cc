@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "concordat/system/v1/events.pb.h"
@@ -28,11 +31,9 @@ std::string IntentKey(std::string_view command_id) {
 
 int64_t DayOf(absl::Time time) { return absl::ToUnixSeconds(time) / 86400; }
 
-std::string ExpiryKey(int64_t day, std::string_view command_key) {
-  std::string key(kExpiryPrefix);
-  key += fmt::format("{:010d}", day);
-  key.append(command_key);
-  return key;
+// Expiries are stored a commit at a time: one row of an ExpiryRow for each day in it.
+std::string ExpiryKey(int64_t day, uint64_t sequence) {
+  return fmt::format("{}{:010d}/{:020d}", kExpiryPrefix, day, sequence);
 }
 
 bool IsSystemEvent(std::string_view type) { return type.substr(0, 20) == "concordat.system.v1."; }
@@ -115,40 +116,63 @@ void Fold::Evolve(const google::protobuf::Message* event, const events::Attribut
 
 void Fold::Remember(const google::protobuf::Message* event, const events::Attributes& attributes) {
   if (event == nullptr) return;
-  CommandRow row;
-  row.set_sequence(attributes.sequence);
-  row.set_link(BytesOf(attributes.id));
-  row.set_digest(attributes.command_digest);
-  row.set_event_type(attributes.type);
-  row.set_subject(attributes.subject);
+  row_.Clear();
+  row_.set_sequence(attributes.sequence);
+  row_.set_link(attributes.id.bytes.data(), attributes.id.bytes.size());
+  row_.set_digest(attributes.command_digest);
+  row_.set_event_type(attributes.type);
+  row_.set_subject(attributes.subject);
   if (const auto refusal = RefusalOf(*event)) {
-    row.set_reason(refusal->reason);
-    row.set_detail(refusal->detail);
+    row_.set_reason(refusal->reason);
+    row_.set_detail(refusal->detail);
   }
   storage::Journal& journal = projection_.journal();
-  const std::string key = CommandKey(attributes.actor, attributes.command_id);
-  journal.Write(key, row.SerializeAsString());
+  std::string key = CommandKey(attributes.actor, attributes.command_id);
+  journal.Write(key, row_.SerializeAsString());
   const bool service = attributes.actor.compare(0, kSystemActor.size(), kSystemActor) == 0;
   if (service) {
     if (here_ == site_) journal.Write(IntentKey(attributes.command_id), std::nullopt);
     return;
   }
   const int64_t day = DayOf(attributes.time);
-  journal.WriteNew(ExpiryKey(day, key), std::string());
+  expiring_.push_back({attributes.sequence, day, std::move(key)});
   if (day == swept_day_) return;
   swept_day_ = day;
   // Ids expire by the day of the log's time, so that every replica forgets the same ones at the
   // same event: the first of a caller on a new day.
-  const int64_t oldest = day - absl::ToInt64Hours(kCommandMemory) / 24;
-  std::vector<std::string> expired;
-  journal.Scan(kExpiryPrefix, [&](std::string_view expiry, std::string_view) {
-    if (expiry >= ExpiryKey(oldest, "")) return false;
-    expired.emplace_back(expiry);
+  Forget(day - absl::ToInt64Hours(kCommandMemory) / 24);
+}
+
+void Fold::Forget(int64_t day) {
+  storage::Journal& journal = projection_.journal();
+  std::vector<std::string> spent;
+  std::vector<ExpiryRow> rows;
+  journal.Scan(kExpiryPrefix, [&](std::string_view key, std::string_view value) {
+    if (key >= ExpiryKey(day, 0)) return false;
+    spent.emplace_back(key);
+    if (!rows.emplace_back().ParseFromArray(value.data(), static_cast<int>(value.size()))) {
+      std::fprintf(stderr,
+                   "an expiry of %s cannot be read: delete the projection and start again\n",
+                   stream_.c_str());
+      std::abort();
+    }
     return true;
   });
-  for (const std::string& expiry : expired) {
-    journal.Write(expiry.substr(kExpiryPrefix.size() + 10), std::nullopt);
-    journal.Write(expiry, std::nullopt);
+  // An id that was forgotten and used again is remembered by its later event.
+  const auto forget = [&](const std::string& command_key, uint64_t sequence) {
+    bool same = false;
+    journal.Read(command_key, [&](std::string_view value) {
+      same = row_.ParseFromArray(value.data(), static_cast<int>(value.size())) &&
+             row_.sequence() == sequence;
+    });
+    if (same) journal.Write(command_key, std::nullopt);
+  };
+  for (const ExpiryRow& row : rows) {
+    for (const auto& command : row.commands()) forget(command.key(), command.sequence());
+  }
+  for (const std::string& key : spent) journal.Write(key, std::nullopt);
+  for (const Expiring& expiring : expiring_) {
+    if (expiring.day < day) forget(expiring.command_key, expiring.sequence);
   }
 }
 
@@ -171,9 +195,29 @@ void Fold::KeepReactions(const google::protobuf::Message& event,
 }
 
 void Fold::Rollback() {
-  projection_.journal().Rollback(static_cast<uint64_t>(projection_.chain().head().sequence + 1));
+  const auto next = static_cast<uint64_t>(projection_.chain().head().sequence + 1);
+  projection_.journal().Rollback(next);
   pending_.clear();
+  while (!expiring_.empty() && expiring_.back().sequence >= next) expiring_.pop_back();
   swept_day_ = -1;
+}
+
+absl::Status Fold::Commit(storage::Projection::Notes notes) {
+  const auto head =
+      static_cast<uint64_t>(std::max<int64_t>(projection_.chain().head().sequence, 0));
+  while (!expiring_.empty() && expiring_.front().sequence <= head) {
+    const Expiring first = {expiring_.front().sequence, expiring_.front().day, {}};
+    ExpiryRow row;
+    for (; !expiring_.empty() && expiring_.front().sequence <= head &&
+           expiring_.front().day == first.day;
+         expiring_.pop_front()) {
+      ExpiryRow::Command& command = *row.add_commands();
+      command.set_key(std::move(expiring_.front().command_key));
+      command.set_sequence(expiring_.front().sequence);
+    }
+    notes.emplace_back(ExpiryKey(first.day, first.sequence), row.SerializeAsString());
+  }
+  return projection_.Commit(head, notes);
 }
 
 std::vector<Pending> Fold::TakePending() { return std::exchange(pending_, {}); }
@@ -191,9 +235,12 @@ std::vector<Pending> Fold::StoredPending() const {
 }
 
 std::optional<Answered> Fold::Find(const std::string& actor, const std::string& command_id) const {
-  const auto value = projection_.journal().Get(CommandKey(actor, command_id));
   CommandRow row;
-  if (!value || !row.ParseFromString(*value)) return std::nullopt;
+  bool known = false;
+  projection_.journal().Read(CommandKey(actor, command_id), [&](std::string_view value) {
+    known = row.ParseFromArray(value.data(), static_cast<int>(value.size()));
+  });
+  if (!known) return std::nullopt;
   Answered answered{.outcome = {}, .digest = row.digest()};
   answered.outcome.set_stream(stream_);
   answered.outcome.set_site(site_);

@@ -4,6 +4,7 @@
 
 #include <absl/status/statusor.h>
 
+#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -54,6 +55,9 @@ class Fold {
   // Undoes whatever was evolved beyond the accepted head.
   void Rollback();
 
+  // Stores what was accepted, with `notes`: see Projection::Commit().
+  absl::Status Commit(storage::Projection::Notes notes = {});
+
   // The follow-up commands of the events evolved since the last call; nothing away from home.
   std::vector<Pending> TakePending();
   // Every follow-up command whose consequence is not in the log yet, from the rows.
@@ -65,7 +69,15 @@ class Fold {
   storage::Projection& projection() { return projection_; }
 
  private:
+  // A caller's command, whose id is forgotten kCommandMemory after the day.
+  struct Expiring {
+    uint64_t sequence;
+    int64_t day;
+    std::string command_key;
+  };
+
   void Remember(const google::protobuf::Message* event, const events::Attributes& attributes);
+  void Forget(int64_t day);
   void KeepReactions(const google::protobuf::Message& event, const events::Attributes& attributes);
 
   Engine& engine_;
@@ -74,6 +86,8 @@ class Fold {
   const std::string site_;
   const std::string here_;
   std::vector<Pending> pending_;
+  std::deque<Expiring> expiring_;  // of events that are not committed yet
+  CommandRow row_;                 // used again and again, to keep its memory
   int64_t swept_day_ = -1;  // the day of the log's time up to which expired ids were forgotten
 };
 

@@ -184,8 +184,7 @@ absl::Status Replica::EndBatch(const std::atomic<bool>& stopping) {
   if (!changed_) return absl::OkStatus();
   changed_ = false;
   storage::Projection& projection = fold_.projection();
-  absl::Status status = projection.Commit(
-      static_cast<uint64_t>(std::max<int64_t>(projection.chain().head().sequence, 0)));
+  absl::Status status = fold_.Commit();
   while (!status.ok()) {
     {
       absl::MutexLock lock(&mutex_);

@@ -94,8 +94,10 @@ absl::Status Writer::CheckHead() {
   return absl::UnavailableError(fmt::format("{}: the log does not answer", stream_));
 }
 
+void Writer::Rename() { writer_name_ = fmt::format("{}.{}", writer_id_, ++recovery_); }
+
 bool Writer::Recover(bool claim) {
-  ++recovery_;
+  Rename();
   ++counters_.recoveries;
   {
     absl::MutexLock lock(&mutex_);
@@ -106,7 +108,7 @@ bool Writer::Recover(bool claim) {
   fold_.Rollback();
   seen_.clear();
   own_.clear();
-  for (const InFlight& in_flight : in_flight_) own_.insert(in_flight.attributes.id);
+  for (const InFlight& in_flight : in_flight_) own_.insert(in_flight.link);
 
   recovered_.clear();
   bool read = ReadToEnd();
@@ -257,7 +259,7 @@ bool Writer::Claim() {
       // Neither acknowledged nor refused for sure: whatever becomes of it, its link is never used
       // again.
       appender_->Reset();
-      ++recovery_;
+      Rename();
       if (!Pause(kRetry)) return false;
     }
     if (!ReadToEnd() || !(offset < 0 || ReadTo(offset + 1))) return false;
@@ -267,11 +269,12 @@ bool Writer::Claim() {
 
 bool Writer::AppendSystem(const google::protobuf::Message& event, events::Link* link,
                           int64_t* offset) {
-  events::Attributes attributes = NextAttributes(clock_.Now());
+  events::Attributes attributes;
+  SetPosition(attributes, clock_.Now());
   attributes.type = event.GetDescriptor()->full_name();
   attributes.data_type = attributes.type;
   attributes.subject = stream_;
-  attributes.command_id = fmt::format("{}/{}", WriterName(), attributes.sequence);
+  attributes.command_id = fmt::format("{}/{}", writer_name_, attributes.sequence);
   attributes.correlation_id = attributes.command_id;
   attributes.actor = fmt::format("{}{}", kSystemActor, engine_.name());
   const events::Record record = events::Seal(attributes, event.SerializeAsString());
@@ -309,13 +312,10 @@ void Writer::Resolve() {
   by_command_.clear();
   std::deque<Submission> to_decide;
   for (InFlight& in_flight : unresolved) {
-    if (seen_.contains(in_flight.attributes.id)) {
+    if (seen_.contains(in_flight.link)) {
       ++counters_.accepted;
-      if (!in_flight.outcome.reason().empty()) ++counters_.refused;
-      type::v1::Outcome again = in_flight.outcome;
-      again.set_repeated(true);
-      for (AnswerCallback& waiting : in_flight.waiting) answers_.Add(std::move(waiting), again);
-      answers_.Add(std::move(in_flight.submission.done), std::move(in_flight.outcome));
+      if (!in_flight.reason.empty()) ++counters_.refused;
+      Answer(in_flight);
       continue;
     }
     Submission submission = std::move(in_flight.submission);

@@ -84,6 +84,7 @@ Writer::Writer(Engine& engine, storage::Projection& projection, storage::Log& lo
       source_(events::SourceOf(stream_)),
       writer_id_(RandomId()),
       fold_(engine, projection, options_.site) {
+  facts_.site = options_.site;
   Publish();
 }
 
@@ -204,6 +205,10 @@ void Writer::TakeSubmissions(absl::Duration wait) {
     };
     mutex_.AwaitWithTimeout(absl::Condition(&something), std::min(wait, options_.timer_interval));
   }
+  if (queue_.empty()) {
+    queue_.swap(incoming_);
+    return;
+  }
   for (Submission& submission : incoming_) queue_.push_back(std::move(submission));
   incoming_.clear();
 }
@@ -275,29 +280,28 @@ void Writer::Decide(Submission submission) {
     return;
   }
   if (AnswerFromMemory(submission)) return;
-  Facts facts{.now = std::max(now_, speculative_.time),
-              .site = options_.site,
-              .command_id = submission.command_id,
-              .subject = {},
-              .actor = submission.actor,
-              .correlation_id = submission.correlation_id,
-              .cause = submission.cause};
-  facts.subject = engine_.Subject(*submission.command, facts);
-  Decision decision = engine_.Decide(*submission.command, facts);
+  facts_.now = std::max(now_, speculative_.time);
+  facts_.command_id = submission.command_id;
+  facts_.actor = submission.actor;
+  facts_.correlation_id = submission.correlation_id;
+  facts_.cause = submission.cause;
+  facts_.subject.clear();
+  facts_.subject = engine_.Subject(*submission.command, facts_);
+  Decision decision = engine_.Decide(*submission.command, facts_);
   if (submission.validate_only) {
     type::v1::Outcome outcome;
     outcome.set_stream(stream_);
     outcome.set_site(options_.site);
     outcome.set_request_id(submission.command_id);
     outcome.set_event_type(decision.type);
-    outcome.set_subject(facts.subject);
+    outcome.set_subject(facts_.subject);
     outcome.set_reason(decision.reason);
     outcome.set_detail(decision.detail);
     outcome.set_validated_only(true);
     answers_.Add(std::move(submission.done), std::move(outcome));
     return;
   }
-  Append(std::move(submission), std::move(decision), facts);
+  Append(std::move(submission), std::move(decision));
 }
 
 bool Writer::AnswerFromMemory(Submission& submission) {
@@ -312,7 +316,7 @@ bool Writer::AnswerFromMemory(Submission& submission) {
             "request id {} was used before with another content; use a new id for a new command",
             submission.command_id)));
   };
-  const auto in_flight = by_command_.find(CommandKey(submission.actor, submission.command_id));
+  const auto in_flight = by_command_.find(KeyOf(submission));
   if (in_flight != by_command_.end()) {
     answer(in_flight->second->submission.digest,
            [&] { in_flight->second->waiting.push_back(std::move(submission.done)); });
@@ -328,63 +332,69 @@ bool Writer::AnswerFromMemory(Submission& submission) {
   return true;
 }
 
-std::string Writer::WriterName() const { return fmt::format("{}.{}", writer_id_, recovery_); }
-
-events::Attributes Writer::NextAttributes(absl::Time now) const {
-  events::Attributes attributes;
+void Writer::SetPosition(events::Attributes& attributes, absl::Time now) const {
   attributes.source = source_;
   attributes.time = std::max(Micros(now), speculative_.time);
   attributes.sequence = static_cast<uint64_t>(speculative_.sequence + 1);
   attributes.parent = speculative_.link;
-  attributes.writer = WriterName();
-  return attributes;
+  attributes.writer = writer_name_;
 }
 
-void Writer::Append(Submission submission, Decision decision, const Facts& facts) {
-  InFlight& in_flight = in_flight_.emplace_back();
-  events::Attributes& attributes = in_flight.attributes;
-  attributes = NextAttributes(facts.now);
+void Writer::Append(Submission submission, Decision decision) {
+  events::Attributes& attributes = attributes_;
+  SetPosition(attributes, facts_.now);
   attributes.type = decision.type;
-  attributes.subject = facts.subject;
+  attributes.subject = facts_.subject;
   attributes.data_type = engine_.event_type()->full_name();
-  attributes.command_id = facts.command_id;
+  attributes.command_id = facts_.command_id;
   attributes.command_digest = submission.digest;
-  attributes.correlation_id = facts.correlation_id;
-  attributes.actor = facts.actor;
-  if (facts.cause) attributes.causation_id = facts.cause->ToString();
+  attributes.correlation_id = facts_.correlation_id;
+  attributes.actor = facts_.actor;
+  attributes.causation_id.clear();
+  if (facts_.cause) attributes.causation_id = facts_.cause->ToString();
   events::Record record = events::Seal(attributes, decision.event->SerializeAsString());
   if (record.data.size() > kMaxEventBytes) {
     // Appended, it would be refused by the log and decided again for ever.
     const std::string what = fmt::format(
         "the command's event would take {} bytes, expected at most {}; nothing was appended",
         record.data.size(), kMaxEventBytes);
-    spdlog::warn("{}: {} of {}: {}", stream_, facts.command_id, facts.actor, what);
+    spdlog::warn("{}: {} of {}: {}", stream_, facts_.command_id, facts_.actor, what);
     answers_.Add(std::move(submission.done), absl::InvalidArgumentError(what));
-    in_flight_.pop_back();
     return;
   }
 
   fold_.Evolve(decision.event.get(), attributes);
-  in_flight.reactions = fold_.TakePending();
   speculative_ = {attributes.id, static_cast<int64_t>(attributes.sequence), -1, attributes.time};
+  InFlight& in_flight = in_flight_.emplace_back();
+  in_flight.cookie = next_cookie_++;
+  in_flight.group = group_;
+  in_flight.appended = decided_at_;
+  in_flight.submission = std::move(submission);
+  in_flight.link = attributes.id;
+  in_flight.parent = attributes.parent;
+  in_flight.sequence = speculative_.sequence;
+  in_flight.time = attributes.time;
+  in_flight.event_type = std::move(decision.type);
+  in_flight.subject = std::move(facts_.subject);
+  in_flight.reason = std::move(decision.reason);
+  in_flight.detail = std::move(decision.detail);
+  in_flight.reactions = fold_.TakePending();
+  by_command_.emplace(KeyOf(in_flight.submission), &in_flight);
+  appender_->Append(std::move(record), in_flight.cookie);
+}
 
-  type::v1::Outcome& outcome = in_flight.outcome;
+type::v1::Outcome Writer::OutcomeOf(InFlight& in_flight) const {
+  type::v1::Outcome outcome;
   outcome.set_stream(stream_);
   outcome.set_site(options_.site);
-  outcome.set_sequence(attributes.sequence);
-  outcome.set_link(attributes.id.ToHex());
-  outcome.set_request_id(facts.command_id);
-  outcome.set_event_type(std::move(decision.type));
-  outcome.set_subject(facts.subject);
-  outcome.set_reason(std::move(decision.reason));
-  outcome.set_detail(std::move(decision.detail));
-
-  in_flight.cookie = next_cookie_++;
-  in_flight.appended = decided_at_;
-  in_flight.group = group_;
-  in_flight.submission = std::move(submission);
-  by_command_[CommandKey(facts.actor, facts.command_id)] = &in_flight;
-  appender_->Append(std::move(record), in_flight.cookie);
+  outcome.set_sequence(static_cast<uint64_t>(in_flight.sequence));
+  outcome.set_link(in_flight.link.ToHex());
+  outcome.set_request_id(std::move(in_flight.submission.command_id));
+  outcome.set_event_type(std::move(in_flight.event_type));
+  outcome.set_subject(std::move(in_flight.subject));
+  outcome.set_reason(std::move(in_flight.reason));
+  outcome.set_detail(std::move(in_flight.detail));
+  return outcome;
 }
 
 void Writer::TakeReports(std::vector<storage::AppendReport> reports) {
@@ -405,7 +415,7 @@ void Writer::TakeReports(std::vector<storage::AppendReport> reports) {
       recover_ = true;
       spdlog::info(
           "{}: the append of sequence {} was reported {}, expected offset {}: reading the log",
-          stream_, in_flight_.front().attributes.sequence,
+          stream_, in_flight_.front().sequence,
           report.status.ok() ? fmt::format("at offset {}", report.offset)
                              : MessageOf(report.status),
           projection_.chain().next_offset());
@@ -417,8 +427,9 @@ void Writer::TakeReports(std::vector<storage::AppendReport> reports) {
 }
 
 void Writer::Accept(InFlight& in_flight, int64_t offset) {
-  projection_.chain().Advance(in_flight.attributes, offset);
-  by_command_.erase(CommandKey(in_flight.submission.actor, in_flight.submission.command_id));
+  projection_.chain().Advance(in_flight.parent,
+                              {in_flight.link, in_flight.sequence, offset, in_flight.time});
+  by_command_.erase(KeyOf(in_flight.submission));
   accepted_.push_back(std::move(in_flight));
   lost_races_ = 0;
 }
@@ -433,17 +444,22 @@ void Writer::CommitAccepted() {
   if (!Commit()) return;
   for (InFlight& done : accepted_) {
     ++counters_.accepted;
-    if (!done.outcome.reason().empty()) ++counters_.refused;
-    for (AnswerCallback& waiting : done.waiting) {
-      type::v1::Outcome again = done.outcome;
-      again.set_repeated(true);
-      answers_.Add(std::move(waiting), std::move(again));
-    }
-    answers_.Add(std::move(done.submission.done), std::move(done.outcome));
+    if (!done.reason.empty()) ++counters_.refused;
+    Answer(done);
     for (Pending& reaction : done.reactions) Issue(std::move(reaction));
   }
   accepted_.clear();
   Publish();
+}
+
+void Writer::Answer(InFlight& accepted) {
+  type::v1::Outcome outcome = OutcomeOf(accepted);
+  for (AnswerCallback& waiting : accepted.waiting) {
+    type::v1::Outcome again = outcome;
+    again.set_repeated(true);
+    answers_.Add(std::move(waiting), std::move(again));
+  }
+  answers_.Add(std::move(accepted.submission.done), std::move(outcome));
 }
 
 bool Writer::Commit() {
@@ -454,9 +470,7 @@ bool Writer::Commit() {
     next_notes_ = absl::Now() + kNoteInterval;
   }
   ++counters_.commits;
-  const int64_t head = projection_.chain().head().sequence;
-  absl::Status status =
-      projection_.Commit(static_cast<uint64_t>(std::max<int64_t>(head, 0)), notes);
+  absl::Status status = fold_.Commit(std::move(notes));
   bool alarmed = false;
   while (!status.ok()) {
     if (!alarmed) spdlog::error("{}: {}", stream_, MessageOf(status));

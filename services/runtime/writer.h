@@ -135,12 +135,22 @@ class Writer {
     bool settled = false;
     absl::Time appended;  // wall time
     Submission submission;
-    events::Attributes attributes;
-    type::v1::Outcome outcome;
+    events::Link link;
+    events::Link parent;
+    int64_t sequence = -1;
+    absl::Time time;
+    std::string event_type;
+    std::string subject;
+    std::string reason;  // of a refusal
+    std::string detail;
     std::vector<Pending> reactions;
     std::vector<AnswerCallback> waiting;  // the same command, asked again meanwhile
   };
-  using CommandKey = std::pair<std::string, std::string>;  // actor, command id
+  // Actor and command id; points into the submission.
+  using CommandKey = std::pair<absl::string_view, absl::string_view>;
+  static CommandKey KeyOf(const Submission& submission) {
+    return {submission.actor, submission.command_id};
+  }
 
   void TakeSubmissions(absl::Duration wait);
   // Whether another group may be decided before a report comes.
@@ -148,7 +158,10 @@ class Writer {
   void DecideGroup();
   void Decide(Submission submission);
   bool AnswerFromMemory(Submission& submission);
-  void Append(Submission submission, Decision decision, const Facts& facts);
+  void Append(Submission submission, Decision decision);
+  type::v1::Outcome OutcomeOf(InFlight& in_flight) const;  // takes the strings out of it
+  // Tells all who asked for an accepted command. Takes them and the strings out of it.
+  void Answer(InFlight& accepted);
   void FireTimers();
   void TakeReports(std::vector<storage::AppendReport> reports);
   void Accept(InFlight& in_flight, int64_t offset);
@@ -166,6 +179,8 @@ class Writer {
   bool ReadToEnd();
   bool ReadTo(int64_t end);
   bool Claim();
+  // A new name for what is appended from here on, so that nothing decided again has the same link.
+  void Rename();
   bool AppendSystem(const google::protobuf::Message& event, events::Link* link, int64_t* offset);
   void Resolve();
   bool Pause(absl::Duration wait);
@@ -175,8 +190,7 @@ class Writer {
   WriterState view_state() const;
   void RejectEverything(const absl::Status& status);
   void Publish();
-  events::Attributes NextAttributes(absl::Time now) const;
-  std::string WriterName() const;
+  void SetPosition(events::Attributes& attributes, absl::Time now) const;
   // Whether the command comes from a service of this site and not from a caller.
   static bool IsService(const std::string& actor);
 
@@ -204,7 +218,11 @@ class Writer {
       own_;                         // links that this writer may find accepted in its own name
   std::vector<Pending> recovered_;  // reactions to events accepted while recovering
   events::Head speculative_;
+  // Of the command that is being decided; used again and again, to keep their memory.
+  Facts facts_;
+  events::Attributes attributes_;
   uint64_t recovery_ = 0;
+  std::string writer_name_;  // `<writer id>.<recovery>`
   uint64_t next_cookie_ = 1;
   uint64_t group_ = 0;
   int lost_races_ = 0;

@@ -35,13 +35,20 @@ std::string_view ViewOf(const rocksdb::Slice& slice) { return {slice.data(), sli
   std::abort();
 }
 
-std::optional<std::string> GetRow(rocksdb::DB& db, const rocksdb::ReadOptions& options,
-                                  std::string_view key) {
-  std::string value;
-  const rocksdb::Status status = db.Get(options, SliceOf(key), &value);
-  if (status.IsNotFound()) return std::nullopt;
+bool ReadRow(rocksdb::DB& db, const rocksdb::ReadOptions& options, std::string_view key,
+             absl::FunctionRef<void(std::string_view)> value) {
+  rocksdb::PinnableSlice slice;
+  const rocksdb::Status status = db.Get(options, db.DefaultColumnFamily(), SliceOf(key), &slice);
+  if (status.IsNotFound()) return false;
   if (!status.ok()) StopOnReadError(status);
-  return value;
+  value(ViewOf(slice));
+  return true;
+}
+
+std::optional<std::string> GetRow(rocksdb::DB& db, std::string_view key) {
+  std::optional<std::string> row;
+  ReadRow(db, {}, key, [&](std::string_view value) { row.emplace(value); });
+  return row;
 }
 
 void ScanRows(rocksdb::DB& db, rocksdb::ReadOptions options, std::string_view from,
@@ -66,13 +73,18 @@ rocksdb::Options DatabaseOptions() {
   options.max_open_files = 64;
   options.info_log = RocksDbLogger();
   options.max_background_jobs = 2;
-  options.write_buffer_size = 32 << 20;
+  // Few and large tables: each that a name is looked for in vain in costs a look at its filter.
+  options.write_buffer_size = 64 << 20;
+  // The young levels are soon merged, so only the old ones are worth compressing.
+  options.compression_per_level = {rocksdb::kNoCompression, rocksdb::kNoCompression,
+                                   rocksdb::kLZ4Compression};
   options.paranoid_checks = true;
   // Rows are read by exact name far more often than they are scanned.
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = SharedCache();
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   table.cache_index_and_filter_blocks = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   options.memtable_whole_key_filtering = true;
   options.memtable_prefix_bloom_size_ratio = 0.05;
@@ -86,10 +98,11 @@ ProjectionView::ProjectionView(std::shared_ptr<rocksdb::DB> db, const rocksdb::S
 
 ProjectionView::~ProjectionView() { db_->ReleaseSnapshot(snapshot_); }
 
-std::optional<std::string> ProjectionView::Get(std::string_view key) const {
+bool ProjectionView::Read(std::string_view key,
+                          absl::FunctionRef<void(std::string_view)> value) const {
   rocksdb::ReadOptions options;
   options.snapshot = snapshot_;
-  return GetRow(*db_, options, key);
+  return ReadRow(*db_, options, key, value);
 }
 
 void ProjectionView::Scan(std::string_view from,
@@ -124,7 +137,7 @@ absl::StatusOr<std::unique_ptr<Projection>> Projection::Open(const std::string& 
   if (!status.ok()) return status;
   std::shared_ptr<rocksdb::DB> db(raw);
 
-  const auto found = GetRow(*db, {}, kSchemaKey);
+  const auto found = GetRow(*db, kSchemaKey);
   if (found && *found != schema) {
     return absl::FailedPreconditionError(
         fmt::format("the projection in {} has the layout {}, this release reads {}; stop the "
@@ -139,18 +152,22 @@ absl::StatusOr<std::unique_ptr<Projection>> Projection::Open(const std::string& 
         FromRocksDb(db->Put(options, SliceOf(kSchemaKey), schema), "cannot write the projection");
     if (!status.ok()) return status;
   }
-  const auto head = GetRow(*db, {}, kHeadKey);
+  const auto head = GetRow(*db, kHeadKey);
   auto chain = head ? events::Chain::Decode(stream, *head, origin)
                     : absl::StatusOr<events::Chain>(events::Chain(stream, origin));
   if (!chain.ok()) return chain.status();
-  auto digests = Digests::Decode(GetRow(*db, {}, kDigestsKey).value_or(""));
+  auto digests = Digests::Decode(GetRow(*db, kDigestsKey).value_or(""));
   if (!digests.ok()) return digests.status();
   return std::unique_ptr<Projection>(
       new Projection(std::move(db), *std::move(chain), *std::move(digests)));
 }
 
 Projection::Projection(std::shared_ptr<rocksdb::DB> db, events::Chain chain, Digests digests)
-    : db_(std::move(db)), chain_(std::move(chain)), digests_(std::move(digests)), journal_(*this) {}
+    : db_(std::move(db)),
+      chain_(std::move(chain)),
+      digests_(std::move(digests)),
+      journal_(*this),
+      cache_(kCachedRows) {}
 
 Projection::~Projection() {
   // A clean stop leaves nothing to replay; that it failed changes nothing but the next start's
@@ -158,11 +175,25 @@ Projection::~Projection() {
   FlushAndWait().IgnoreError();
 }
 
-std::optional<std::string> Projection::Get(std::string_view key) const {
-  const auto cached = cache_.find(absl::string_view(key.data(), key.size()));
-  if (cached != cache_.end()) return cached->second;
-  if (cache_.size() >= kCachedRows) cache_.clear();
-  return cache_.emplace(std::string(key), GetRow(*db_, {}, key)).first->second;
+Projection::Cached& Projection::PlaceOf(std::string_view key) const {
+  return cache_[std::hash<std::string_view>()(key) % kCachedRows];
+}
+
+void Projection::Cache(std::string_view key, std::optional<std::string_view> value) const {
+  Cached& place = PlaceOf(key);
+  place.key = key;
+  place.exists = value.has_value();
+  place.value = value.value_or("");
+}
+
+bool Projection::Read(std::string_view key, absl::FunctionRef<void(std::string_view)> value) const {
+  const Cached& place = PlaceOf(key);
+  if (place.key != key) {
+    if (!ReadRow(*db_, {}, key, [&](std::string_view found) { Cache(key, found); }))
+      Cache(key, std::nullopt);
+  }
+  if (place.exists) value(place.value);
+  return place.exists;
 }
 
 void Projection::Scan(std::string_view from,
@@ -172,19 +203,18 @@ void Projection::Scan(std::string_view from,
 
 absl::Status Projection::Commit(uint64_t sequence, const Notes& notes) {
   unwritten_ = std::make_unique<rocksdb::WriteBatch>();
-  for (Change& change : journal_.Commit(sequence)) {
+  journal_.Commit(sequence, [&](const Change& change) {
     digests_.Apply(change);
     if (change.after) {
-      unwritten_->Put(change.key, *change.after).PermitUncheckedError();
+      unwritten_->Put(SliceOf(change.key), SliceOf(*change.after)).PermitUncheckedError();
     } else {
-      unwritten_->Delete(change.key).PermitUncheckedError();
+      unwritten_->Delete(SliceOf(change.key)).PermitUncheckedError();
     }
-    if (cache_.size() < kCachedRows || cache_.contains(change.key))
-      cache_[change.key] = std::move(change.after);
-  }
+    Cache(change.key, change.after);
+  });
   for (const auto& [key, value] : notes) {
     unwritten_->Put(key, value).PermitUncheckedError();
-    cache_.erase(key);
+    Cache(key, value);
   }
   unwritten_->Put(SliceOf(kHeadKey), chain_.Encode()).PermitUncheckedError();
   unwritten_->Put(SliceOf(kDigestsKey), digests_.Encode()).PermitUncheckedError();

@@ -2,7 +2,6 @@
 // are written in one batch, so they never disagree, and all of it can be deleted and folded again.
 #pragma once
 
-#include <absl/container/flat_hash_map.h>
 #include <absl/status/statusor.h>
 #include <absl/synchronization/mutex.h>
 #include <absl/time/time.h>
@@ -31,7 +30,7 @@ class ProjectionView final : public RowSource {
   ~ProjectionView() override;
   ProjectionView(const ProjectionView&) = delete;
 
-  std::optional<std::string> Get(std::string_view key) const override;
+  bool Read(std::string_view key, absl::FunctionRef<void(std::string_view)> value) const override;
   void Scan(std::string_view from,
             absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override;
   // The head that the rows were folded up to.
@@ -57,7 +56,7 @@ class Projection final : public RowSource {
                                                           std::string schema);
   ~Projection() override;
 
-  std::optional<std::string> Get(std::string_view key) const override;
+  bool Read(std::string_view key, absl::FunctionRef<void(std::string_view)> value) const override;
   void Scan(std::string_view from,
             absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override;
 
@@ -90,9 +89,19 @@ class Projection final : public RowSource {
   Digests digests_;
   Journal journal_;
   // Rows that were read or written lately, and keys that are known to have none: a decision reads
-  // the same few rows again and again, and looks for each new name in vain. At most kCachedRows.
-  static constexpr size_t kCachedRows = 1 << 16;
-  mutable absl::flat_hash_map<std::string, std::optional<std::string>> cache_;
+  // the same few rows again and again, and looks for each new name in vain. A row has one place,
+  // by its key's hash, and takes it from whatever was there.
+  struct Cached {
+    std::string key;  // empty: nothing is cached here
+    bool exists = false;
+    std::string value;
+  };
+  static constexpr size_t kCachedRows = 1 << 15;
+  Cached& PlaceOf(std::string_view key) const;
+  // What was cached of this key, if anything was, is replaced.
+  void Cache(std::string_view key, std::optional<std::string_view> value) const;
+
+  mutable std::vector<Cached> cache_;
   std::unique_ptr<rocksdb::WriteBatch> unwritten_;  // the batch that Commit() could not write
 };
 

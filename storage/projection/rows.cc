@@ -2,16 +2,29 @@
 
 #include <absl/container/flat_hash_map.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
+#include <vector>
 
 namespace concordat::storage {
 
-std::optional<std::string> MemoryRows::Get(std::string_view key) const {
+std::optional<std::string> RowSource::Get(std::string_view key) const {
+  std::optional<std::string> copy;
+  Read(key, [&](std::string_view value) { copy.emplace(value); });
+  return copy;
+}
+
+bool RowSource::Contains(std::string_view key) const {
+  return Read(key, [](std::string_view) {});
+}
+
+bool MemoryRows::Read(std::string_view key, absl::FunctionRef<void(std::string_view)> value) const {
   const auto row = rows_.find(key);
-  if (row == rows_.end()) return std::nullopt;
-  return row->second;
+  if (row == rows_.end()) return false;
+  value(row->second);
+  return true;
 }
 
 void MemoryRows::Scan(std::string_view from,
@@ -21,11 +34,14 @@ void MemoryRows::Scan(std::string_view from,
   }
 }
 
-void MemoryRows::Set(const std::string& key, const std::optional<std::string>& value) {
-  if (value) {
-    rows_[key] = *value;
+void MemoryRows::Set(std::string_view key, std::optional<std::string_view> value) {
+  const auto row = rows_.find(key);
+  if (!value) {
+    if (row != rows_.end()) rows_.erase(row);
+  } else if (row != rows_.end()) {
+    row->second = *value;
   } else {
-    rows_.erase(key);
+    rows_.emplace(key, *value);
   }
 }
 
@@ -54,32 +70,44 @@ void Journal::WriteNew(std::string key, std::string value) {
 
 void Journal::Record(std::string key, std::optional<std::string> before,
                      std::optional<std::string> after) {
-  Entry& entry = overlay_[key];
-  entry.value = after;
-  ++entry.writes;
-  changes_.push_back({sequence_, {std::move(key), std::move(before), std::move(after)}});
-  if (observe_) observe_(changes_.back().change);
+  const auto [at, is_new] = overlay_.try_emplace(std::move(key));
+  Overlay::value_type& row = *at;
+  if (is_new) order_.insert(row.first);
+  row.second.value = std::move(after);
+  ++row.second.writes;
+  changes_.push_back({sequence_, &row, std::move(before)});
+  if (observe_) observe_({row.first, changes_.back().before, row.second.value});
 }
 
-std::optional<std::string> Journal::Get(std::string_view key) const {
-  const auto entry = overlay_.find(key);
-  return entry == overlay_.end() ? base_.Get(key) : entry->second.value;
+void Journal::Forget(const Overlay::value_type& row) {
+  order_.erase(row.first);
+  overlay_.erase(row.first);
+}
+
+bool Journal::Read(std::string_view key, absl::FunctionRef<void(std::string_view)> value) const {
+  const auto row = overlay_.find(absl::string_view(key.data(), key.size()));
+  if (row == overlay_.end()) return base_.Read(key, value);
+  if (!row->second.value) return false;
+  value(*row->second.value);
+  return true;
 }
 
 void Journal::Scan(std::string_view from,
                    absl::FunctionRef<bool(std::string_view, std::string_view)> row) const {
-  auto over = overlay_.lower_bound(from);
+  auto over = order_.lower_bound(from);
   bool wanted = true;
+  const auto emit = [&] {
+    const auto& value = overlay_.find(absl::string_view(over->data(), over->size()))->second.value;
+    if (value) wanted = row(*over, *value);
+  };
   const auto emit_before = [&](const std::string_view* key) {
-    for (; wanted && over != overlay_.end() && (key == nullptr || over->first < *key); ++over) {
-      if (over->second.value) wanted = row(over->first, *over->second.value);
-    }
+    for (; wanted && over != order_.end() && (key == nullptr || *over < *key); ++over) emit();
     return wanted;
   };
   base_.Scan(from, [&](std::string_view key, std::string_view value) {
     if (!emit_before(&key)) return false;
-    if (over != overlay_.end() && over->first == key) {
-      if (over->second.value) wanted = row(key, *over->second.value);
+    if (over != order_.end() && *over == key) {
+      emit();
       ++over;
     } else {
       wanted = row(key, value);
@@ -89,36 +117,40 @@ void Journal::Scan(std::string_view from,
   emit_before(nullptr);
 }
 
-std::vector<Change> Journal::Commit(uint64_t sequence) {
-  std::vector<Change> committed;
-  absl::flat_hash_map<std::string, size_t> at;
-  while (!changes_.empty() && changes_.front().sequence <= sequence) {
-    Change change = std::move(changes_.front().change);
-    changes_.pop_front();
-    const auto entry = overlay_.find(change.key);
-    if (--entry->second.writes == 0) overlay_.erase(entry);
-    const auto [known, inserted] = at.try_emplace(change.key, committed.size());
-    if (inserted) {
-      committed.push_back(std::move(change));
-    } else {
-      committed[known->second].after = std::move(change.after);
-    }
+void Journal::Commit(uint64_t sequence, absl::FunctionRef<void(const Change&)> store) {
+  const auto end = std::find_if(changes_.begin(), changes_.end(),
+                                [&](const Numbered& change) { return change.sequence > sequence; });
+  std::vector<Numbered*> firsts;  // the first change of each row
+  for (auto change = changes_.begin(); change != end; ++change) {
+    if (change->row->second.taken++ == 0) firsts.push_back(&*change);
   }
-  return committed;
+  // Of a row that changes again after `sequence`, the value in between is what that change was
+  // from.
+  absl::flat_hash_map<const Overlay::value_type*, const std::optional<std::string>*> between;
+  for (auto change = end; change != changes_.end(); ++change) {
+    if (change->row->second.taken > 0) between.try_emplace(change->row, &change->before);
+  }
+  for (const Numbered* first : firsts) {
+    const auto later = between.find(first->row);
+    store({first->row->first, first->before,
+           later == between.end() ? first->row->second.value : *later->second});
+  }
+  for (const Numbered* first : firsts) {
+    Entry& entry = first->row->second;
+    entry.writes -= std::exchange(entry.taken, 0);
+    if (entry.writes == 0) Forget(*first->row);
+  }
+  changes_.erase(changes_.begin(), end);
 }
 
 void Journal::Rollback(uint64_t sequence) {
   while (!changes_.empty() && changes_.back().sequence >= sequence) {
-    Change change = std::move(changes_.back().change);
+    Numbered& change = changes_.back();
+    Entry& entry = change.row->second;
+    std::swap(entry.value, change.before);
+    if (observe_) observe_({change.row->first, change.before, entry.value});
+    if (--entry.writes == 0) Forget(*change.row);
     changes_.pop_back();
-    const auto entry = overlay_.find(change.key);
-    if (--entry->second.writes == 0) {
-      overlay_.erase(entry);
-    } else {
-      entry->second.value = change.before;
-    }
-    std::swap(change.before, change.after);
-    if (observe_) observe_(change);
   }
   sequence_ = changes_.empty() ? 0 : changes_.back().sequence;
 }

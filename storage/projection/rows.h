@@ -3,6 +3,8 @@
 #pragma once
 
 #include <absl/container/btree_map.h>
+#include <absl/container/btree_set.h>
+#include <absl/container/node_hash_map.h>
 #include <absl/functional/function_ref.h>
 
 #include <cstdint>
@@ -21,8 +23,14 @@ class RowSource {
  public:
   virtual ~RowSource() = default;
 
-  // The value, or nothing.
-  virtual std::optional<std::string> Get(std::string_view key) const = 0;
+  // Calls `value` with the row's value, where there is the row; it is valid during the call only,
+  // and the call must not change the source. Returns whether there is the row.
+  virtual bool Read(std::string_view key,
+                    absl::FunctionRef<void(std::string_view)> value) const = 0;
+
+  // A copy of the value, or nothing.
+  std::optional<std::string> Get(std::string_view key) const;
+  bool Contains(std::string_view key) const;
 
   // Calls `row` for every row with a key of at least `from`, in the order of keys as unsigned
   // bytes, until it returns false. `row` must not change the source.
@@ -34,21 +42,21 @@ class RowSource {
 // Rows in memory. Not thread-safe.
 class MemoryRows final : public RowSource {
  public:
-  std::optional<std::string> Get(std::string_view key) const override;
+  bool Read(std::string_view key, absl::FunctionRef<void(std::string_view)> value) const override;
   void Scan(std::string_view from,
             absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override;
   // Sets a row, or removes it where `value` is nothing.
-  void Set(const std::string& key, const std::optional<std::string>& value);
+  void Set(std::string_view key, std::optional<std::string_view> value);
 
  private:
   absl::btree_map<std::string, std::string, std::less<>> rows_;
 };
 
-// One change of one row.
+// One change of one row; valid while whoever was given it looks at it.
 struct Change {
-  std::string key;
-  std::optional<std::string> before;
-  std::optional<std::string> after;
+  std::string_view key;
+  std::optional<std::string_view> before;
+  std::optional<std::string_view> after;
 };
 
 // Changes that are not committed yet, laid over a source. Every change belongs to an event's
@@ -70,14 +78,14 @@ class Journal final : public RowSource {
   // Sets a row of the runtime's own that the caller knows is not there, without looking for it.
   void WriteNew(std::string key, std::string value);
 
-  std::optional<std::string> Get(std::string_view key) const override;
+  bool Read(std::string_view key, absl::FunctionRef<void(std::string_view)> value) const override;
   void Scan(std::string_view from,
             absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override;
 
   // Takes the changes up to and including `sequence` out of the journal, one for each row: its
-  // value before the first and after the last of them. The caller stores them in the base before
-  // anything else is read.
-  std::vector<Change> Commit(uint64_t sequence);
+  // value before the first and after the last of them. `store` puts each into the base; it must not
+  // read the journal.
+  void Commit(uint64_t sequence, absl::FunctionRef<void(const Change&)> store);
 
   // Undoes all changes of `sequence` and above, the latest first.
   void Rollback(uint64_t sequence);
@@ -85,21 +93,27 @@ class Journal final : public RowSource {
   bool empty() const { return changes_.empty(); }
 
  private:
-  void Record(std::string key, std::optional<std::string> before, std::optional<std::string> after);
-
   struct Entry {
     std::optional<std::string> value;
     uint64_t writes = 0;  // changes of this row that are in `changes_`
+    uint64_t taken = 0;   // of those, the ones that a Commit() under way takes
   };
+  using Overlay = absl::node_hash_map<std::string, Entry>;
   struct Numbered {
     uint64_t sequence;
-    Change change;
+    Overlay::value_type* row;
+    std::optional<std::string> before;
   };
+
+  void Record(std::string key, std::optional<std::string> before, std::optional<std::string> after);
+  // Forgets a row that no change in `changes_` is of.
+  void Forget(const Overlay::value_type& row);
 
   const RowSource& base_;
   Observer observe_;
   uint64_t sequence_ = 0;
-  absl::btree_map<std::string, Entry, std::less<>> overlay_;
+  Overlay overlay_;
+  absl::btree_set<std::string_view> order_;  // the keys of overlay_
   std::deque<Numbered> changes_;
 };
 

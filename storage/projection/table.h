@@ -24,11 +24,12 @@ class Table {
 
   // The row, or nothing.
   std::optional<Message> Get(std::string_view key) const {
-    const std::optional<std::string> value = source_.Get(RowKey(name_, key));
-    if (!value) return std::nullopt;
-    return Parse(key, *value);
+    std::optional<Message> message;
+    source_.Read(RowKey(name_, key),
+                 [&](std::string_view value) { message.emplace(Parse(key, value)); });
+    return message;
   }
-  bool Contains(std::string_view key) const { return source_.Get(RowKey(name_, key)).has_value(); }
+  bool Contains(std::string_view key) const { return source_.Contains(RowKey(name_, key)); }
 
   // REQUIRES: a journal. Only Evolve may call these.
   void Put(std::string_view key, const Message& message) {

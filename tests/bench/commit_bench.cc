@@ -1,7 +1,8 @@
 // Measures one way to commit on one broker: `raw` librdkafka, Concordat's writer, or the writer
-// behind gRPC. Closed loop: each of N clients sends its next command when its last is answered.
-// Prints one JSON object; tests/bench/commit.py puts the ways side by side, docs/performance.md
-// explains them.
+// behind gRPC; and `alone`, the writer over a log in memory that takes everything at once, which is
+// what Concordat's own work costs. Closed loop: each of N clients sends its next command when its
+// last is answered. Prints one JSON object; tests/bench/commit.py puts the ways side by side,
+// docs/performance.md explains them.
 #include <absl/synchronization/mutex.h>
 #include <absl/time/clock.h>
 #include <fmt/format.h>
@@ -10,6 +11,7 @@
 #include <grpcpp/impl/codegen/proto_utils.h>
 #include <librdkafka/rdkafka.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -40,6 +42,7 @@ struct Options {
   int clients = 1;
   double seconds = 5;
   double warmup = 2;
+  runtime::WriterOptions writer;
 };
 
 // Latencies of the commands that were answered between warm-up and end.
@@ -54,12 +57,14 @@ class Recorder {
   bool Add(absl::Time sent) {
     const absl::Time now = absl::Now();
     if (now >= end_) return false;
-    if (now >= begin_)
-      micros_.push_back(static_cast<uint32_t>(absl::ToInt64Microseconds(now - sent)));
+    if (now < begin_) return true;
+    if (micros_.empty()) cpu_at_begin_ = CpuTime();
+    micros_.push_back(static_cast<uint32_t>(absl::ToInt64Microseconds(now - sent)));
     return true;
   }
   absl::Time end() const { return end_; }
   void Print(const Options& options) {
+    const absl::Duration cpu = CpuTime() - cpu_at_begin_;
     std::sort(micros_.begin(), micros_.end());
     const auto at = [&](double part) {
       return micros_.empty()
@@ -67,16 +72,26 @@ class Recorder {
                  : micros_[static_cast<size_t>(part * static_cast<double>(micros_.size() - 1))] /
                        1000.0;
     };
-    fmt::print(R"({{"mode": "{}", "clients": {}, "commands": {}, "throughput_per_second": {:.1f}, )"
-               R"("latency_p50_ms": {:.3f}, "latency_p99_ms": {:.3f}}})"
-               "\n",
-               options.mode, options.clients, micros_.size(),
-               static_cast<double>(micros_.size()) / options.seconds, at(0.5), at(0.99));
+    fmt::print(
+        R"({{"mode": "{}", "clients": {}, "commands": {}, "throughput_per_second": {:.1f}, )"
+        R"("latency_p50_ms": {:.3f}, "latency_p99_ms": {:.3f}, "cpu_us": {:.1f}}})"
+        "\n",
+        options.mode, options.clients, micros_.size(),
+        static_cast<double>(micros_.size()) / options.seconds, at(0.5), at(0.99),
+        absl::ToDoubleMicroseconds(cpu) / static_cast<double>(std::max<size_t>(micros_.size(), 1)));
   }
 
  private:
+  // Of all threads of this process, the clients' among them.
+  static absl::Duration CpuTime() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return absl::DurationFromTimeval(usage.ru_utime) + absl::DurationFromTimeval(usage.ru_stime);
+  }
+
   const absl::Time begin_;
   const absl::Time end_;
+  absl::Duration cpu_at_begin_;
   std::vector<uint32_t> micros_;
 };
 
@@ -101,10 +116,74 @@ void WaitUntilZero(const std::atomic<int>& running) {
   while (running > 0) absl::SleepFor(absl::Milliseconds(10));
 }
 
-// The writer over Kafka with a projection of its own, and the site and model that the commands
+// A log in memory that takes everything at once and keeps only what a writer reads as it starts.
+// One thread: the writer's.
+class NoLog final : public storage::Log {
+ public:
+  std::unique_ptr<storage::LogReader> NewReader() override {
+    return std::make_unique<Reader>(*this);
+  }
+  std::unique_ptr<storage::LogAppender> NewAppender(const std::string& stream) override {
+    return std::make_unique<Appender>(*this, stream);
+  }
+  absl::Status Check(const std::string&, const storage::LogDemands&) override {
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr int64_t kKept = 16;
+  class Reader final : public storage::LogReader {
+   public:
+    explicit Reader(const NoLog& log) : log_(log) {}
+    absl::Status Assign(const std::string&, int64_t offset) override {
+      next_ = offset;
+      return absl::OkStatus();
+    }
+    void Release() override {}
+    absl::StatusOr<std::vector<storage::StoredRecord>> Read(size_t, absl::Duration) override {
+      std::vector<storage::StoredRecord> records;
+      while (next_ < static_cast<int64_t>(log_.first_.size()))
+        records.push_back(log_.first_[static_cast<size_t>(next_++)]);
+      return records;
+    }
+    absl::StatusOr<int64_t> End(const std::string&) override { return log_.end_; }
+    void Wake() override {}
+
+   private:
+    const NoLog& log_;
+    int64_t next_ = 0;
+  };
+  class Appender final : public storage::LogAppender {
+   public:
+    Appender(NoLog& log, std::string stream) : log_(log), stream_(std::move(stream)) {}
+    void Append(events::Record record, uint64_t cookie) override {
+      if (log_.end_ < kKept) log_.first_.push_back({stream_, log_.end_, std::move(record)});
+      reports_.push_back({cookie, absl::OkStatus(), log_.end_++});
+    }
+    std::vector<storage::AppendReport> Poll(absl::Duration) override {
+      return std::exchange(reports_, {});
+    }
+    void Reset() override {}
+    void Wake() override {}
+
+   private:
+    NoLog& log_;
+    const std::string stream_;
+    std::vector<storage::AppendReport> reports_;
+  };
+  std::vector<storage::StoredRecord> first_;
+  int64_t end_ = 0;
+};
+
+// The writer over a log with a projection of its own, and the site and model that the commands
 // need.
 struct Concordat {
-  explicit Concordat(const Options& options) : log({options.bootstrap, "bench"}) {
+  explicit Concordat(const Options& options) {
+    if (options.mode == "alone") {
+      log = std::make_unique<NoLog>();
+    } else {
+      log = std::make_unique<storage::KafkaLog>(storage::KafkaOptions{options.bootstrap, "bench"});
+    }
     std::filesystem::remove_all(options.dir);
     auto opened =
         storage::Projection::Open(options.dir, events::StreamName(options.site, "inventory"),
@@ -112,13 +191,13 @@ struct Concordat {
     if (!opened.ok()) Fail(std::string(opened.status().message()));
     projection = *std::move(opened);
     engine = std::make_unique<runtime::EngineOf<inventory::Service>>(projection->journal());
-    runtime::WriterOptions writer_options;
+    runtime::WriterOptions writer_options = options.writer;
     writer_options.site = options.site;
     writer_options.release = "bench";
     writer_options.max_queued = 100000;
     writer_options.demands.home =
         false;  // every way is measured with the broker's own flush settings
-    writer = std::make_unique<runtime::Writer>(*engine, *projection, log, clock, writer_options);
+    writer = std::make_unique<runtime::Writer>(*engine, *projection, *log, clock, writer_options);
     writer->Run();
     const absl::Status ready = writer->WaitUntilWriting(absl::Seconds(30));
     if (!ready.ok()) Fail(std::string(ready.message()));
@@ -162,7 +241,7 @@ struct Concordat {
     if (!error.empty()) Fail(error);
   }
 
-  storage::KafkaLog log;
+  std::unique_ptr<storage::Log> log;
   runtime::SystemClock clock;
   std::unique_ptr<storage::Projection> projection;
   std::unique_ptr<runtime::Engine> engine;
@@ -331,21 +410,23 @@ int Main(int argc, char** argv) {
   CLI::App app{"Measures one way to commit; tests/bench/commit.py runs them side by side."};
   app.add_option("--mode", options.mode)
       ->required()
-      ->check(CLI::IsMember({"raw", "writer", "grpc"}));
-  app.add_option("--bootstrap", options.bootstrap)->required();
+      ->check(CLI::IsMember({"raw", "writer", "grpc", "alone"}));
+  app.add_option("--bootstrap", options.bootstrap);
   app.add_option("--site", options.site,
                  "the topic is <site>.inventory.events; one that is new makes a short start");
   app.add_option("--dir", options.dir, "the projection's directory; it is emptied");
   app.add_option("--clients", options.clients)->check(CLI::Range(1, 100000));
   app.add_option("--seconds", options.seconds)->check(CLI::Range(0.1, 600.0));
   app.add_option("--warmup", options.warmup)->check(CLI::Range(0.0, 600.0));
+  app.add_option("--max-group", options.writer.max_group, "commands decided in one step");
+  app.add_option("--max-groups-in-flight", options.writer.max_groups_in_flight);
   CLI11_PARSE(app, argc, argv);
   spdlog::set_level(spdlog::level::warn);
   if (options.mode == "raw") {
     Raw(options);
   } else if (options.dir.empty()) {
     Fail("--dir is needed");
-  } else if (options.mode == "writer") {
+  } else if (options.mode == "writer" || options.mode == "alone") {
     Writer(options);
   } else {
     Grpc(options);

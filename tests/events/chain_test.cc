@@ -48,7 +48,7 @@ TEST(Chain, AdvancingByAnOwnReportEqualsReadingTheRecord) {
     const Record record = test::Next(head);
     const int64_t offset = read.next_offset();
     ASSERT_EQ(read.Offer(record, offset, &attributes), Outcome::kAccepted);
-    reported.Advance(attributes, offset);
+    test::Advance(reported, attributes, offset);
   }
   EXPECT_EQ(read.Encode(), reported.Encode());
   EXPECT_EQ(reported.head().sequence, 5);
@@ -62,9 +62,9 @@ TEST(ChainDeathTest, AdvancingByWhatIsNotTheHeadsChildStopsTheProcess) {
   ASSERT_EQ(Offer(chain, test::Next(head)), Outcome::kAccepted);
   Head elsewhere{Sha256("elsewhere"), 0, -1, {}};
   const Attributes stranger = test::AttributesAfter(elsewhere);
-  EXPECT_DEATH(chain.Advance(stranger, 1), "is not the head's child");
+  EXPECT_DEATH(test::Advance(chain, stranger, 1), "is not the head's child");
   const Attributes child = test::AttributesAfter(head);
-  EXPECT_DEATH(chain.Advance(child, 2), "is not the head's child");
+  EXPECT_DEATH(test::Advance(chain, child, 2), "is not the head's child");
 }
 
 TEST(Chain, AChildOfAVoidWriterStartedShowsThatTheOriginsHistorySplit) {

@@ -86,7 +86,7 @@ TEST(Archive, WhatIsNotCommittedIsNotSeen) {
   events::Chain chain(kParis);
   events::Attributes attributes = test::AttributesAfter(chain.head(), kParis);
   const events::Record record = events::Seal(attributes, "one");
-  chain.Advance(attributes, 0);
+  test::Advance(chain, attributes, 0);
   archive->Add(kParis, attributes, record);
   EXPECT_EQ(archive->At(kParis, 0)->has_value(), false);
   ASSERT_TRUE(archive->Commit(chain).ok());

@@ -31,6 +31,12 @@ inline events::Attributes AttributesAfter(const events::Head& head,
   return attributes;
 }
 
+// Accepts the event of these attributes as one that this process appended itself.
+inline void Advance(events::Chain& chain, const events::Attributes& attributes, int64_t offset) {
+  chain.Advance(attributes.parent, {attributes.id, static_cast<int64_t>(attributes.sequence),
+                                    offset, attributes.time});
+}
+
 // The next event of a history; `head` moves on to it.
 inline events::Record Next(events::Head& head, std::string data = "data",
                            const std::string& stream = kStream,

@@ -338,7 +338,7 @@ TEST(Inventory, DeliversAndInstallsOnce) {
 TEST(Inventory, ARefusedCommandChangesNothing) {
   OpenParis scenario;
   PutIntoService(scenario);
-  scenario.journal().Commit(1000);
+  scenario.journal().Commit(1000, [](const storage::Change&) {});
   EXPECT_TRUE(scenario.journal().empty());
   EXPECT_TRUE(scenario.When(kEnter).has_command_refused());
   EXPECT_TRUE(scenario.When(kModel).has_command_refused());

@@ -10,12 +10,19 @@ using testing::IsEmpty;
 
 absl::Time At(int hour) { return absl::UnixEpoch() + absl::Hours(hour); }
 
-storage::Change Put(const std::string& name, const std::string& text,
-                    std::optional<std::string> before = {}) {
+// A change that keeps what it says.
+struct Kept {
+  std::string key;
+  std::optional<std::string> before;
+  std::optional<std::string> after;
+  operator storage::Change() const { return {key, before, after}; }  // NOLINT: as good as one
+};
+
+Kept Put(const std::string& name, const std::string& text, std::optional<std::string> before = {}) {
   return {storage::RowKey("reservations", name), std::move(before),
           test::Parse<v1::Reservation>(text).SerializeAsString()};
 }
-storage::Change PutServer(const std::string& name, const std::string& text) {
+Kept PutServer(const std::string& name, const std::string& text) {
   return {storage::RowKey("server_records", name),
           {},
           test::Parse<v1::ServerRecord>(text).SerializeAsString()};
@@ -42,8 +49,8 @@ TEST(Index, IsTheSameInWhateverOrderRowsCome) {
 
 TEST(Index, ForgetsWhatIsUndone) {
   Index index, empty;
-  storage::Change server = PutServer("s1", R"(server { bookable: true })");
-  storage::Change held = Put("r", Reserved("ENDING", 1, 2));
+  Kept server = PutServer("s1", R"(server { bookable: true })");
+  Kept held = Put("r", Reserved("ENDING", 1, 2));
   index.Apply(held);
   index.Apply(server);
   std::swap(server.before, server.after);

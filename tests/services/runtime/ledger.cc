@@ -30,7 +30,7 @@ const std::string& NameOf(const v1::Command& command) {
 }  // namespace
 
 void Index::Apply(const storage::Change& change) {
-  const auto count = [&](const std::optional<std::string>& value, int by) {
+  const auto count = [&](const std::optional<std::string_view>& value, int by) {
     if (!value) return;
     const int64_t amount = storage::Table<v1::Item>::Parse(change.key, *value).amount();
     if ((amounts[amount] += by) == 0) amounts.erase(amount);
