@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "concordat/system/v1/events.pb.h"
+#include "events/flaw.h"
 
 namespace concordat::runtime {
 namespace {
@@ -171,6 +172,7 @@ void Fold::KeepReactions(const google::protobuf::Message& event,
 }
 
 void Fold::Rollback() {
+  if (events::Has(events::Flaw::kKeepsSpeculation)) return;
   projection_.journal().Rollback(static_cast<uint64_t>(projection_.chain().head().sequence + 1));
   pending_.clear();
   swept_day_ = -1;
