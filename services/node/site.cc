@@ -22,6 +22,15 @@ constexpr char kSchema[] = "1";
 constexpr absl::Duration kArchiveFlushInterval = absl::Seconds(10);
 constexpr char kRelease[] = CONCORDAT_VERSION;
 
+// `inventory` of `concordat.inventory.v1.Event`.
+std::string ServiceOfEvent(const google::protobuf::Descriptor* event) {
+  const std::string& package = event->file()->package();
+  const size_t begin = package.find('.') + 1;
+  return package.substr(begin, package.find('.', begin) - begin);
+}
+
+}  // namespace
+
 std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal) {
   if (service == inventory::Service::kName)
     return std::make_unique<runtime::EngineOf<inventory::Service>>(journal);
@@ -31,15 +40,6 @@ std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::
     return std::make_unique<runtime::EngineOf<compliance::Service>>(journal);
   return std::make_unique<runtime::EngineOf<deployment::Service>>(journal);
 }
-
-// `inventory` of `concordat.inventory.v1.Event`.
-std::string ServiceOfEvent(const google::protobuf::Descriptor* event) {
-  const std::string& package = event->file()->package();
-  const size_t begin = package.find('.') + 1;
-  return package.substr(begin, package.find('.', begin) - begin);
-}
-
-}  // namespace
 
 bool Folded::WaitFor(int64_t sequence, absl::Duration wait) const {
   return writer != nullptr ? writer->WaitFor(sequence, wait) : replica->WaitFor(sequence, wait);

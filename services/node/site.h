@@ -38,6 +38,9 @@ struct Folded {
   bool WaitFor(int64_t sequence, absl::Duration wait) const;
 };
 
+// The engine of a service, one of AllServices(), over a journal that must outlive it.
+std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal);
+
 // A stream's state, the same for writers, replicas, feeds and the archive.
 struct StreamState {
   std::string stream;
@@ -86,6 +89,8 @@ class Site {
   Folded* Home(const std::string& service) const;
   // Own streams first, then the others by site.
   const std::vector<std::unique_ptr<Folded>>& folded() const { return folded_; }
+  // What turns other streams' events into commands of own ones.
+  const std::vector<std::unique_ptr<runtime::Feed>>& feeds() const { return feeds_; }
   // The archive, where this process runs the compliance service; otherwise nothing.
   storage::Archive* archive() const { return archive_.get(); }
   // Every stream that is folded here, in the order of folded(), with whatever alarm any of its
