@@ -9,6 +9,7 @@
 
 #include "concordat/system/v1/events.pb.h"
 #include "events/chain_state.pb.h"
+#include "events/flaw.h"
 
 namespace concordat::events {
 namespace {
@@ -150,7 +151,7 @@ Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attribute
       !ahead_.contains(attributes->parent)) {
     suspect_ = std::max(suspect_, sequence);
   }
-  ahead_.emplace(attributes->id, attributes->sequence);  // 6
+  if (!Has(Flaw::kForgetsVoidLinks)) ahead_.emplace(attributes->id, attributes->sequence);  // 6
   NoteVoidWriter(*attributes);
   return Outcome::kStranger;
 }

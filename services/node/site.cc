@@ -1,6 +1,5 @@
 #include "services/node/site.h"
 
-#include <absl/time/clock.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -13,6 +12,7 @@
 #include "services/inventory/service.h"
 #include "services/reservations/service.h"
 #include "services/runtime/engine.h"
+#include "storage/projection/rocksdb_store.h"
 
 namespace concordat::node {
 namespace {
@@ -21,6 +21,15 @@ namespace {
 constexpr char kSchema[] = "1";
 constexpr absl::Duration kArchiveFlushInterval = absl::Seconds(10);
 constexpr char kRelease[] = CONCORDAT_VERSION;
+
+// `inventory` of `concordat.inventory.v1.Event`.
+std::string ServiceOfEvent(const google::protobuf::Descriptor* event) {
+  const std::string& package = event->file()->package();
+  const size_t begin = package.find('.') + 1;
+  return package.substr(begin, package.find('.', begin) - begin);
+}
+
+}  // namespace
 
 std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal) {
   if (service == inventory::Service::kName)
@@ -32,15 +41,6 @@ std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::
   return std::make_unique<runtime::EngineOf<deployment::Service>>(journal);
 }
 
-// `inventory` of `concordat.inventory.v1.Event`.
-std::string ServiceOfEvent(const google::protobuf::Descriptor* event) {
-  const std::string& package = event->file()->package();
-  const size_t begin = package.find('.') + 1;
-  return package.substr(begin, package.find('.', begin) - begin);
-}
-
-}  // namespace
-
 bool Folded::WaitFor(int64_t sequence, absl::Duration wait) const {
   return writer != nullptr ? writer->WaitFor(sequence, wait) : replica->WaitFor(sequence, wait);
 }
@@ -48,8 +48,11 @@ bool Folded::WaitFor(int64_t sequence, absl::Duration wait) const {
 // Keeps one stream's accepted records in the archive.
 class Site::ArchiveSink final : public runtime::Sink {
  public:
-  ArchiveSink(storage::Archive& archive, events::Chain chain)
-      : archive_(archive), chain_(std::move(chain)) {
+  ArchiveSink(storage::Archive& archive, events::Chain chain, storage::Machine& machine)
+      : archive_(archive),
+        chain_(std::move(chain)),
+        machine_(machine),
+        next_flush_(machine.Now() + kArchiveFlushInterval) {
     Publish();
   }
 
@@ -73,12 +76,12 @@ class Site::ArchiveSink final : public runtime::Sink {
         view_.alarm = std::string(status.message());
       }
       if (stopping) return status;
-      absl::SleepFor(absl::Milliseconds(200));
+      machine_.Sleep(absl::Milliseconds(200));
       status = archive_.Commit(chain_);
     }
-    if (absl::Now() >= next_flush_) {
+    if (machine_.Now() >= next_flush_) {
       archive_.Flush();
-      next_flush_ = absl::Now() + kArchiveFlushInterval;
+      next_flush_ = machine_.Now() + kArchiveFlushInterval;
     }
     Publish();
     return absl::OkStatus();
@@ -100,24 +103,30 @@ class Site::ArchiveSink final : public runtime::Sink {
   }
   storage::Archive& archive_;
   events::Chain chain_;
-  absl::Time next_flush_ = absl::Now() + kArchiveFlushInterval;
+  storage::Machine& machine_;
+  absl::Time next_flush_;
   bool changed_ = false;
   mutable absl::Mutex mutex_;
   runtime::FollowedView view_ ABSL_GUARDED_BY(mutex_);
 };
 
-Site::Site(const Config& config, std::string name, storage::Log& log, runtime::Clock& clock)
+Site::Site(const Config& config, std::string name, storage::Log& log, runtime::Clock& clock,
+           SiteParts parts)
     : config_(config),
       name_(std::move(name)),
       services_(config.services),
       log_(log),
-      clock_(clock) {}
+      clock_(clock),
+      parts_(std::move(parts)),
+      machine_(*parts_.machine) {}
 
 Site::~Site() { Stop(); }
 
 absl::StatusOr<std::unique_ptr<Site>> Site::Open(const Config& config, const std::string& name,
-                                                 storage::Log& log, runtime::Clock& clock) {
-  std::unique_ptr<Site> site(new Site(config, name, log, clock));
+                                                 storage::Log& log, runtime::Clock& clock,
+                                                 SiteParts parts) {
+  if (!parts.open_store) parts.open_store = &storage::OpenRocksDbStore;
+  std::unique_ptr<Site> site(new Site(config, name, log, clock, std::move(parts)));
   for (const std::string& service : site->services_) {
     const absl::Status status = site->OpenStream(name, service);
     if (!status.ok()) return status;
@@ -140,8 +149,9 @@ absl::StatusOr<std::unique_ptr<Site>> Site::Open(const Config& config, const std
     if (folded->replica != nullptr) replicas.push_back(folded->replica.get());
   }
   for (const auto& sink : site->archive_sinks_) replicas.push_back(sink.get());
-  site->feed_follower_ = std::make_unique<runtime::Follower>(log, std::move(feeds));
-  site->replica_follower_ = std::make_unique<runtime::Follower>(log, std::move(replicas));
+  site->feed_follower_ = std::make_unique<runtime::Follower>(log, std::move(feeds), site->machine_);
+  site->replica_follower_ =
+      std::make_unique<runtime::Follower>(log, std::move(replicas), site->machine_);
   return site;
 }
 
@@ -151,8 +161,11 @@ absl::Status Site::OpenStream(const std::string& site, const std::string& servic
   folded->site = site;
   folded->service = service;
   const bool home = site == name_;
+  auto store = parts_.open_store(fmt::format("{}/{}/{}", config_.data_dir, name_, folded->stream),
+                                 storage::StoreUse::kRows);
+  if (!store.ok()) return store.status();
   auto projection = storage::Projection::Open(
-      fmt::format("{}/{}/{}", config_.data_dir, name_, folded->stream), folded->stream,
+      *std::move(store), folded->stream,
       home ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored, kSchema);
   if (!projection.ok()) return projection.status();
   folded->projection = *std::move(projection);
@@ -162,11 +175,13 @@ absl::Status Site::OpenStream(const std::string& site, const std::string& servic
     options.site = name_;
     options.release = kRelease;
     options.demands = {config_.replication, config_.min_insync_replicas, true};
+    options.timer_interval = parts_.idle;
+    options.machine = &machine_;
     folded->writer = std::make_unique<runtime::Writer>(*folded->engine, *folded->projection, log_,
                                                        clock_, options);
   } else {
     folded->replica =
-        std::make_unique<runtime::Replica>(*folded->engine, *folded->projection, name_);
+        std::make_unique<runtime::Replica>(*folded->engine, *folded->projection, name_, machine_);
   }
   folded_.push_back(std::move(folded));
   return absl::OkStatus();
@@ -181,9 +196,9 @@ void Site::OpenFeeds() {
       for (const SiteConfig& site : config_.sites) {
         if (peers == (site.name == name_))
           continue;  // peers: every other site; other services: this site
-        feeds_.push_back(
-            std::make_unique<runtime::Feed>(*folded->engine, *folded->writer, *folded->projection,
-                                            events::StreamName(site.name, service), event, name_));
+        feeds_.push_back(std::make_unique<runtime::Feed>(
+            *folded->engine, *folded->writer, *folded->projection,
+            events::StreamName(site.name, service), event, name_, machine_));
       }
     }
   }
@@ -191,16 +206,18 @@ void Site::OpenFeeds() {
 
 absl::Status Site::OpenArchive() {
   if (Home("compliance") == nullptr) return absl::OkStatus();
-  auto archive = storage::Archive::Open(fmt::format("{}/{}/archive", config_.data_dir, name_));
-  if (!archive.ok()) return archive.status();
-  archive_ = *std::move(archive);
+  auto store = parts_.open_store(fmt::format("{}/{}/archive", config_.data_dir, name_),
+                                 storage::StoreUse::kRecords);
+  if (!store.ok()) return store.status();
+  archive_ = std::make_unique<storage::Archive>(*std::move(store));
   for (const SiteConfig& site : config_.sites) {
     for (const std::string& service : AllServices()) {
       auto chain = archive_->ChainOf(
           events::StreamName(site.name, service),
           site.name == name_ ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored);
       if (!chain.ok()) return chain.status();
-      archive_sinks_.push_back(std::make_unique<ArchiveSink>(*archive_, *std::move(chain)));
+      archive_sinks_.push_back(
+          std::make_unique<ArchiveSink>(*archive_, *std::move(chain), machine_));
     }
   }
   return absl::OkStatus();
@@ -210,14 +227,15 @@ void Site::Run() {
   for (const auto& folded : folded_) {
     if (folded->home()) folded->writer->Run();
   }
-  feed_follower_->Run();
-  replica_follower_->Run();
-  if (Home("deployment") != nullptr) executor_ = std::thread([this] { ExecuteDeployments(); });
+  feed_follower_->Run(parts_.idle);
+  replica_follower_->Run(parts_.idle);
+  if (Home("deployment") != nullptr)
+    executor_ = machine_.Start("executor", [this] { ExecuteDeployments(); });
 }
 
 void Site::Stop() {
   if (stopping_.exchange(true)) return;
-  if (executor_.joinable()) executor_.join();
+  if (executor_ != nullptr) executor_->Join();
   if (feed_follower_ != nullptr) feed_follower_->Stop();
   if (replica_follower_ != nullptr) replica_follower_->Stop();
   for (const auto& folded : folded_) {
@@ -228,10 +246,11 @@ void Site::Stop() {
 // What was decided about models is carried out here, and what came of it goes back as commands.
 void Site::ExecuteDeployments() {
   Folded& home = *Home("deployment");
-  deployment::ManifestTarget target(fmt::format("{}/{}/manifests", config_.data_dir, name_));
+  deployment::ManifestTarget manifests(fmt::format("{}/{}/manifests", config_.data_dir, name_));
+  deployment::Target& target = parts_.target == nullptr ? manifests : *parts_.target;
   while (!stopping_) {
-    const auto view = home.projection->View();
-    const auto steps = deployment::Work(deployment::Rows(*view), clock_.Now(), 100);
+    const auto steps =
+        deployment::Work(deployment::Rows(*home.projection->View()), clock_.Now(), 100);
     for (const deployment::Step& step : steps) {
       if (stopping_) return;
       runtime::Submission submission;
@@ -248,19 +267,18 @@ void Site::ExecuteDeployments() {
       };
       home.writer->Submit(std::move(submission));
       absl::MutexLock lock(&mutex);
-      mutex.Await(absl::Condition(
-          &answered));  // the writer answers everything, at the latest when it stops
+      // The writer answers everything, at the latest when it stops.
+      machine_.Await(mutex, absl::Condition(&answered), absl::InfiniteDuration());
     }
-    for (int i = 0; i < 5 && !stopping_ && steps.empty(); ++i)
-      absl::SleepFor(absl::Milliseconds(20));
+    for (int i = 0; i < 5 && !stopping_ && steps.empty(); ++i) machine_.Sleep(parts_.idle / 5);
   }
 }
 
 absl::Status Site::WaitUntilWriting(absl::Duration wait) const {
-  const absl::Time deadline = absl::Now() + wait;
+  const absl::Time deadline = machine_.Now() + wait;
   for (const auto& folded : folded_) {
     if (!folded->home()) continue;
-    const absl::Status status = folded->writer->WaitUntilWriting(deadline - absl::Now());
+    const absl::Status status = folded->writer->WaitUntilWriting(deadline - machine_.Now());
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

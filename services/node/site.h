@@ -10,13 +10,16 @@
 #include <string>
 #include <vector>
 
+#include "services/deployment/target.h"
 #include "services/node/config.h"
 #include "services/runtime/clock.h"
 #include "services/runtime/follower.h"
 #include "services/runtime/writer.h"
 #include "storage/archive/archive.h"
 #include "storage/log/log.h"
+#include "storage/machine.h"
 #include "storage/projection/projection.h"
+#include "storage/projection/store.h"
 
 namespace concordat::node {
 
@@ -35,6 +38,9 @@ struct Folded {
   bool WaitFor(int64_t sequence, absl::Duration wait) const;
 };
 
+// The engine of a service, one of AllServices(), over a journal that must outlive it.
+std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal);
+
 // A stream's state, the same for writers, replicas, feeds and the archive.
 struct StreamState {
   std::string stream;
@@ -47,11 +53,25 @@ struct StreamState {
   int64_t lag = 0;
 };
 
+// What a site is put together from. As it is: the real machine, RocksDB, manifests on disk.
+struct SiteParts {
+  storage::Machine* machine = &storage::Machine::Real();  // not owned; must outlive the site
+  // Opens the store of a folder.
+  std::function<absl::StatusOr<std::unique_ptr<storage::Store>>(const std::string& dir,
+                                                                storage::StoreUse use)>
+      open_store;
+  // Where models are put; not owned, must outlive the site. Nothing: manifests below the data.
+  deployment::Target* target = nullptr;
+  // How long a thread with nothing to do waits before it looks again.
+  absl::Duration idle = absl::Milliseconds(100);
+};
+
 class Site {
  public:
   // Opens everything under `<data_dir>/<site>`; nothing runs yet. Log and clock are not owned.
   static absl::StatusOr<std::unique_ptr<Site>> Open(const Config& config, const std::string& name,
-                                                    storage::Log& log, runtime::Clock& clock);
+                                                    storage::Log& log, runtime::Clock& clock,
+                                                    SiteParts parts = {});
   ~Site();
   Site(const Site&) = delete;
 
@@ -69,6 +89,8 @@ class Site {
   Folded* Home(const std::string& service) const;
   // Own streams first, then the others by site.
   const std::vector<std::unique_ptr<Folded>>& folded() const { return folded_; }
+  // What turns other streams' events into commands of own ones.
+  const std::vector<std::unique_ptr<runtime::Feed>>& feeds() const { return feeds_; }
   // The archive, where this process runs the compliance service; otherwise nothing.
   storage::Archive* archive() const { return archive_.get(); }
   // Every stream that is folded here, in the order of folded(), with whatever alarm any of its
@@ -78,7 +100,8 @@ class Site {
  private:
   class ArchiveSink;
 
-  Site(const Config& config, std::string name, storage::Log& log, runtime::Clock& clock);
+  Site(const Config& config, std::string name, storage::Log& log, runtime::Clock& clock,
+       SiteParts parts);
   absl::Status OpenStream(const std::string& site, const std::string& service);
   void OpenFeeds();
   absl::Status OpenArchive();
@@ -89,6 +112,8 @@ class Site {
   const std::vector<std::string> services_;
   storage::Log& log_;
   runtime::Clock& clock_;
+  const SiteParts parts_;
+  storage::Machine& machine_;
   std::vector<std::unique_ptr<Folded>> folded_;
   std::vector<std::unique_ptr<runtime::Feed>> feeds_;
   std::unique_ptr<storage::Archive> archive_;
@@ -96,7 +121,7 @@ class Site {
   // Feeds wait for their commands to be decided, so replicas have a thread of their own.
   std::unique_ptr<runtime::Follower> feed_follower_;
   std::unique_ptr<runtime::Follower> replica_follower_;
-  std::thread executor_;
+  std::unique_ptr<storage::Thread> executor_;
   std::atomic<bool> stopping_ = false;
 };
 

@@ -2,7 +2,8 @@
 
 namespace concordat::runtime {
 
-Answers::Answers() : thread_([this] { Loop(); }) {}
+Answers::Answers(storage::Machine& machine)
+    : machine_(machine), thread_(machine.Start("answers", [this] { Loop(); })) {}
 
 Answers::~Answers() {
   Send();
@@ -10,7 +11,7 @@ Answers::~Answers() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
-  thread_.join();
+  thread_->Join();
 }
 
 void Answers::Add(AnswerCallback done, absl::StatusOr<type::v1::Outcome> outcome) {
@@ -29,7 +30,6 @@ void Answers::Send() {
 }
 
 void Answers::Loop() {
-  pthread_setname_np(pthread_self(), "answers");
   for (;;) {
     std::vector<Answer> batch;
     {
@@ -37,10 +37,11 @@ void Answers::Loop() {
       const auto something = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
         return stopping_ || !ready_.empty();
       };
-      mutex_.Await(absl::Condition(&something));
+      machine_.Await(mutex_, absl::Condition(&something), absl::InfiniteDuration());
       if (ready_.empty()) return;
       batch.swap(ready_);
     }
+    storage::Failpoint(machine_, "before_answer");
     for (auto& [done, outcome] : batch) done(std::move(outcome));
   }
 }

@@ -6,11 +6,12 @@
 #include <absl/status/statusor.h>
 #include <absl/synchronization/mutex.h>
 
-#include <thread>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "concordat/type/v1/command.pb.h"
+#include "storage/machine.h"
 
 namespace concordat::runtime {
 
@@ -20,7 +21,8 @@ class Answers {
  public:
   using Answer = std::pair<AnswerCallback, absl::StatusOr<type::v1::Outcome>>;
 
-  Answers();
+  // The machine must outlive it.
+  explicit Answers(storage::Machine& machine);
   // Runs whatever was given before.
   ~Answers();
 
@@ -31,11 +33,12 @@ class Answers {
  private:
   void Loop();
 
+  storage::Machine& machine_;
   std::vector<Answer> batch_;
   absl::Mutex mutex_;
   std::vector<Answer> ready_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  std::unique_ptr<storage::Thread> thread_;
 };
 
 }  // namespace concordat::runtime

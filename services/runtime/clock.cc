@@ -1,29 +1,16 @@
 #include "services/runtime/clock.h"
 
-#include <absl/time/clock.h>
 #include <fmt/format.h>
-
-#include <chrono>
 
 #include "events/record.h"
 
 namespace concordat::runtime {
-namespace {
-
-int64_t SteadyNanos() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-}  // namespace
-
 absl::Time SystemClock::Now() {
   absl::MutexLock lock(&mutex_);
-  const absl::Time wall = absl::Now();
-  const int64_t steady = SteadyNanos();
+  const absl::Time wall = machine_.Now();
+  const absl::Duration steady = machine_.Steady();
   if (wall_ != absl::InfinitePast() && alarm_.empty()) {
-    const absl::Duration drift = (wall - wall_) - absl::Nanoseconds(steady - steady_nanos_);
+    const absl::Duration drift = (wall - wall_) - (steady - steady_);
     if (absl::AbsDuration(drift) > kMaxJump) {
       alarm_ = fmt::format(
           "the clock jumped by {} seconds at {}: no timer fires until the clock is right and "
@@ -32,7 +19,7 @@ absl::Time SystemClock::Now() {
     }
   }
   wall_ = wall;
-  steady_nanos_ = steady;
+  steady_ = steady;
   return wall;
 }
 

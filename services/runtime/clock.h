@@ -7,6 +7,8 @@
 
 #include <string>
 
+#include "storage/machine.h"
+
 namespace concordat::runtime {
 
 // Thread-safe.
@@ -24,13 +26,16 @@ class Clock {
 class SystemClock final : public Clock {
  public:
   static constexpr absl::Duration kMaxJump = absl::Seconds(5);
+  // The machine must outlive it.
+  explicit SystemClock(storage::Machine& machine = storage::Machine::Real()) : machine_(machine) {}
   absl::Time Now() override;
   std::string Alarm() override;
 
  private:
+  storage::Machine& machine_;
   absl::Mutex mutex_;
   absl::Time wall_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
-  int64_t steady_nanos_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Duration steady_ ABSL_GUARDED_BY(mutex_);
   std::string alarm_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "events/flaw.h"
 #include "events/record.h"
 #include "services/runtime/service.h"
 #include "storage/projection/rows.h"
@@ -107,6 +108,7 @@ class EngineOf final : public Engine {
   // The journal must outlive the engine; its observer becomes the service's index.
   explicit EngineOf(storage::Journal& journal) : state_(journal) {
     journal.Observe([this](const storage::Change& change) {
+      if (events::Has(events::Flaw::kStaleIndex) && change.before) return;
       if (!storage::TableOf(change.key).empty()) state_.index.Apply(change);
     });
   }

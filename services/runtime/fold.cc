@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "concordat/system/v1/events.pb.h"
+#include "events/flaw.h"
 
 namespace concordat::runtime {
 namespace {
@@ -195,6 +196,7 @@ void Fold::KeepReactions(const google::protobuf::Message& event,
 }
 
 void Fold::Rollback() {
+  if (events::Has(events::Flaw::kKeepsSpeculation)) return;
   const auto next = static_cast<uint64_t>(projection_.chain().head().sequence + 1);
   projection_.journal().Rollback(next);
   pending_.clear();

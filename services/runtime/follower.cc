@@ -1,6 +1,5 @@
 #include "services/runtime/follower.h"
 
-#include <absl/time/clock.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -32,9 +31,10 @@ FollowedView ViewOf(const events::Chain& chain) {
 }
 
 // A waits in small steps, so that stopping is not held up.
-void PauseUnless(const std::atomic<bool>& stopping, absl::Duration wait) {
-  for (const absl::Time end = absl::Now() + wait; !stopping && absl::Now() < end;)
-    absl::SleepFor(absl::Milliseconds(20));
+void PauseUnless(storage::Machine& machine, const std::atomic<bool>& stopping,
+                 absl::Duration wait) {
+  for (const absl::Duration end = machine.Steady() + wait; !stopping && machine.Steady() < end;)
+    machine.Sleep(absl::Milliseconds(20));
 }
 
 std::string GapAlarm(const events::Chain& chain) {
@@ -46,23 +46,24 @@ std::string GapAlarm(const events::Chain& chain) {
 
 }  // namespace
 
-Follower::Follower(storage::Log& log, std::vector<Sink*> sinks)
-    : log_(log), sinks_(std::move(sinks)), reader_(log.NewReader()) {
+Follower::Follower(storage::Log& log, std::vector<Sink*> sinks, storage::Machine& machine)
+    : log_(log), machine_(machine), sinks_(std::move(sinks)), reader_(log.NewReader()) {
   for (Sink* sink : sinks_) by_stream_[sink->stream()].push_back(sink);
 }
 
 Follower::~Follower() { Stop(); }
 
-void Follower::Run() {
+void Follower::Run(absl::Duration wait) {
   if (sinks_.empty()) return;
-  thread_ = std::thread([this] {
-    while (!stopping_) Step(absl::Milliseconds(100));
+  thread_ = machine_.Start("follower", [this, wait] {
+    while (!stopping_) Step(wait);
   });
 }
 
 void Follower::Stop() {
   stopping_ = true;
-  if (thread_.joinable()) thread_.join();
+  if (thread_ != nullptr) thread_->Join();
+  thread_.reset();
 }
 
 bool Follower::AssignAll() {
@@ -103,7 +104,7 @@ void Follower::StopSink(Sink* sink, const absl::Status& status) {
 size_t Follower::Step(absl::Duration wait) {
   if (!assigned_) assigned_ = AssignAll();
   if (!assigned_) {
-    PauseUnless(stopping_, kRetry);
+    PauseUnless(machine_, stopping_, kRetry);
     return 0;
   }
   const auto records = reader_->Read(kChunk, wait);
@@ -113,7 +114,7 @@ size_t Follower::Step(absl::Duration wait) {
     spdlog::warn("following: {}", std::string(records.status().message()));
     if (absl::IsOutOfRange(records.status())) StopBeyondEnd();
     assigned_ = false;
-    PauseUnless(stopping_, kRetry);
+    PauseUnless(machine_, stopping_, kRetry);
     return 0;
   }
   std::vector<Sink*> touched;
@@ -131,10 +132,12 @@ size_t Follower::Step(absl::Duration wait) {
       if (std::find(touched.begin(), touched.end(), sink) == touched.end()) touched.push_back(sink);
     }
   }
+  storage::Failpoint(machine_, "before_batch");
   for (Sink* sink : touched) {
     const absl::Status status = sink->EndBatch(stopping_);
     if (!status.ok() && !stopping_) StopSink(sink, status);
   }
+  storage::Failpoint(machine_, "after_batch");
   // What came before the stop was stored and shown just now, without the alarm.
   for (const auto& [sink, status] : stopped) sink->Stopped(status);
   if (records->empty()) {
@@ -145,8 +148,8 @@ size_t Follower::Step(absl::Duration wait) {
 }
 
 void Follower::MeasureLag() {
-  if (absl::Now() < next_lag_) return;
-  next_lag_ = absl::Now() + kLagInterval;
+  if (machine_.Now() < next_lag_) return;
+  next_lag_ = machine_.Now() + kLagInterval;
   absl::flat_hash_map<std::string, int64_t> lag;
   for (const auto& [stream, sinks] : by_stream_) {
     if (sinks.empty()) continue;
@@ -162,8 +165,11 @@ absl::flat_hash_map<std::string, int64_t> Follower::Lag() const {
   return lag_;
 }
 
-Replica::Replica(Engine& engine, storage::Projection& projection, std::string here)
-    : stream_(projection.chain().stream()), fold_(engine, projection, std::move(here)) {
+Replica::Replica(Engine& engine, storage::Projection& projection, std::string here,
+                 storage::Machine& machine)
+    : stream_(projection.chain().stream()),
+      machine_(machine),
+      fold_(engine, projection, std::move(here)) {
   engine.LoadIndex(projection);
   Publish();
 }
@@ -190,14 +196,14 @@ absl::Status Replica::EndBatch(const std::atomic<bool>& stopping) {
       absl::MutexLock lock(&mutex_);
       view_.alarm = std::string(status.message());
     }
-    PauseUnless(stopping, kRetry);
+    PauseUnless(machine_, stopping, kRetry);
     if (stopping) return status;
     status = projection.RetryCommit();
   }
   Publish();
-  if (absl::Now() >= next_flush_) {
+  if (machine_.Now() >= next_flush_) {
     projection.Flush();
-    next_flush_ = absl::Now() + kFlushInterval;
+    next_flush_ = machine_.Now() + kFlushInterval;
   }
   return absl::OkStatus();
 }
@@ -223,16 +229,18 @@ bool Replica::WaitFor(int64_t sequence, absl::Duration wait) const {
   const auto folded = [this, sequence]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return view_.head.sequence >= sequence;
   };
-  return mutex_.AwaitWithTimeout(absl::Condition(&folded), wait);
+  return machine_.Await(mutex_, absl::Condition(&folded), wait);
 }
 
 Feed::Feed(const Engine& engine, Writer& writer, const storage::Projection& projection,
-           std::string stream, const google::protobuf::Descriptor* event_type, std::string here)
+           std::string stream, const google::protobuf::Descriptor* event_type, std::string here,
+           storage::Machine& machine)
     : engine_(engine),
       writer_(writer),
       stream_(std::move(stream)),
       event_type_(event_type),
       here_(std::move(here)),
+      machine_(machine),
       chain_(stream_, OriginOf(stream_, here_)) {
   const auto stored = projection.Get(InputKey(stream_));
   if (stored) {
@@ -297,6 +305,8 @@ absl::Status Feed::EndBatch(const std::atomic<bool>& stopping) {
       absl::MutexLock lock(&round->mutex);
       round->open = todo.size();
     }
+    if (events::Has(events::Flaw::kMovesPositionFirst))
+      writer_.Note(InputKey(stream_), chain_.Encode());
     for (const size_t index : todo) {
       Submission submission = SubmissionOf(issued_[index]);
       submission.done = [round, index](absl::StatusOr<type::v1::Outcome> outcome) {
@@ -314,15 +324,16 @@ absl::Status Feed::EndBatch(const std::atomic<bool>& stopping) {
     }
     absl::MutexLock lock(&round->mutex);
     const auto over = [&round, &stopping]() { return round->open == 0 || stopping.load(); };
-    while (!round->mutex.AwaitWithTimeout(absl::Condition(&over), absl::Milliseconds(100))) {
+    while (!machine_.Await(round->mutex, absl::Condition(&over), absl::Milliseconds(100))) {
     }
     if (stopping) return absl::CancelledError("stopping");
     todo = round->failed;
     std::sort(todo.begin(), todo.end());
-    if (!todo.empty()) PauseUnless(stopping, kRetry);
+    if (!todo.empty()) PauseUnless(machine_, stopping, kRetry);
   }
   issued_.clear();
   changed_ = false;
+  storage::Failpoint(machine_, "before_note");
   writer_.Note(InputKey(stream_), chain_.Encode());
   Publish();
   return absl::OkStatus();

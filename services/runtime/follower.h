@@ -11,13 +11,13 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "services/runtime/engine.h"
 #include "services/runtime/fold.h"
 #include "services/runtime/writer.h"
 #include "storage/log/log.h"
+#include "storage/machine.h"
 #include "storage/projection/projection.h"
 
 namespace concordat::runtime {
@@ -53,11 +53,13 @@ class Sink {
 class Follower {
  public:
   // Nothing is owned; all must outlive the follower.
-  Follower(storage::Log& log, std::vector<Sink*> sinks);
+  Follower(storage::Log& log, std::vector<Sink*> sinks,
+           storage::Machine& machine = storage::Machine::Real());
   ~Follower();
   Follower(const Follower&) = delete;
 
-  void Run();
+  // `wait`: how long it waits for records before it looks whether it shall stop.
+  void Run(absl::Duration wait = absl::Milliseconds(100));
   void Stop();
   // Reads and hands out what is there, waiting at most `wait`; for tests. The number of records.
   size_t Step(absl::Duration wait);
@@ -72,12 +74,13 @@ class Follower {
   void StopBeyondEnd();
 
   storage::Log& log_;
+  storage::Machine& machine_;
   std::vector<Sink*> sinks_;
   absl::flat_hash_map<std::string, std::vector<Sink*>> by_stream_;
   std::unique_ptr<storage::LogReader> reader_;
   bool assigned_ = false;
   absl::Time next_lag_ = absl::InfinitePast();
-  std::thread thread_;
+  std::unique_ptr<storage::Thread> thread_;
   std::atomic<bool> stopping_ = false;
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<std::string, int64_t> lag_ ABSL_GUARDED_BY(mutex_);
@@ -87,7 +90,8 @@ class Follower {
 class Replica final : public Sink {
  public:
   // Nothing is owned. `here` is the site that follows.
-  Replica(Engine& engine, storage::Projection& projection, std::string here);
+  Replica(Engine& engine, storage::Projection& projection, std::string here,
+          storage::Machine& machine = storage::Machine::Real());
 
   const std::string& stream() const override { return stream_; }
   int64_t next_offset() const override { return fold_.projection().chain().next_offset(); }
@@ -103,6 +107,7 @@ class Replica final : public Sink {
   void Publish();
 
   const std::string stream_;
+  storage::Machine& machine_;
   mutable Fold fold_;
   bool changed_ = false;
   absl::Time next_flush_ = absl::InfinitePast();
@@ -118,7 +123,8 @@ class Feed final : public Sink {
   // Nothing is owned. `projection` is the writer's, and is read by this constructor only.
   // REQUIRES: the writer does not run yet, for its thread reads the projection too.
   Feed(const Engine& engine, Writer& writer, const storage::Projection& projection,
-       std::string stream, const google::protobuf::Descriptor* event_type, std::string here);
+       std::string stream, const google::protobuf::Descriptor* event_type, std::string here,
+       storage::Machine& machine = storage::Machine::Real());
 
   const std::string& stream() const override { return stream_; }
   int64_t next_offset() const override { return chain_.next_offset(); }
@@ -143,6 +149,7 @@ class Feed final : public Sink {
   const std::string stream_;
   const google::protobuf::Descriptor* event_type_;
   const std::string here_;
+  storage::Machine& machine_;
   events::Chain chain_;
   std::vector<Issued> issued_;
   bool changed_ = false;

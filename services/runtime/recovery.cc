@@ -1,7 +1,5 @@
 // The half of the writer that reads: start, recovery after a lost race or an unknown outcome, and
 // the claim that voids whatever an earlier writer still has on its way.
-#include <absl/random/random.h>
-#include <absl/time/clock.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -60,7 +58,9 @@ bool Writer::Start() {
   index_loaded_ = true;
   if (!Recover(true)) return false;
   started_ = true;
+  if (events::Has(events::Flaw::kLosesReactions)) return true;
   for (Pending& pending : fold_.StoredPending()) Issue(std::move(pending));
+  storage::Failpoint(machine_, "after_start");
   return true;
 }
 
@@ -77,8 +77,8 @@ absl::Status Writer::CheckHead() {
         stream_, chain.head(),
         fmt::format("it ends at offset {}, expected at least {}", *end, chain.next_offset()));
   }
-  const absl::Time deadline = absl::Now() + absl::Seconds(10);
-  while (absl::Now() < deadline && !stopping_) {
+  const absl::Time deadline = machine_.Now() + absl::Seconds(10);
+  while (machine_.Now() < deadline && !stopping_) {
     const auto records = reader_->Read(1, absl::Milliseconds(100));
     if (absl::IsOutOfRange(records.status()))
       return LogLost(stream_, chain.head(), "its offset is out of range");
@@ -103,7 +103,9 @@ bool Writer::Recover(bool claim) {
     absl::MutexLock lock(&mutex_);
     if (view_.state != WriterState::kStarting) view_.state = WriterState::kRecovering;
   }
+  storage::Failpoint(machine_, "before_recovery");
   if (!claim && !Settle()) claim = true;
+  if (events::Has(events::Flaw::kNeverVoids) && started_) claim = false;
   if (claim) appender_->Reset();
   fold_.Rollback();
   seen_.clear();
@@ -111,11 +113,14 @@ bool Writer::Recover(bool claim) {
   for (const InFlight& in_flight : in_flight_) own_.insert(in_flight.link);
 
   recovered_.clear();
+  storage::Failpoint(machine_, "before_readback");
   bool read = ReadToEnd();
+  storage::Failpoint(machine_, "after_readback");
   if (read && claim) read = Claim();
   reader_->Release();
   if (!read) return false;
   fold_.TakePending();
+  storage::Failpoint(machine_, "before_resolve");
   Resolve();
   if (started_) {
     for (Pending& pending : recovered_) Issue(std::move(pending));
@@ -133,22 +138,21 @@ bool Writer::Recover(bool claim) {
   answers_.Send();
   if (!claim && started_) {
     // Somebody else writes too: give way for longer each time the race is lost.
-    absl::BitGen random;
     lost_races_ = std::min(lost_races_ + 1, 5);
-    Pause(absl::Milliseconds(
-        absl::Uniform(random, 0, std::min(1 << lost_races_, kMaxBackoffMillis))));
+    Pause(absl::Milliseconds(machine_.Random() %
+                             static_cast<uint64_t>(std::min(1 << lost_races_, kMaxBackoffMillis))));
   }
   return true;
 }
 
 bool Writer::Settle() {
-  const absl::Time deadline = absl::Now() + options_.report_timeout;
+  const absl::Time deadline = machine_.Now() + options_.report_timeout;
   const auto unsettled = [this] {
     return std::any_of(in_flight_.begin(), in_flight_.end(),
                        [](const InFlight& f) { return !f.settled; });
   };
   while (unsettled()) {
-    if (claim_ || stopping_ || absl::Now() > deadline) return false;
+    if (claim_ || stopping_ || machine_.Now() > deadline) return false;
     TakeReports(appender_->Poll(absl::Milliseconds(100)));
   }
   return !claim_;
@@ -171,7 +175,7 @@ bool Writer::ReadToEnd() {
 }
 
 bool Writer::ReadTo(int64_t end) {
-  const absl::Time begun = absl::Now();
+  const absl::Time begun = machine_.Now();
   const int64_t from = projection_.chain().next_offset();
   absl::Time told = begun;
   while (projection_.chain().next_offset() < end) {
@@ -196,8 +200,8 @@ bool Writer::ReadTo(int64_t end) {
     if (!started_) recovered_.clear();
     if (!Commit()) return false;
     Publish();
-    if (absl::Now() - told < kProgressInterval) continue;
-    told = absl::Now();
+    if (machine_.Now() - told < kProgressInterval) continue;
+    told = machine_.Now();
     const int64_t done = projection_.chain().next_offset() - from;
     spdlog::info("{}: {} of {} records folded, {:.0f} a second", stream_, done, end - from,
                  static_cast<double>(done) / absl::ToDoubleSeconds(told - begun));
@@ -281,14 +285,16 @@ bool Writer::AppendSystem(const google::protobuf::Message& event, events::Link* 
   *link = attributes.id;
   own_.insert(attributes.id);
   const uint64_t cookie = next_cookie_++;
+  storage::Failpoint(machine_, "before_claim");
   appender_->Append(record, cookie);
-  const absl::Time patience = absl::Now() + absl::Seconds(5);
+  const absl::Time patience = machine_.Now() + absl::Seconds(5);
   while (!stopping_) {
     for (const storage::AppendReport& report : appender_->Poll(absl::Milliseconds(100))) {
       if (report.cookie != cookie) {
         ++counters_.stale_reports;
         continue;
       }
+      storage::Failpoint(machine_, "after_claim");
       *offset = report.offset;
       if (!report.status.ok()) {
         spdlog::warn("{}: {}", stream_, std::string(report.status.message()));
@@ -297,7 +303,7 @@ bool Writer::AppendSystem(const google::protobuf::Message& event, events::Link* 
       }
       return report.status.ok();
     }
-    if (absl::Now() > patience) {
+    if (machine_.Now() > patience) {
       absl::MutexLock lock(&mutex_);
       view_.alarm =
           fmt::format("{}: the log has not answered an append for more than 5 seconds", stream_);
@@ -312,14 +318,14 @@ void Writer::Resolve() {
   by_command_.clear();
   std::deque<Submission> to_decide;
   for (InFlight& in_flight : unresolved) {
-    if (seen_.contains(in_flight.link)) {
+    if (seen_.contains(in_flight.link) || events::Has(events::Flaw::kAnswersLostRaces)) {
       ++counters_.accepted;
       if (!in_flight.reason.empty()) ++counters_.refused;
       Answer(in_flight);
       continue;
     }
     Submission submission = std::move(in_flight.submission);
-    if (!in_flight.waiting.empty()) {
+    if (!in_flight.waiting.empty() && !events::Has(events::Flaw::kForgetsWaiting)) {
       submission.done = [first = std::move(submission.done), rest = std::move(in_flight.waiting)](
                             absl::StatusOr<type::v1::Outcome> outcome) mutable {
         if (first) first(outcome);

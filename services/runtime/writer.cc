@@ -1,15 +1,11 @@
 #include "services/runtime/writer.h"
 
-#include <absl/random/random.h>
-#include <absl/time/clock.h>
 #include <fmt/format.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-#include <openssl/rand.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "concordat/system/v1/events.pb.h"
 
@@ -46,10 +42,8 @@ std::string_view Name(WriterState state) {
   return "";
 }
 
-std::string RandomId() {
-  std::string bytes(16, '\0');
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), 16) != 1) std::abort();
-  return events::ToHex(bytes);
+std::string RandomId(storage::Machine& machine) {
+  return fmt::format("{:016x}{:016x}", machine.Random(), machine.Random());
 }
 
 void ClearSubmit(Message& command) {
@@ -80,10 +74,12 @@ Writer::Writer(Engine& engine, storage::Projection& projection, storage::Log& lo
       log_(log),
       clock_(clock),
       options_(std::move(options)),
+      machine_(*options_.machine),
       stream_(projection.chain().stream()),
       source_(events::SourceOf(stream_)),
-      writer_id_(RandomId()),
-      fold_(engine, projection, options_.site) {
+      writer_id_(RandomId(machine_)),
+      fold_(engine, projection, options_.site),
+      answers_(machine_) {
   facts_.site = options_.site;
   Publish();
 }
@@ -91,8 +87,7 @@ Writer::Writer(Engine& engine, storage::Projection& projection, storage::Log& lo
 Writer::~Writer() { Stop(); }
 
 void Writer::Run() {
-  thread_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), "writer");
+  thread_ = machine_.Start("writer", [this] {
     while (!stopping_) Step(options_.timer_interval);
   });
 }
@@ -103,10 +98,10 @@ void Writer::Stop() {
     absl::MutexLock lock(&mutex_);
     if (appender_ != nullptr) appender_->Wake();
   }
-  if (thread_.joinable()) thread_.join();
+  if (thread_ != nullptr) thread_->Join();
   // What is on its way gets a moment to be reported; its callers would have to ask again otherwise.
-  const absl::Time deadline = absl::Now() + absl::Seconds(2);
-  while (started_ && !recover_ && !in_flight_.empty() && absl::Now() < deadline) {
+  const absl::Time deadline = machine_.Now() + absl::Seconds(2);
+  while (started_ && !recover_ && !in_flight_.empty() && machine_.Now() < deadline) {
     TakeReports(appender_->Poll(absl::Milliseconds(50)));
     CommitAccepted();
   }
@@ -173,6 +168,7 @@ void Writer::Step(absl::Duration wait) {
   TakeSubmissions(wait);
   FireTimers();
   DecideGroup();
+  storage::Failpoint(machine_, "after_decide");
   if (!in_flight_.empty()) {
     bool more = !queue_.empty();
     {
@@ -180,13 +176,17 @@ void Writer::Step(absl::Duration wait) {
       more = more || !incoming_.empty();
     }
     auto reports = appender_->Poll(more && MayDecide() ? absl::ZeroDuration() : wait);
+    storage::Failpoint(machine_, "before_reports");
     TakeReports(std::move(reports));
+    storage::Failpoint(machine_, "after_reports");
     CommitAccepted();
     WatchPatience();
   }
-  const absl::Time now = absl::Now();
+  const absl::Time now = machine_.Now();
   if (now >= next_flush_) {
+    storage::Failpoint(machine_, "before_flush");
     if (next_flush_ != absl::InfinitePast()) projection_.Flush();
+    storage::Failpoint(machine_, "after_flush");
     next_flush_ = now + options_.flush_interval;
   }
   answers_.Send();
@@ -203,7 +203,7 @@ void Writer::TakeSubmissions(absl::Duration wait) {
     const auto something = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
       return !incoming_.empty() || stopping_;
     };
-    mutex_.AwaitWithTimeout(absl::Condition(&something), std::min(wait, options_.timer_interval));
+    machine_.Await(mutex_, absl::Condition(&something), std::min(wait, options_.timer_interval));
   }
   if (queue_.empty()) {
     queue_.swap(incoming_);
@@ -214,7 +214,7 @@ void Writer::TakeSubmissions(absl::Duration wait) {
 }
 
 void Writer::WatchPatience() {
-  const bool late = !in_flight_.empty() && absl::Now() - in_flight_.front().appended > kPatience;
+  const bool late = !in_flight_.empty() && machine_.Now() - in_flight_.front().appended > kPatience;
   if (late == impatient_) return;
   impatient_ = late;
   absl::MutexLock lock(&mutex_);
@@ -226,7 +226,7 @@ void Writer::WatchPatience() {
 
 void Writer::FireTimers() {
   now_ = std::max(now_, Micros(clock_.Now()));
-  const absl::Time wall = absl::Now();
+  const absl::Time wall = machine_.Now();
   if (wall < next_timers_ || !clock_.Alarm().empty()) return;
   next_timers_ = wall + options_.timer_interval;
   for (AnyIntent& intent : engine_.Due(std::max(now_, speculative_.time), options_.max_group)) {
@@ -254,7 +254,7 @@ bool Writer::MayDecide() const {
 void Writer::DecideGroup() {
   if (queue_.empty() || !MayDecide()) return;
   ++group_;
-  decided_at_ = absl::Now();
+  decided_at_ = machine_.Now();
   // Never before the time at which a timer was found due: decided earlier, its command would be
   // refused.
   now_ = std::max(now_, Micros(clock_.Now()));
@@ -317,13 +317,15 @@ bool Writer::AnswerFromMemory(Submission& submission) {
             submission.command_id)));
   };
   const auto in_flight = by_command_.find(KeyOf(submission));
-  if (in_flight != by_command_.end()) {
+  if (in_flight != by_command_.end() && !events::Has(events::Flaw::kDecidesRepeatedAgain)) {
     answer(in_flight->second->submission.digest,
            [&] { in_flight->second->waiting.push_back(std::move(submission.done)); });
     return true;
   }
   std::optional<Answered> known = fold_.Find(submission.actor, submission.command_id);
   if (!known) return false;
+  if (events::Has(events::Flaw::kForgetsByWallClock) && decided_at_ < speculative_.time)
+    return false;
   answer(known->digest, [&] {
     ++counters_.repeated;
     known->outcome.set_repeated(true);
@@ -381,6 +383,8 @@ void Writer::Append(Submission submission, Decision decision) {
   in_flight.reactions = fold_.TakePending();
   by_command_.emplace(KeyOf(in_flight.submission), &in_flight);
   appender_->Append(std::move(record), in_flight.cookie);
+  storage::Failpoint(machine_, "after_append");
+  if (events::Has(events::Flaw::kAnswersBeforeAcceptance)) Answer(in_flight);
 }
 
 type::v1::Outcome Writer::OutcomeOf(InFlight& in_flight) const {
@@ -405,9 +409,11 @@ void Writer::TakeReports(std::vector<storage::AppendReport> reports) {
       ++counters_.stale_reports;
       continue;
     }
-    if (!recover_ && report.status.ok() && report.offset == projection_.chain().next_offset() &&
+    const int64_t next = projection_.chain().next_offset();
+    if (!recover_ && report.status.ok() &&
+        (report.offset == next || events::Has(events::Flaw::kTrustsAnyOffset)) &&
         report.cookie == in_flight_.front().cookie) {
-      Accept(in_flight_.front(), report.offset);
+      Accept(in_flight_.front(), next);
       in_flight_.pop_front();
       continue;
     }
@@ -438,10 +444,12 @@ void Writer::CommitAccepted() {
   bool notes = false;
   if (accepted_.empty()) {
     absl::MutexLock lock(&mutex_);
-    notes = !notes_.empty() && absl::Now() >= next_notes_;
+    notes = !notes_.empty() && machine_.Now() >= next_notes_;
     if (!notes) return;
   }
+  storage::Failpoint(machine_, "before_commit");
   if (!Commit()) return;
+  storage::Failpoint(machine_, "after_commit");
   for (InFlight& done : accepted_) {
     ++counters_.accepted;
     if (!done.reason.empty()) ++counters_.refused;
@@ -449,6 +457,7 @@ void Writer::CommitAccepted() {
     for (Pending& reaction : done.reactions) Issue(std::move(reaction));
   }
   accepted_.clear();
+  storage::Failpoint(machine_, "after_react");
   Publish();
 }
 
@@ -467,7 +476,7 @@ bool Writer::Commit() {
   {
     absl::MutexLock lock(&mutex_);
     notes.swap(notes_);
-    next_notes_ = absl::Now() + kNoteInterval;
+    next_notes_ = machine_.Now() + kNoteInterval;
   }
   ++counters_.commits;
   absl::Status status = fold_.Commit(std::move(notes));
@@ -511,7 +520,7 @@ void Writer::Issue(Pending pending) {
 bool Writer::Pause(absl::Duration wait) {
   absl::MutexLock lock(&mutex_);
   const auto stop = [this] { return stopping_.load(); };
-  mutex_.AwaitWithTimeout(absl::Condition(&stop), wait);
+  machine_.Await(mutex_, absl::Condition(&stop), wait);
   return !stopping_;
 }
 
@@ -562,7 +571,7 @@ absl::Status Writer::WaitUntilWriting(absl::Duration wait) const {
   const auto settled = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return view_.state == WriterState::kWriting || view_.state == WriterState::kStopped;
   };
-  if (!mutex_.AwaitWithTimeout(absl::Condition(&settled), wait)) {
+  if (!machine_.Await(mutex_, absl::Condition(&settled), wait)) {
     return absl::DeadlineExceededError(
         fmt::format("the writer of {} is not ready: {}", stream_, view_.alarm));
   }
@@ -575,7 +584,7 @@ bool Writer::WaitFor(int64_t sequence, absl::Duration wait) const {
   const auto folded = [this, sequence]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return view_.head.sequence >= sequence;
   };
-  return mutex_.AwaitWithTimeout(absl::Condition(&folded), wait);
+  return machine_.Await(mutex_, absl::Condition(&folded), wait);
 }
 
 }  // namespace concordat::runtime

@@ -25,7 +25,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -35,6 +34,7 @@
 #include "services/runtime/engine.h"
 #include "services/runtime/fold.h"
 #include "storage/log/log.h"
+#include "storage/machine.h"
 #include "storage/projection/projection.h"
 
 namespace concordat::runtime {
@@ -83,7 +83,8 @@ struct WriterOptions {
   size_t max_queued = 16384;  // commands of callers that wait; more are RESOURCE_EXHAUSTED
   absl::Duration timer_interval = absl::Milliseconds(100);
   absl::Duration flush_interval = absl::Seconds(10);
-  absl::Duration report_timeout = absl::Seconds(30);  // then outstanding appends are disowned
+  absl::Duration report_timeout = absl::Seconds(30);      // then outstanding appends are disowned
+  storage::Machine* machine = &storage::Machine::Real();  // not owned; must outlive the writer
 };
 
 // A copy of what others may see of the writer's chain.
@@ -199,6 +200,7 @@ class Writer {
   storage::Log& log_;
   Clock& clock_;
   const WriterOptions options_;
+  storage::Machine& machine_;
   const std::string stream_;
   const std::string source_;
   const std::string writer_id_;
@@ -237,7 +239,7 @@ class Writer {
   bool impatient_ = false;  // the alarm says that the log does not answer
 
   WriterCounters counters_;
-  std::thread thread_;
+  std::unique_ptr<storage::Thread> thread_;
   std::atomic<bool> stopping_ = false;
 
   mutable absl::Mutex mutex_;
@@ -249,8 +251,8 @@ class Writer {
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // stopped: whatever comes is answered at once
 };
 
-// 32 hexadecimal digits from the system's random source.
-std::string RandomId();
+// 32 hexadecimal digits from the machine's random source.
+std::string RandomId(storage::Machine& machine = storage::Machine::Real());
 
 // Removes how a command is to be treated from what it asks for.
 void ClearSubmit(google::protobuf::Message& command);

@@ -2,18 +2,15 @@
 
 #include <absl/time/clock.h>
 #include <fmt/format.h>
-#include <rocksdb/db.h>
-#include <rocksdb/filter_policy.h>
-#include <rocksdb/options.h>
-#include <rocksdb/table.h>
-#include <rocksdb/write_batch.h>
 
-#include <filesystem>
+#include <utility>
 
-#include "storage/rocksdb.h"
+#include "storage/projection/rocksdb_store.h"
 
 namespace concordat::storage {
 namespace {
+
+constexpr std::string_view kNextArrivalKey = "n";
 
 // Keys: `e <stream> 0x00 <sequence>` → record; `s <subject> 0x00 <arrival>` and `c <correlation>
 // 0x00 <arrival>` → key of the record; `h <stream>` → chain; `n` → the next arrival. Numbers are 8
@@ -40,6 +37,10 @@ std::string EventKey(std::string_view stream, uint64_t sequence) {
   return Prefix('e', stream) + Number(sequence);
 }
 
+absl::Status ArchiveStatus(const absl::Status& status) {
+  return {status.code(), fmt::format("the archive: {}", std::string(status.message()))};
+}
+
 absl::StatusOr<ArchivedEvent> EventOf(const std::string& key, std::string_view value) {
   auto record = events::DecodeRecord(value);
   if (!record.ok()) return record.status();
@@ -60,85 +61,59 @@ absl::StatusOr<ArchivedEvent> EventOf(const std::string& key, std::string_view v
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Archive>> Archive::Open(const std::string& dir) {
-  std::error_code error;
-  std::filesystem::create_directories(dir, error);
-  if (error)
-    return absl::UnavailableError(fmt::format("cannot create {}: {}", dir, error.message()));
-  rocksdb::Options options;
-  options.create_if_missing = true;
-  options.max_open_files = 64;
-  options.info_log = RocksDbLogger();
-  options.compression = rocksdb::kLZ4Compression;
-  rocksdb::BlockBasedTableOptions table;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  rocksdb::DB* raw = nullptr;
-  const absl::Status status = FromRocksDb(rocksdb::DB::Open(options, dir, &raw),
-                                          fmt::format("cannot open the archive in {}", dir));
-  if (!status.ok()) return status;
-  return std::unique_ptr<Archive>(new Archive(std::unique_ptr<rocksdb::DB>(raw)));
+  absl::StatusOr<std::unique_ptr<Store>> store = OpenRocksDbStore(dir, StoreUse::kRecords);
+  if (!store.ok()) return store.status();
+  return std::make_unique<Archive>(*std::move(store));
 }
 
-Archive::Archive(std::unique_ptr<rocksdb::DB> db)
-    : db_(std::move(db)), batch_(std::make_unique<rocksdb::WriteBatch>()) {
-  std::string value;
-  if (db_->Get({}, "n", &value).ok()) next_arrival_ = NumberOf(value);
+Archive::Archive(std::unique_ptr<Store> store)
+    : store_(std::move(store)), batch_(store_->NewBatch()) {
+  const auto next = store_->Get(kNextArrivalKey);
+  if (next.ok() && *next) next_arrival_ = NumberOf(**next);
 }
 
-Archive::~Archive() { db_->Flush({}).PermitUncheckedError(); }
+Archive::~Archive() { store_->Flush(true).IgnoreError(); }
 
 absl::StatusOr<events::Chain> Archive::ChainOf(const std::string& stream,
                                                events::Chain::Origin origin) const {
-  std::string value;
-  const rocksdb::Status found = db_->Get({}, Prefix('h', stream), &value);
-  if (found.IsNotFound()) return events::Chain(stream, origin);
-  const absl::Status status = FromRocksDb(found, "cannot read the archive");
-  if (!status.ok()) return status;
-  return events::Chain::Decode(stream, value, origin);
+  const auto value = store_->Get(Prefix('h', stream));
+  if (!value.ok()) return ArchiveStatus(value.status());
+  if (!*value) return events::Chain(stream, origin);
+  return events::Chain::Decode(stream, **value, origin);
 }
 
 void Archive::Add(const std::string& stream, const events::Attributes& attributes,
                   const events::Record& record) {
   const std::string key = EventKey(stream, attributes.sequence);
   const std::string arrival = Number(next_arrival_++);
-  batch_->Put(key, events::EncodeRecord(record)).PermitUncheckedError();
-  batch_->Put(Prefix('s', attributes.subject) + arrival, key).PermitUncheckedError();
+  batch_->Put(key, events::EncodeRecord(record));
+  batch_->Put(Prefix('s', attributes.subject) + arrival, key);
   if (!attributes.correlation_id.empty()) {
-    batch_->Put(Prefix('c', attributes.correlation_id) + arrival, key).PermitUncheckedError();
+    batch_->Put(Prefix('c', attributes.correlation_id) + arrival, key);
   }
 }
 
 absl::Status Archive::Commit(const events::Chain& chain) {
-  batch_->Put(Prefix('h', chain.stream()), chain.Encode()).PermitUncheckedError();
-  batch_->Put("n", Number(next_arrival_)).PermitUncheckedError();
-  rocksdb::WriteOptions options;
-  options.disableWAL = true;
-  rocksdb::Status written = db_->Write(options, batch_.get());
-  if (!written.ok() && db_->Resume().ok()) written = db_->Write(options, batch_.get());
-  const absl::Status status = FromRocksDb(written, "cannot write the archive");
-  if (!status.ok()) return status;
-  batch_->Clear();
+  batch_->Put(Prefix('h', chain.stream()), chain.Encode());
+  batch_->Put(kNextArrivalKey, Number(next_arrival_));
+  absl::Status written = store_->Write(*batch_);
+  if (!written.ok() && store_->Resume().ok()) written = store_->Write(*batch_);
+  if (!written.ok()) return ArchiveStatus(written);
+  batch_ = store_->NewBatch();
   absl::MutexLock lock(&mutex_);
   committed_.SignalAll();
   return absl::OkStatus();
 }
 
-void Archive::Flush() {
-  rocksdb::FlushOptions options;
-  options.wait = false;
-  options.allow_write_stall = true;
-  db_->Flush(options).PermitUncheckedError();
-}
+void Archive::Flush() { store_->Flush(false).IgnoreError(); }
 
 absl::StatusOr<std::optional<ArchivedEvent>> Archive::At(const std::string& stream,
                                                          uint64_t sequence) const {
   const std::string key = EventKey(stream, sequence);
-  std::string value;
-  const rocksdb::Status found = db_->Get({}, key, &value);
-  if (found.IsNotFound()) return std::optional<ArchivedEvent>();
-  const absl::Status status = FromRocksDb(found, "cannot read the archive");
-  if (!status.ok()) return status;
-  auto event = EventOf(key, value);
+  const auto value = store_->Get(key);
+  if (!value.ok()) return ArchiveStatus(value.status());
+  if (!*value) return std::optional<ArchivedEvent>();
+  auto event = EventOf(key, **value);
   if (!event.ok()) return event.status();
   return std::optional<ArchivedEvent>(*std::move(event));
 }
@@ -156,27 +131,31 @@ absl::StatusOr<std::vector<ArchivedEvent>> Archive::ByCorrelation(const std::str
 absl::StatusOr<std::vector<ArchivedEvent>> Archive::ByIndex(const std::string& prefix,
                                                             size_t limit) const {
   std::vector<ArchivedEvent> events;
-  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
-  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix) && events.size() < limit;
-       it->Next()) {
-    const std::string key = it->value().ToString();
-    std::string value;
-    const absl::Status status = FromRocksDb(db_->Get({}, key, &value), "cannot read the archive");
-    if (!status.ok()) return status;
-    auto event = EventOf(key, value);
+  std::vector<std::string> keys;
+  const absl::Status scanned =
+      store_->Scan(prefix, [&](std::string_view key, std::string_view value) {
+        if (keys.size() >= limit || key.substr(0, prefix.size()) != prefix) return false;
+        keys.emplace_back(value);
+        return true;
+      });
+  if (!scanned.ok()) return ArchiveStatus(scanned);
+  for (const std::string& key : keys) {
+    const auto value = store_->Get(key);
+    if (!value.ok()) return ArchiveStatus(value.status());
+    // The index and what it points to are written together.
+    if (!*value) return absl::DataLossError("the archive's index names an event that it lacks");
+    auto event = EventOf(key, **value);
     if (!event.ok()) return event.status();
     events.push_back(*std::move(event));
   }
-  const absl::Status status = FromRocksDb(it->status(), "cannot read the archive");
-  if (!status.ok()) return status;
   return events;
 }
 
 bool Archive::WaitFor(const std::string& stream, uint64_t sequence, absl::Duration wait) const {
   const absl::Time deadline = absl::Now() + wait;
   for (;;) {
-    std::string value;
-    if (db_->Get({}, EventKey(stream, sequence), &value).ok()) return true;
+    const auto value = store_->Get(EventKey(stream, sequence));
+    if (value.ok() && *value) return true;
     if (absl::Now() >= deadline) return false;
     absl::MutexLock lock(&mutex_);
     committed_.WaitWithTimeout(&mutex_, std::min(deadline - absl::Now(), absl::Milliseconds(50)));

@@ -14,11 +14,7 @@
 
 #include "events/chain.h"
 #include "events/record.h"
-
-namespace rocksdb {
-class DB;
-class WriteBatch;
-}  // namespace rocksdb
+#include "storage/projection/store.h"
 
 namespace concordat::storage {
 
@@ -29,12 +25,13 @@ struct ArchivedEvent {
   std::string data;
 };
 
-// One RocksDB database a site, derived from the logs. Reads: any thread. Add() and Commit(): one
+// One store a site, derived from the logs. Reads: any thread. Add() and Commit(): one
 // thread.
 class Archive {
  public:
-  // FAILED_PRECONDITION where another process holds it.
+  // On RocksDB in `dir`. FAILED_PRECONDITION where another process holds it.
   static absl::StatusOr<std::unique_ptr<Archive>> Open(const std::string& dir);
+  explicit Archive(std::unique_ptr<Store> store);
   ~Archive();
 
   // Where the stream's chain stood at the last commit; a new one where it was never added.
@@ -64,11 +61,10 @@ class Archive {
   bool WaitFor(const std::string& stream, uint64_t sequence, absl::Duration wait) const;
 
  private:
-  explicit Archive(std::unique_ptr<rocksdb::DB> db);
   absl::StatusOr<std::vector<ArchivedEvent>> ByIndex(const std::string& prefix, size_t limit) const;
 
-  std::unique_ptr<rocksdb::DB> db_;
-  std::unique_ptr<rocksdb::WriteBatch> batch_;
+  const std::unique_ptr<Store> store_;
+  std::unique_ptr<StoreBatch> batch_;
   uint64_t next_arrival_ = 0;
   mutable absl::Mutex mutex_;
   mutable absl::CondVar committed_;

@@ -14,20 +14,14 @@
 #include "events/chain.h"
 #include "storage/projection/digest.h"
 #include "storage/projection/rows.h"
-
-namespace rocksdb {
-class DB;
-class Snapshot;
-class WriteBatch;
-}  // namespace rocksdb
+#include "storage/projection/store.h"
 
 namespace concordat::storage {
 
 // A consistent state of a projection, read on any thread while the projection goes on.
 class ProjectionView final : public RowSource {
  public:
-  ProjectionView(std::shared_ptr<rocksdb::DB> db, const rocksdb::Snapshot* snapshot);
-  ~ProjectionView() override;
+  explicit ProjectionView(std::shared_ptr<Store> store);
   ProjectionView(const ProjectionView&) = delete;
 
   bool Read(std::string_view key, absl::FunctionRef<void(std::string_view)> value) const override;
@@ -39,18 +33,23 @@ class ProjectionView final : public RowSource {
   absl::StatusOr<Digests> FoldedDigests() const;
 
  private:
-  std::shared_ptr<rocksdb::DB> db_;
-  const rocksdb::Snapshot* snapshot_;
+  const std::shared_ptr<Store> store_;
+  const std::unique_ptr<StoreReader> snapshot_;
 };
 
-// One RocksDB database without write-ahead log: the stream is that log. Not thread-safe but for
+// One store without write-ahead log: the stream is that log. Not thread-safe but for
 // View(), which any thread may call.
 class Projection final : public RowSource {
  public:
-  // Opens or creates the database in `dir`. `schema` names the layout of its rows: another one
-  // found there is FAILED_PRECONDITION, and deleting `dir` folds anew. FAILED_PRECONDITION where
-  // another process holds it; DATA_LOSS where it cannot be read.
+  // Opens or creates the RocksDB database in `dir`. `schema` names the layout of its rows: another
+  // one found there is FAILED_PRECONDITION, and deleting `dir` folds anew. FAILED_PRECONDITION
+  // where another process holds it; DATA_LOSS where it cannot be read.
   static absl::StatusOr<std::unique_ptr<Projection>> Open(const std::string& dir,
+                                                          std::string stream,
+                                                          events::Chain::Origin origin,
+                                                          std::string schema);
+  // The same over a store that is open already.
+  static absl::StatusOr<std::unique_ptr<Projection>> Open(std::unique_ptr<Store> store,
                                                           std::string stream,
                                                           events::Chain::Origin origin,
                                                           std::string schema);
@@ -81,10 +80,10 @@ class Projection final : public RowSource {
   std::unique_ptr<ProjectionView> View() const;
 
  private:
-  Projection(std::shared_ptr<rocksdb::DB> db, events::Chain chain, Digests digests);
+  Projection(std::shared_ptr<Store> store, events::Chain chain, Digests digests);
   absl::Status WriteBatch();
 
-  std::shared_ptr<rocksdb::DB> db_;
+  std::shared_ptr<Store> store_;
   events::Chain chain_;
   Digests digests_;
   Journal journal_;
@@ -101,8 +100,8 @@ class Projection final : public RowSource {
   // What was cached of this key, if anything was, is replaced.
   void Cache(std::string_view key, std::optional<std::string_view> value) const;
 
-  mutable std::vector<Cached> cache_;
-  std::unique_ptr<rocksdb::WriteBatch> unwritten_;  // the batch that Commit() could not write
+  mutable std::vector<Cached> cache_;      // empty over a store whose reads are cheap
+  std::unique_ptr<StoreBatch> unwritten_;  // the batch that Commit() could not write
 };
 
 }  // namespace concordat::storage

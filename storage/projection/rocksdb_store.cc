@@ -1,0 +1,167 @@
+#include "storage/projection/rocksdb_store.h"
+
+#include <fmt/format.h>
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/options.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <utility>
+
+#include "storage/rocksdb.h"
+
+namespace concordat::storage {
+namespace {
+
+rocksdb::Slice SliceOf(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
+std::string_view ViewOf(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+absl::StatusOr<std::optional<std::string>> GetRow(rocksdb::DB& db,
+                                                  const rocksdb::ReadOptions& options,
+                                                  std::string_view key) {
+  std::string value;
+  const rocksdb::Status found = db.Get(options, SliceOf(key), &value);
+  if (found.IsNotFound()) return std::nullopt;
+  if (!found.ok()) return FromRocksDb(found, "cannot read");
+  return value;
+}
+
+absl::Status ScanRows(rocksdb::DB& db, rocksdb::ReadOptions options, std::string_view from,
+                      absl::FunctionRef<bool(std::string_view, std::string_view)> row) {
+  options.total_order_seek = true;
+  const std::unique_ptr<rocksdb::Iterator> it(db.NewIterator(options));
+  for (it->Seek(SliceOf(from)); it->Valid(); it->Next()) {
+    if (!row(ViewOf(it->key()), ViewOf(it->value()))) return absl::OkStatus();
+  }
+  return FromRocksDb(it->status(), "cannot read");
+}
+
+// One cache for all projections of a process, so that its memory has one bound.
+std::shared_ptr<rocksdb::Cache> SharedCache() {
+  static const std::shared_ptr<rocksdb::Cache> cache = rocksdb::NewLRUCache(256 << 20);
+  return cache;
+}
+
+rocksdb::Options OptionsFor(StoreUse use) {
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.max_open_files = 64;
+  options.info_log = RocksDbLogger();
+  rocksdb::BlockBasedTableOptions table;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  switch (use) {
+    case StoreUse::kRows:
+      options.max_background_jobs = 2;
+      // Few and large tables: each that a name is looked for in vain in costs a look at its filter.
+      options.write_buffer_size = 64 << 20;
+      // The young levels are soon merged, so only the old ones are worth compressing.
+      options.compression_per_level = {rocksdb::kNoCompression, rocksdb::kNoCompression,
+                                       rocksdb::kLZ4Compression};
+      options.paranoid_checks = true;
+      table.block_cache = SharedCache();
+      table.cache_index_and_filter_blocks = true;
+      table.pin_l0_filter_and_index_blocks_in_cache = true;
+      options.memtable_whole_key_filtering = true;
+      options.memtable_prefix_bloom_size_ratio = 0.05;
+      break;
+    case StoreUse::kRecords:
+      options.compression = rocksdb::kLZ4Compression;
+      break;
+  }
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+class Batch final : public StoreBatch {
+ public:
+  void Put(std::string_view key, std::string_view value) override {
+    batch_.Put(SliceOf(key), SliceOf(value)).PermitUncheckedError();
+  }
+  void Delete(std::string_view key) override { batch_.Delete(SliceOf(key)).PermitUncheckedError(); }
+  rocksdb::WriteBatch& batch() { return batch_; }
+
+ private:
+  rocksdb::WriteBatch batch_;
+};
+
+class SnapshotReader final : public StoreReader {
+ public:
+  explicit SnapshotReader(rocksdb::DB& db) : db_(db), snapshot_(db.GetSnapshot()) {}
+  ~SnapshotReader() override { db_.ReleaseSnapshot(snapshot_); }
+  SnapshotReader(const SnapshotReader&) = delete;
+  absl::StatusOr<std::optional<std::string>> Get(std::string_view key) const override {
+    return GetRow(db_, Options(), key);
+  }
+  absl::Status Scan(
+      std::string_view from,
+      absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override {
+    return ScanRows(db_, Options(), from, row);
+  }
+
+ private:
+  rocksdb::ReadOptions Options() const {
+    rocksdb::ReadOptions options;
+    options.snapshot = snapshot_;
+    return options;
+  }
+  rocksdb::DB& db_;
+  const rocksdb::Snapshot* snapshot_;
+};
+
+class RocksDbStore final : public Store {
+ public:
+  RocksDbStore(std::unique_ptr<rocksdb::DB> db, std::string place)
+      : db_(std::move(db)), place_(std::move(place)) {}
+
+  const std::string& place() const override { return place_; }
+  absl::StatusOr<std::optional<std::string>> Get(std::string_view key) const override {
+    return GetRow(*db_, {}, key);
+  }
+  absl::Status Scan(
+      std::string_view from,
+      absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override {
+    return ScanRows(*db_, {}, from, row);
+  }
+  std::unique_ptr<StoreBatch> NewBatch() override { return std::make_unique<Batch>(); }
+  absl::Status Write(StoreBatch& batch) override {
+    rocksdb::WriteOptions options;
+    options.disableWAL = true;
+    return FromRocksDb(db_->Write(options, &static_cast<Batch&>(batch).batch()), "cannot write");
+  }
+  absl::Status Resume() override { return FromRocksDb(db_->Resume(), "cannot go on"); }
+  absl::Status Flush(bool wait) override {
+    rocksdb::FlushOptions options;
+    options.wait = wait;
+    options.allow_write_stall = !wait;
+    return FromRocksDb(db_->Flush(options), "cannot flush");
+  }
+  std::unique_ptr<StoreReader> Snapshot() override {
+    return std::make_unique<SnapshotReader>(*db_);
+  }
+
+ private:
+  const std::unique_ptr<rocksdb::DB> db_;
+  const std::string place_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const std::string& dir, StoreUse use) {
+  std::error_code error;
+  std::filesystem::create_directories(dir, error);
+  if (error) {
+    return absl::UnavailableError(fmt::format("cannot create {}: {}", dir, error.message()));
+  }
+  rocksdb::DB* raw = nullptr;
+  const absl::Status status = FromRocksDb(rocksdb::DB::Open(OptionsFor(use), dir, &raw),
+                                          fmt::format("cannot open the store in {}", dir));
+  if (!status.ok()) return status;
+  return std::make_unique<RocksDbStore>(std::unique_ptr<rocksdb::DB>(raw), dir);
+}
+
+}  // namespace concordat::storage

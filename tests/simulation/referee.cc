@@ -1,0 +1,235 @@
+#include "tests/simulation/referee.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "services/runtime/check.h"
+
+namespace concordat::simulation {
+namespace {
+
+// Longer than this, an id may be used again. A caller's id is remembered for seven days at least.
+constexpr absl::Duration kMemory = absl::Hours(24 * 7);
+
+bool IsService(const std::string& actor) { return actor.compare(0, 7, "system:") == 0; }
+
+bool IsOf(const std::string& name, const std::string& site) {
+  const std::string prefix = "sites/" + site + "/";
+  return name.compare(0, prefix.size(), prefix) == 0;
+}
+
+}  // namespace
+
+std::string Allocations::Take(const reservations::v1::Event& event, const std::string& site) {
+  using Event = reservations::v1::Event;
+  switch (event.event_case()) {
+    case Event::kEnvelopeRecorded:
+      envelopes_.push_back({runtime::ToTime(event.envelope_recorded().effective_from()),
+                            event.envelope_recorded().it_power_watts(),
+                            event.envelope_recorded().cooling_watts()});
+      return "";
+    case Event::kReservationHeld: {
+      const auto& text = event.reservation_held();
+      Held held{{text.servers().begin(), text.servers().end()},
+                runtime::ToTime(text.terms().start_time()),
+                runtime::ToTime(text.terms().end_time()),
+                text.it_power_watts(),
+                text.cooling_watts()};
+      if (!IsOf(text.name(), site)) return fmt::format("{} was held by {}", text.name(), site);
+      for (const std::string& server : held.servers) {
+        if (!IsOf(server, site)) return fmt::format("{} gave away {}", site, server);
+      }
+      std::string wrong = CheckHeld(text.name(), held);
+      live_[text.name()] = std::move(held);
+      return wrong.empty() ? CheckEnvelope(live_[text.name()]) : wrong;
+    }
+    case Event::kReservationStarted: {
+      const auto& started = event.reservation_started();
+      for (const auto& [name, other] : live_) {
+        if (!other.running || name == started.name()) continue;
+        for (const std::string& server : started.servers()) {
+          if (std::count(other.servers.begin(), other.servers.end(), server) > 0) {
+            return fmt::format("{} runs for {} and for {}", server, name, started.name());
+          }
+        }
+      }
+      Held& held = live_[started.name()];
+      held.running = true;
+      held.servers.assign(started.servers().begin(), started.servers().end());
+      return "";
+    }
+    case Event::kReservationDeclined:
+      live_.erase(event.reservation_declined().name());
+      return "";
+    case Event::kHoldLapsed:
+      live_.erase(event.hold_lapsed().name());
+      return "";
+    case Event::kReservationCancelled:
+      live_.erase(event.reservation_cancelled().name());
+      return "";
+    case Event::kReservationEnded:
+      live_.erase(event.reservation_ended().name());
+      return "";
+    case Event::kCustomerRegistered:
+    case Event::kContractSigned:
+    case Event::kContractRecorded:
+    case Event::kSiteRecorded:
+    case Event::kServerRecorded:
+    case Event::kReservationConfirmed:
+    case Event::kReservationEnding:
+    case Event::kCommandRefused:
+    case Event::kReservationOrdered:
+    case Event::kOrderDeclined:
+    case Event::kOrderAnswered:
+    case Event::kReservationDelayed:
+    case Event::EVENT_NOT_SET:
+      return "";
+  }
+  return "";
+}
+
+std::string Allocations::CheckHeld(const std::string& name, const Held& held) const {
+  if (live_.contains(name)) return fmt::format("{} was held twice", name);
+  for (const auto& [other_name, other] : live_) {
+    if (other.end <= held.start || held.end <= other.start) continue;
+    for (const std::string& server : held.servers) {
+      if (std::count(other.servers.begin(), other.servers.end(), server) > 0) {
+        return fmt::format("{} is promised to {} and to {}", server, other_name, name);
+      }
+    }
+  }
+  return "";
+}
+
+// At every instant at which what is promised, or what there is, may be at its worst.
+std::string Allocations::CheckEnvelope(const Held& held) const {
+  std::vector<absl::Time> instants{held.start};
+  for (const auto& [name, other] : live_) instants.push_back(other.start);
+  for (const Envelope& envelope : envelopes_) instants.push_back(envelope.from);
+  for (const absl::Time at : instants) {
+    if (at < held.start || at >= held.end) continue;
+    Envelope there;
+    absl::Time since = absl::InfinitePast();
+    for (const Envelope& envelope : envelopes_) {
+      if (envelope.from > at || envelope.from < since) continue;
+      there = envelope;
+      since = envelope.from;
+    }
+    int64_t power = 0;
+    int64_t cooling = 0;
+    for (const auto& [name, other] : live_) {
+      if (at < other.start || at >= other.end) continue;
+      power += other.power;
+      cooling += other.cooling;
+    }
+    if (power > there.power || cooling > there.cooling) {
+      return fmt::format("at {} {} W of {} W and {} W of {} W cooling are promised",
+                         runtime::ToText(at), power, there.power, cooling, there.cooling);
+    }
+  }
+  return "";
+}
+
+Referee::Referee(const std::vector<std::string>& sites, const std::vector<std::string>& services,
+                 Violation violation)
+    : violation_(std::move(violation)) {
+  for (const std::string& site : sites) {
+    for (const std::string& service : services) {
+      History history;
+      history.stream = events::StreamName(site, service);
+      history.source = events::SourceOf(history.stream);
+      histories_.emplace(history.stream, std::move(history));
+    }
+  }
+}
+
+void Referee::Landed(const std::string& stream, int64_t offset,
+                     const storage::SimulatedCluster::Stored& record) {
+  History& history = histories_.at(stream);
+  history.end = offset + 1;
+  events::Reading reading = events::Read(*record, history.source);
+  if (!reading.status.ok()) {
+    violation_("well-formed", fmt::format("{} at offset {}: {}", stream, offset,
+                                          std::string(reading.status.message())));
+    return;
+  }
+  Fact fact{std::move(reading.attributes), record, offset};
+  const bool first = history.seen.insert(fact.attributes.id).second;
+  const bool child = history.facts.empty()
+                         ? fact.attributes.parent == events::Link()
+                         : fact.attributes.parent == history.facts.back().attributes.id;
+  if (!first || !child || fact.attributes.sequence != history.facts.size()) {
+    ++history.voids;
+    ++voids_;
+    return;
+  }
+  Accept(history, std::move(fact));
+}
+
+void Referee::Accept(History& history, Fact fact) {
+  ++accepted_;
+  const events::Attributes& attributes = fact.attributes;
+  if (!history.facts.empty() && attributes.time < history.facts.back().attributes.time) {
+    violation_("time-goes-on",
+               fmt::format("{}: sequence {} is of {}, before the one before it", history.stream,
+                           attributes.sequence, events::EventTime(attributes.time)));
+  }
+  const auto [known, fresh] =
+      history.commands.try_emplace({attributes.actor, attributes.command_id}, attributes.sequence);
+  if (!fresh) {
+    const absl::Time before = history.facts[known->second].attributes.time;
+    if (IsService(attributes.actor) || attributes.time - before < kMemory) {
+      violation_(
+          "exactly-once",
+          fmt::format("{}: command {} of {} was decided at sequence {} and at {}", history.stream,
+                      attributes.command_id, attributes.actor, known->second, attributes.sequence));
+    }
+    known->second = attributes.sequence;
+  }
+  if (attributes.data_type == "concordat.reservations.v1.Event") {
+    reservations::v1::Event event;
+    event.ParseFromString(fact.record->data);
+    const std::string wrong =
+        allocations_[history.stream].Take(event, events::SiteOf(history.stream));
+    if (!wrong.empty()) {
+      violation_("allocated-once",
+                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, wrong));
+    }
+  }
+  history.facts.push_back(std::move(fact));
+}
+
+void Referee::Acknowledged(const std::string& actor, const std::string& digest,
+                           const type::v1::Outcome& outcome) {
+  const History& history = Of(outcome.stream());
+  if (outcome.sequence() >= history.facts.size()) {
+    violation_("acknowledged-is-accepted",
+               fmt::format("{}: {} was told sequence {} for {}, the history ends before it",
+                           history.stream, actor, outcome.sequence(), outcome.request_id()));
+    return;
+  }
+  const events::Attributes& found = history.facts[outcome.sequence()].attributes;
+  if (found.id.ToHex() != outcome.link() || found.actor != actor ||
+      found.command_id != outcome.request_id() || found.command_digest != digest ||
+      found.type != outcome.event_type()) {
+    violation_("acknowledged-is-accepted",
+               fmt::format("{}: {} was told {} at sequence {} for {}, there stands {} for {} of {}",
+                           history.stream, actor, outcome.event_type(), outcome.sequence(),
+                           outcome.request_id(), found.type, found.command_id, found.actor));
+  }
+}
+
+void Referee::Folded(const std::string& who, const std::string& stream, int64_t sequence,
+                     const events::Link& link) {
+  const History& history = Of(stream);
+  if (sequence < static_cast<int64_t>(history.facts.size()) &&
+      history.facts[static_cast<size_t>(sequence)].attributes.id == link) {
+    return;
+  }
+  violation_("single-chain",
+             fmt::format("{} folded {} up to sequence {} with a link that its history has not", who,
+                         stream, sequence));
+}
+
+}  // namespace concordat::simulation

@@ -1,0 +1,104 @@
+// The referee sees every record that comes to stand in a home's log, and judges by a rule of its
+// own, as naive as it is written. Law: it shares with the services the reading of a record's
+// attributes and the messages, and nothing else.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+#include <absl/time/time.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "concordat/reservations/v1/events.pb.h"
+#include "concordat/type/v1/command.pb.h"
+#include "events/record.h"
+#include "storage/log/simulated.h"
+
+namespace concordat::simulation {
+
+// An accepted event.
+struct Fact {
+  events::Attributes attributes;
+  storage::SimulatedCluster::Stored record;
+  int64_t offset = -1;
+};
+
+// The history of one stream.
+struct History {
+  std::string stream;
+  std::string source;
+  std::vector<Fact> facts;
+  int64_t end = 0;  // offset after the last record, void or not
+  uint64_t voids = 0;
+  absl::flat_hash_set<events::Link> seen;
+  // By actor and command id, the sequence.
+  absl::flat_hash_map<std::pair<std::string, std::string>, uint64_t> commands;
+};
+
+// Whether servers, power and cooling of one site are promised once: told of the events of its
+// reservations.
+class Allocations {
+ public:
+  // What is wrong after the event, in a sentence; empty where nothing is.
+  std::string Take(const reservations::v1::Event& event, const std::string& site);
+
+ private:
+  struct Held {
+    std::vector<std::string> servers;
+    absl::Time start;
+    absl::Time end;
+    int64_t power = 0;
+    int64_t cooling = 0;
+    bool running = false;
+  };
+  struct Envelope {
+    absl::Time from;
+    int64_t power = 0;
+    int64_t cooling = 0;
+  };
+  std::string CheckHeld(const std::string& name, const Held& held) const;
+  std::string CheckEnvelope(const Held& held) const;
+
+  std::map<std::string, Held> live_;
+  std::vector<Envelope> envelopes_;  // in the order in which they were recorded
+};
+
+class Referee {
+ public:
+  // `violation` is told the name of the invariant and what was found.
+  using Violation = std::function<void(const std::string& invariant, const std::string& found)>;
+  Referee(const std::vector<std::string>& sites, const std::vector<std::string>& services,
+          Violation violation);
+
+  // A record stands in its home's log.
+  void Landed(const std::string& stream, int64_t offset,
+              const storage::SimulatedCluster::Stored& record);
+  // A caller was told that its command came to this.
+  void Acknowledged(const std::string& actor, const std::string& digest,
+                    const type::v1::Outcome& outcome);
+  // Somebody folded up to this head.
+  void Folded(const std::string& who, const std::string& stream, int64_t sequence,
+              const events::Link& link);
+
+  const std::map<std::string, History>& histories() const { return histories_; }
+  const History& Of(const std::string& stream) const { return histories_.at(stream); }
+  uint64_t accepted() const { return accepted_; }
+  uint64_t voids() const { return voids_; }
+
+ private:
+  void Accept(History& history, Fact fact);
+
+  Violation violation_;
+  std::map<std::string, History> histories_;
+  std::map<std::string, Allocations> allocations_;  // by stream
+  uint64_t accepted_ = 0;
+  uint64_t voids_ = 0;
+};
+
+}  // namespace concordat::simulation

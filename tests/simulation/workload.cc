@@ -1,0 +1,169 @@
+#include "tests/simulation/workload.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/text_format.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "concordat/compliance/v1/api.pb.h"
+#include "concordat/deployment/v1/api.pb.h"
+#include "concordat/inventory/v1/api.pb.h"
+#include "concordat/reservations/v1/api.pb.h"
+
+namespace concordat::simulation {
+namespace {
+
+constexpr int kServers = 6;
+
+const google::protobuf::Message& PrototypeOf(const std::string& service) {
+  if (service == "inventory") return inventory::v1::Command::default_instance();
+  if (service == "reservations") return reservations::v1::Command::default_instance();
+  if (service == "compliance") return compliance::v1::Command::default_instance();
+  return deployment::v1::Command::default_instance();
+}
+
+std::string Seconds(absl::Time time) {
+  return fmt::format("seconds: {}", absl::ToUnixSeconds(time));
+}
+
+std::string Rule(int version, bool strict) {
+  return fmt::format(
+      R"(adopt_rule {{ rule {{ name: "rules/hds" version: {} title: "Health data needs HDS."
+           subject_kind: SUBJECT_KIND_RESERVATION effect: EFFECT_DENY
+           applies_when {{ fact: "data_classes" comparison: COMPARISON_ANY_IN values: "{}" }}
+           required {{ fact: "site.certifications" comparison: COMPARISON_ANY_IN values: "HDS" }}
+           citation {{ instrument: "Code" article: "L1111-8" wording_date: "2024-04-26" }}
+           effective_from {{ seconds: 1000 }} verification: VERIFICATION_SECONDARY }} }})",
+      version, strict ? "HEALTH" : "NONE");
+}
+
+}  // namespace
+
+Workload::Workload(std::string site, std::vector<std::string> sites, Chance& random)
+    : site_(std::move(site)), sites_(std::move(sites)), random_(random) {
+  Add("inventory",
+      fmt::format(R"(open_site {{ name: "sites/{}" country: "FR" time_zone: "Europe/Paris"
+                                    certifications: "{}" }})",
+                  site_, random_.OneIn(2) ? "HDS" : "ISO27001"));
+  // A narrow one now and then, so that power is what runs out.
+  Add("inventory",
+      fmt::format(R"(set_envelope {{ site: "sites/{}" effective_from {{ seconds: 1798761600 }}
+                                    it_power_watts: {} cooling_watts: 1000 }})",
+                  site_, random_.OneIn(3) ? 250 : 1000));
+  Add("inventory",
+      R"(register_model { name: "models/m" vendor: "v" accelerators: 8 it_power_watts: 100
+                        cooling_watts: 90 criteria { figure: "gemm" minimum: 1 maximum: 9 unit: "tflops" } })");
+  for (int i = 0; i < kServers; ++i) {
+    const std::string name = fmt::format("sites/{}/servers/s{}", site_, i);
+    Add("inventory", fmt::format(R"(order_server {{ name: "{}" model: "models/m" supplier: "s"
+                                      promised_time {{ seconds: 1900000000 }} }})",
+                                 name));
+    Add("inventory", fmt::format(R"(deliver_server {{ name: "{}" serial: "n{}" }})", name, i));
+    Add("inventory",
+        fmt::format(R"(install_server {{ name: "{}" room: "r" rack: "a" position: {} }})", name,
+                    i + 1));
+    Add("inventory",
+        fmt::format(
+            R"(test_server {{ name: "{}" figures {{ name: "gemm" value: 5 unit: "tflops" }} }})",
+            name));
+    Add("inventory", fmt::format(R"(enter_service {{ name: "{}" }})", name));
+  }
+  std::string everywhere;
+  for (const std::string& other : sites_) everywhere += fmt::format("sites: \"sites/{}\" ", other);
+  for (const auto& [id, most] : {std::pair("wide", 20), std::pair("narrow", 2)}) {
+    const std::string customer = fmt::format("customers/{}-{}", site_, id);
+    Add("reservations",
+        fmt::format(
+            R"(register_customer {{ name: "{}" display_name: "C" country: "FR" sector: "BANK" }})",
+            customer));
+    Add("reservations",
+        fmt::format(R"(sign_contract {{ name: "{}/contracts/c" {} max_servers_per_site: {}
+                                         start_time {{ seconds: 1790000000 }} end_time {{ seconds: 1900000000 }}
+                                         data_classes: "PUBLIC" data_classes: "HEALTH" }})",
+                    customer, everywhere, most));
+  }
+  Add("compliance", Rule(1, true));
+  Add("deployment",
+      fmt::format(R"(register_artefact {{ name: "artefacts/a" digest: "{}" licence: "MIT"
+                                     trained_in: "FR" provenance: "p" }})",
+                  std::string(64, 'a')));
+}
+
+void Workload::Add(const std::string& service, const std::string& text) {
+  setup_.push_back(Make(service, text));
+}
+
+Request Workload::Make(const std::string& service, const std::string& text) const {
+  std::shared_ptr<google::protobuf::Message> command(PrototypeOf(service).New());
+  if (!google::protobuf::TextFormat::ParseFromString(text, command.get())) {
+    std::fprintf(stderr, "the workload made no command of: %s\n", text.c_str());
+    std::abort();
+  }
+  return {service, std::move(command)};
+}
+
+Request Workload::Reserve(absl::Time now) {
+  // Most wishes meet: servers are few, and times are round.
+  const absl::Time start = now + absl::Seconds(5 + 10 * random_.Below(12));
+  const absl::Time end = start + absl::Seconds(10 * (1 + random_.Below(12)));
+  const std::string& at = random_.OneIn(4) ? Pick(sites_) : site_;
+  return Make(
+      "reservations",
+      fmt::format(
+          R"(reserve {{ site: "sites/{}" contract: "customers/{}-{}/contracts/c" model: "models/m"
+                               count: {} start_time {{ {} }} end_time {{ {} }} purpose: PURPOSE_TRAINING
+                               data_classes: "{}" }})",
+          at, site_, random_.OneIn(4) ? "narrow" : "wide", 1 + random_.Below(3), Seconds(start),
+          Seconds(end), random_.OneIn(4) ? "HEALTH" : "PUBLIC"));
+}
+
+Request Workload::Next(absl::Time now) {
+  const std::string server =
+      fmt::format("sites/{}/servers/s{}", site_, random_.Below(kServers + 1));
+  switch (random_.Below(20)) {
+    case 0:
+      return Make("inventory",
+                  fmt::format(R"(cordon_server {{ name: "{}" reason: "noise" }})", server));
+    case 1:
+    case 2:
+      return Make("inventory", fmt::format(R"(uncordon_server {{ name: "{}" }})", server));
+    case 3:
+      if (random_.OneIn(4))
+        return Make("inventory",
+                    fmt::format(R"(leave_service {{ name: "{}" reason: "old" }})", server));
+      return Make("inventory", fmt::format(R"(enter_service {{ name: "{}" }})", server));
+    case 4:
+      return Make(
+          "inventory",
+          fmt::format(R"(set_envelope {{ site: "sites/{}" effective_from {{ {} }} it_power_watts: {}
+                                                cooling_watts: {} }})",
+                      site_, Seconds(now + absl::Seconds(10 * random_.Below(20))),
+                      200 + 100 * random_.Below(6), 200 + 90 * random_.Below(6)));
+    case 5:
+      return Make("compliance", Rule(++rule_version_, random_.OneIn(2)));
+    case 6:
+    case 7:
+      if (!reservations_.empty())
+        return Make("deployment",
+                    fmt::format(R"(deploy {{ artefact: "artefacts/a" reservation: "{}" }})",
+                                Pick(reservations_)));
+      return Reserve(now);
+    case 8:
+    case 9:
+      if (!reservations_.empty())
+        return Make("reservations",
+                    fmt::format(R"(cancel_reservation {{ name: "{}" reason: "changed" }})",
+                                Pick(reservations_)));
+      return Reserve(now);
+    default:
+      return Reserve(now);
+  }
+}
+
+void Workload::Learn(const std::string& event_type, const std::string& subject) {
+  if (event_type == "concordat.reservations.v1.ReservationHeld") reservations_.push_back(subject);
+  if (reservations_.size() > 12) reservations_.erase(reservations_.begin());
+}
+
+}  // namespace concordat::simulation
