@@ -32,11 +32,11 @@ struct Hasher {
 }  // namespace
 
 std::string ToHex(std::string_view bytes) {
-  std::string hex(bytes.size() * 2, '0');
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    const auto byte = static_cast<uint8_t>(bytes[i]);
-    hex[2 * i] = kDigits[byte >> 4];
-    hex[2 * i + 1] = kDigits[byte & 15];
+  std::string hex(bytes.size() * 2, '\0');
+  char* to = hex.data();
+  for (const char byte : bytes) {
+    *to++ = kDigits[static_cast<uint8_t>(byte) >> 4];
+    *to++ = kDigits[static_cast<uint8_t>(byte) & 15];
   }
   return hex;
 }

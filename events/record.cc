@@ -146,6 +146,34 @@ std::string ServiceOf(std::string_view stream) {
   return parts ? std::string(parts->second) : std::string();
 }
 
+namespace {
+
+void AppendCanonicalBytes(const Record& record, std::string& bytes) {
+  absl::InlinedVector<const Header*, 20> covered;
+  for (const Header& header : record.headers) {
+    if (Covered(Name(header))) covered.push_back(&header);
+  }
+  const auto by_name = [](const Header* a, const Header* b) { return Name(*a) < Name(*b); };
+  if (!std::is_sorted(covered.begin(), covered.end(), by_name)) {
+    std::stable_sort(covered.begin(), covered.end(), by_name);
+  }
+  for (const Header* header : covered) {
+    AppendSized(bytes, Name(*header));
+    AppendSized(bytes, header->second);
+  }
+  AppendSized(bytes, record.data);
+}
+
+Link LinkOf(const Record& record) {
+  // Its memory is used again and again: a thread seals or reads many records.
+  thread_local std::string bytes;
+  bytes.clear();
+  AppendCanonicalBytes(record, bytes);
+  return Sha256(bytes);
+}
+
+}  // namespace
+
 Record Seal(Attributes& attributes, std::string data) {
   Record record;
   record.key = attributes.subject;
@@ -174,30 +202,14 @@ Record Seal(Attributes& attributes, std::string data) {
   add("ce_type", attributes.type);
   add("ce_writer", attributes.writer);
   add("content-type", std::string(kContentType));
-  attributes.id = Sha256(CanonicalBytes(record));
+  attributes.id = LinkOf(record);
   add("ce_id", attributes.id.ToHex());
   return record;
 }
 
 std::string CanonicalBytes(const Record& record) {
-  absl::InlinedVector<const Header*, 20> covered;
-  size_t size = 4 + record.data.size();
-  for (const Header& header : record.headers) {
-    if (!Covered(Name(header))) continue;
-    covered.push_back(&header);
-    size += 8 + header.first.size() + header.second.size();
-  }
-  const auto by_name = [](const Header* a, const Header* b) { return Name(*a) < Name(*b); };
-  if (!std::is_sorted(covered.begin(), covered.end(), by_name)) {
-    std::stable_sort(covered.begin(), covered.end(), by_name);
-  }
   std::string bytes;
-  bytes.reserve(size);
-  for (const Header* header : covered) {
-    AppendSized(bytes, Name(*header));
-    AppendSized(bytes, header->second);
-  }
-  AppendSized(bytes, record.data);
+  AppendCanonicalBytes(record, bytes);
   return bytes;
 }
 
@@ -267,7 +279,7 @@ Reading Read(const Record& record, std::string_view source) {
   if (text("ce_source") != source)
     corrupt(fmt::format("ce_source is {}, expected {}", text("ce_source"), source));
   std::optional<Link> link;
-  if (has_link) link = Sha256(CanonicalBytes(record));
+  if (has_link) link = LinkOf(record);
   if (id && link && *id != *link) {
     corrupt(
         fmt::format("ce_id is {}, but the content has the link {}", id->ToHex(), link->ToHex()));

@@ -8,8 +8,9 @@ namespace concordat::storage {
 namespace {
 
 std::array<uint64_t, 4> HashOf(std::string_view row_key, std::string_view value) {
-  std::string bytes;
-  bytes.reserve(8 + row_key.size() + value.size());
+  // Its memory is used again and again: a thread hashes many rows.
+  thread_local std::string bytes;
+  bytes.clear();
   const uint64_t size = row_key.size();
   for (int shift = 56; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(size >> shift));
   bytes.append(row_key).append(value);

@@ -5,6 +5,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
+#include <rocksdb/perf_level.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
@@ -18,12 +19,16 @@
 namespace concordat::storage {
 namespace {
 
+// Nobody reads the counters that RocksDB keeps for each thread, and they cost a write a level.
+void CountNothing() { rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable); }
+
 rocksdb::Slice SliceOf(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 std::string_view ViewOf(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
 absl::StatusOr<std::optional<std::string>> GetRow(rocksdb::DB& db,
                                                   const rocksdb::ReadOptions& options,
                                                   std::string_view key) {
+  CountNothing();
   std::string value;
   const rocksdb::Status found = db.Get(options, SliceOf(key), &value);
   if (found.IsNotFound()) return std::nullopt;
@@ -59,6 +64,7 @@ rocksdb::Options OptionsFor(StoreUse use) {
       options.max_background_jobs = 2;
       // Few and large tables: each that a name is looked for in vain in costs a look at its filter.
       options.write_buffer_size = 64 << 20;
+      options.max_write_buffer_number = 4;
       // The young levels are soon merged, so only the old ones are worth compressing.
       options.compression_per_level = {rocksdb::kNoCompression, rocksdb::kNoCompression,
                                        rocksdb::kLZ4Compression};
@@ -129,6 +135,7 @@ class RocksDbStore final : public Store {
   }
   std::unique_ptr<StoreBatch> NewBatch() override { return std::make_unique<Batch>(); }
   absl::Status Write(StoreBatch& batch) override {
+    CountNothing();
     rocksdb::WriteOptions options;
     options.disableWAL = true;
     return FromRocksDb(db_->Write(options, &static_cast<Batch&>(batch).batch()), "cannot write");

@@ -130,6 +130,8 @@ void Journal::Commit(uint64_t sequence, absl::FunctionRef<void(const Change&)> s
   for (auto change = end; change != changes_.end(); ++change) {
     if (change->row->second.taken > 0) between.try_emplace(change->row, &change->before);
   }
+  std::sort(firsts.begin(), firsts.end(),
+            [](const Numbered* a, const Numbered* b) { return a->row->first < b->row->first; });
   for (const Numbered* first : firsts) {
     const auto later = between.find(first->row);
     store({first->row->first, first->before,
