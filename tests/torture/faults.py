@@ -21,6 +21,7 @@ LONG_RUN_SECONDS = 300
 LONG_HOLD_CHANCE = 0.2
 CALM_SECONDS = (0.2, 1.0)
 CLOCK_STEPS_SECONDS = (6, 90)
+CLOCK_ALARM_SECONDS = 20
 DISK_BYTES = 1 << 30
 BROKER_ENDS_SECONDS = 6
 # A start wants both brokers, one of which may be down for as long as a long hold.
@@ -151,11 +152,15 @@ class Nemesis(threading.Thread):
         seconds = self.chance.choice([1, -1]) * self.chance.randint(*CLOCK_STEPS_SECONDS)
         clock = self.world.clocks[self.site]
         clock.step(seconds)
+        eventually(self.clock_alarm, CLOCK_ALARM_SECONDS, "the site notices its clock")
         self.hold()
         clock.step(0)
         self.node.kill()
         self.node.start()
         return f"{seconds:+} s"
+
+    def clock_alarm(self):
+        return any("the clock jumped" in state.get("alarm", "") for state in self.world.shell.streams(self.site).values())
 
     def two_writers(self):
         """A second process of the same site, with a folder of its own; perhaps while the first one sleeps."""

@@ -12,6 +12,7 @@ resolved from the log, and the history is checked for every anomaly (checker.py)
 import argparse
 import collections
 import datetime
+import hashlib
 import itertools
 import json
 import os
@@ -265,14 +266,14 @@ def by_reason(operation):
 
 
 def porcupine():
-    """The checker's program, built where it is missing or older than its source."""
+    """The checker's program, built once for each version of its sources."""
     folder = HERE / "porcupine"
-    cache = Path(os.environ.get("CONCORDAT_CACHE", Path.home() / ".cache" / "concordat")) / "porcupine"
-    program = cache / "porcupine"
-    sources = [path for pattern in ("*.go", "go.*") for path in folder.glob(pattern)]
-    if not program.exists() or program.stat().st_mtime < max(path.stat().st_mtime for path in sources):
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*")))).hexdigest()
+    cache = Path(os.environ.get("CONCORDAT_CACHE", Path.home() / ".cache" / "concordat"))
+    program = cache / f"porcupine-{digest[:12]}"
+    if not program.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        fresh = cache / f"porcupine.{os.getpid()}"
+        fresh = cache / f"{program.name}.{os.getpid()}"
         subprocess.run(["go", "build", "-o", str(fresh), "."], cwd=folder, check=True,
                        env={**os.environ, "GOTOOLCHAIN": "local"})
         fresh.replace(program)
