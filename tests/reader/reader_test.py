@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""The independent reader over the vectors and over a recorded log, and over histories that break its invariants.
+
+testdata/ holds Paris's own streams as `./dev demo --kafka` left them (`reader.py --record`), and what
+`concordat` answered then. Needs nothing built; run by itself: /usr/bin/python3 tests/reader/reader_test.py
+"""
+import base64
+import copy
+import json
+import sys
+import unittest
+from pathlib import Path
+
+from google.protobuf import json_format
+
+sys.dont_write_bytecode = True
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import chain  # noqa: E402
+import reader  # noqa: E402
+from state import COLLECTIONS, Allocations, Stream, level, retry_pause  # noqa: E402
+
+VECTORS = HERE.parents[1] / "events" / "testdata" / "vectors.json"
+PROTOS = reader.Protos()
+LINES = (HERE / "testdata" / "paris.jsonl").read_text().splitlines()
+ANSWERS = json.loads((HERE / "testdata" / "answers.json").read_text())
+
+
+def of_vector(record):
+    headers = [(name.partition("\0")[0], None if value is None else value.encode()) for name, value in record["headers"]]
+    data = record["data_base64"]
+    return headers, None if data is None else base64.b64decode(data)
+
+
+class TheRule(unittest.TestCase):
+    vectors = json.loads(VECTORS.read_text())
+
+    def test_every_link_is_as_published(self):
+        for case in self.vectors["links"]:
+            with self.subTest(case["name"]):
+                self.assertEqual(chain.link_of(*of_vector(case)), case["link"])
+
+    def test_every_log_is_accepted_as_published(self):
+        for case in [*self.vectors["logs"], *self.vectors["settled"]]:
+            with self.subTest(case["name"]):
+                found = chain.Chain(case["source"], case["mirrored"], case.get("limit", chain.LIMIT))
+                outcomes = [found.add(*of_vector(record), at) for at, record in enumerate(case["records"])]
+                self.assertEqual(outcomes, case["expect"])
+                self.assertEqual((found.state, found.head, found.sequence),
+                                 (case["state"], case["head"]["link"], case["head"]["sequence"]))
+
+
+class TheRecordedLog(unittest.TestCase):
+    def setUp(self):
+        self.followed = reader.follow_recorded(PROTOS, LINES)
+
+    def differences(self, answers):
+        return [*reader.compare_resources("paris", self.followed, lambda collection: answers["resources"][collection]),
+                *reader.compare_heads("paris", self.followed,
+                                      {name: tuple(head) for name, head in answers["heads"].items()})]
+
+    def test_it_folds_to_what_the_site_answered(self):
+        self.assertEqual(self.differences(ANSWERS), [])
+        self.assertEqual([each.problems() for each in self.followed.values()], [[]] * 4)
+        # Something of every kind is in it, so that equality says something.
+        self.assertEqual([name for name in COLLECTIONS if not ANSWERS["resources"][name]], [])
+
+    def test_every_answer_that_is_changed_is_found(self):
+        for collection in COLLECTIONS:
+            for field in ANSWERS["resources"][collection][0]:
+                answers = copy.deepcopy(ANSWERS)
+                answers["resources"][collection][0][field] = "changed"
+                with self.subTest(f"{collection}.{field}"):
+                    self.assertEqual(len(self.differences(answers)), 2)
+            answers = copy.deepcopy(ANSWERS)
+            del answers["resources"][collection][-1]
+            self.assertEqual(len(self.differences(answers)), 1, collection)
+
+    def test_a_head_that_is_another_is_found(self):
+        answers = copy.deepcopy(ANSWERS)
+        answers["heads"]["paris.compliance.events"][1] = chain.ZEROS
+        self.assertIn("paris.compliance.events: the head is", self.differences(answers)[0])
+
+    def test_a_record_twice_changes_nothing_and_one_missing_is_found(self):
+        self.followed = reader.follow_recorded(PROTOS, LINES + LINES)
+        self.assertEqual(self.differences(ANSWERS), [])
+        self.followed = reader.follow_recorded(PROTOS, LINES[:-1])
+        self.assertNotEqual(self.differences(ANSWERS), [])
+
+    def test_a_changed_byte_is_corrupt(self):
+        entry = json.loads(LINES[5])
+        entry["data"] = base64.b64encode(base64.b64decode(entry["data"]) + b"\0").decode()
+        followed = reader.follow_recorded(PROTOS, [*LINES[:5], json.dumps(entry)])
+        self.assertIn("void:corrupt", " ".join(found for each in followed.values() for found in each.problems()))
+
+    def test_two_sites_that_hold_different_histories_are_told_apart(self):
+        shorter = reader.follow_recorded(PROTOS, LINES[:-1])
+        self.assertEqual(list(reader.compare_replicas({"paris": self.followed, "borlange": self.followed})), [])
+        self.assertEqual(len(list(reader.compare_replicas({"paris": self.followed, "borlange": shorter}))), 1)
+
+    def test_a_resource_is_told_as_of_any_sequence(self):
+        state = self.followed["paris.inventory.events"].state
+        name = ANSWERS["resources"]["servers"][0]["name"]
+        states = [(state.as_of("servers", name, at) or {}).get("state") for at in range(state.sequence + 1)]
+        self.assertEqual(list(dict.fromkeys(states))[:5], [
+            None, "SERVER_STATE_ORDERED", "SERVER_STATE_DELIVERED", "SERVER_STATE_INSTALLED", "SERVER_STATE_QUALIFIED"])
+
+
+class Allocating(unittest.TestCase):
+    """Histories that no site may write, each found."""
+
+    SERVERS = [f"sites/paris/servers/{letter}" for letter in "abc"]
+
+    def setUp(self):
+        self.stream = Stream("paris", "reservations")
+        self.watch = Allocations(self.stream)
+        self.event_of = PROTOS.event("reservations")
+        self.add("site_recorded", name="sites/paris", country="FR")
+        self.envelope(30)
+        for server in self.SERVERS:
+            self.add("server_recorded", name=server, model="models/m", it_power_watts=10, cooling_watts=10, bookable=True)
+        self.add("contract_signed", name="c", customer="customers/x", sites=["sites/paris"], max_servers_per_site=3)
+
+    def envelope(self, watts):
+        self.add("envelope_recorded", site="sites/paris", effective_from="2027-01-01T00:00:00Z", it_power_watts=watts,
+                 cooling_watts=watts)
+
+    def add(self, case, time="2027-01-01T00:00:00Z", **fields):
+        event = self.event_of()
+        message = getattr(event, case)
+        message.SetInParent()
+        json_format.ParseDict(fields, message)
+        self.stream.fold(event, self.stream.sequence + 1, time, "")
+        self.watch.after(event)
+
+    def hold(self, name, servers, begin, end):
+        self.add("reservation_held", name=name, servers=servers, it_power_watts=10 * len(servers),
+                 cooling_watts=10 * len(servers), terms={
+                     "contract": "c", "model": "models/m", "count": len(servers),
+                     "start_time": f"2027-01-{begin:02}T00:00:00Z", "end_time": f"2027-01-{end:02}T00:00:00Z"})
+
+    def found(self):
+        return " ".join(self.watch.findings)
+
+    def test_what_fits_is_not_found(self):
+        self.hold("r1", self.SERVERS[:2], 2, 4)
+        self.hold("r2", self.SERVERS[2:], 2, 4)
+        self.hold("r3", self.SERVERS, 4, 5)
+        self.add("reservation_cancelled", name="r3")
+        self.hold("r4", self.SERVERS, 4, 5)
+        self.assertEqual(self.found(), "")
+
+    def test_a_server_promised_twice_at_an_instant(self):
+        self.hold("r1", self.SERVERS[:1], 2, 4)
+        self.hold("r2", self.SERVERS[:1], 3, 5)
+        self.assertIn("is promised to r2 and to r1 at one instant", self.found())
+
+    def test_a_server_promised_while_its_reservation_runs_late(self):
+        self.hold("r1", self.SERVERS[:1], 2, 4)
+        self.add("reservation_started", name="r1", servers=self.SERVERS[:1])
+        self.add("reservation_ending", name="r1")
+        self.hold("r2", self.SERVERS[:1], 5, 6)
+        self.assertIn("is promised to r2 and to r1", self.found())
+
+    def test_a_server_in_use_twice(self):
+        self.hold("r1", self.SERVERS[:1], 2, 4)
+        self.hold("r2", self.SERVERS[:1], 4, 5)
+        self.add("reservation_started", time="2027-01-02T00:00:00Z", name="r1")
+        self.add("reservation_started", time="2027-01-04T00:00:00Z", name="r2")
+        self.assertIn("is in use by r2 and by r1", self.found())
+
+    def test_power_above_the_envelope_when_promised(self):
+        self.envelope(19)
+        self.hold("r1", self.SERVERS[:1], 2, 4)
+        self.assertEqual(self.found(), "")
+        self.hold("r2", self.SERVERS[1:2], 3, 5)
+        self.assertIn("itPowerWatts is 20 with r2 and the envelope 19", self.found())
+
+    def test_power_above_the_envelope_when_started(self):
+        self.hold("r1", self.SERVERS[:2], 2, 4)
+        self.envelope(19)
+        self.add("reservation_started", time="2027-01-02T00:00:00Z", name="r1")
+        self.assertIn("coolingWatts is 20 in use when r1 starts and the envelope 19", self.found())
+
+    def test_a_contract_that_has_more_than_it_allows(self):
+        self.add("contract_signed", name="c", sites=["sites/paris"], max_servers_per_site=1)
+        self.hold("r1", self.SERVERS[:2], 2, 4)
+        self.assertIn("c has 2 servers with r1, allowed 1", self.found())
+
+    def test_a_server_that_is_not_bookable(self):
+        self.add("server_recorded", name=self.SERVERS[0], model="models/m", bookable=False)
+        self.hold("r1", self.SERVERS[:1], 2, 4)
+        self.assertIn("expected 1 bookable servers", self.found())
+
+
+class Details(unittest.TestCase):
+    def test_the_envelope_is_nothing_before_its_first_step(self):
+        steps = [{"effectiveFrom": "1970-01-01T00:00:01Z", "itPowerWatts": "5"}]
+        self.assertEqual([level(steps, "itPowerWatts", at) for at in (0, 10**9)], [0, 5])
+
+    def test_attempts_pause_for_longer_and_longer(self):
+        self.assertEqual([retry_pause(attempt) for attempt in (1, 2, 3, 6, 7, 20)], [1, 2, 4, 32, 60, 60])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,409 @@
+"""What the events fold to, written from docs/catalogue.md and the published protos alone.
+
+A resource is the protobuf JSON of its message, as a dict: what is at its default is left out. Law: a
+stream's state is a fold of that stream alone, and no event is looked at twice.
+"""
+import datetime
+
+from google.protobuf import json_format, timestamp_pb2
+
+OF_SERVICE = {
+    "inventory": ("sites", "models", "servers"),
+    "reservations": ("customers", "contracts", "site_records", "server_records", "reservations", "orders"),
+    "compliance": ("rules", "judgements", "compliance_sites"),
+    "deployment": ("artefacts", "deployment_reservations", "deployments"),
+}
+COLLECTIONS = {name: service for service, names in OF_SERVICE.items() for name in names}
+OVER = ("RESERVATION_STATE_ENDED", "RESERVATION_STATE_CANCELLED", "RESERVATION_STATE_DECLINED",
+        "RESERVATION_STATE_LAPSED")
+RUNNING = ("RESERVATION_STATE_ACTIVE", "RESERVATION_STATE_ENDING")
+WATTS = ("itPowerWatts", "coolingWatts")
+NEVER = 1 << 63
+LONGEST_PAUSE_SECONDS = 60
+
+
+def json_of(message):
+    return json_format.MessageToDict(message)
+
+
+def later(time, seconds):
+    """An RFC 3339 time, moved."""
+    stamp = timestamp_pb2.Timestamp()
+    stamp.FromJsonString(time)
+    stamp.seconds += seconds
+    return stamp.ToJsonString()
+
+
+def nanos(time):
+    """An RFC 3339 time in UTC as nanoseconds since 1970."""
+    whole, _, fraction = time.rstrip("Z").partition(".")
+    begin = datetime.datetime.fromisoformat(whole + "+00:00")
+    return int(begin.timestamp()) * 10**9 + int(fraction.ljust(9, "0") or 0)
+
+
+def retry_pause(attempt):
+    return min(2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
+
+
+def with_step(steps, step):
+    """An envelope with one step more; one with the same beginning replaces it."""
+    kept = [other for other in steps if other["effectiveFrom"] != step["effectiveFrom"]]
+    return sorted([*kept, step], key=lambda each: nanos(each["effectiveFrom"]))
+
+
+class Stream:
+    """The state of one stream: `tables[collection][name]`, and what each resource was at which sequence."""
+
+    def __init__(self, site, service):
+        self.site, self.service = site, service
+        self.tables = {collection: {} for collection in OF_SERVICE[service]}
+        self.history = {}
+        self.sequence = -1
+        self.time = ""
+        self.correlation = ""
+
+    def fold(self, event, sequence, time, correlation):
+        """`event` is the service's Event, or None for an event of the system."""
+        self.sequence, self.time, self.correlation = sequence, time, correlation
+        case = event.WhichOneof("event") if event is not None else None
+        if case in (None, "command_refused"):
+            return
+        getattr(self, f"{self.service}_{case}")(json_of(getattr(event, case)))
+
+    def get(self, collection, name):
+        return self.tables[collection].get(name)
+
+    def put(self, collection, name, resource):
+        """Keeps a resource without what is at its default."""
+        resource = {key: value for key, value in resource.items() if value not in ("", 0, False, [], None)}
+        self.tables[collection][name] = resource
+        self.history.setdefault((collection, name), []).append((self.sequence, resource))
+
+    def change(self, collection, name, **fields):
+        """Changes a known resource; one that is not known stays so."""
+        resource = self.get(collection, name)
+        if resource is not None:
+            self.put(collection, name, {**resource, **fields})
+
+    def as_of(self, collection, name, sequence):
+        """The resource after the event at `sequence`; None where it was not there yet."""
+        found = None
+        for at, resource in self.history.get((collection, name), []):
+            if at > sequence:
+                break
+            found = resource
+        return found
+
+    # --- inventory -------------------------------------------------------------------------------
+
+    def inventory_site_opened(self, event):
+        self.put("sites", event["name"], {**(self.get("sites", event["name"]) or {}), **event})
+
+    def inventory_envelope_set(self, event):
+        site = self.get("sites", event["site"]) or {"name": event["site"]}
+        self.put("sites", event["site"], {**site, "envelope": with_step(site.get("envelope", []), event)})
+
+    def inventory_model_registered(self, event):
+        self.put("models", event["name"], event)
+
+    def server(self, name, state, **fields):
+        known = self.get("servers", name) or {"name": name}
+        self.put("servers", name, {**known, "state": f"SERVER_STATE_{state}", **fields})
+
+    def inventory_server_ordered(self, event):
+        self.server(event["name"], "ORDERED", model=event.get("model"), supplier=event.get("supplier"),
+                    promisedTime=event.get("promisedTime"))
+
+    def inventory_server_delivered(self, event):
+        self.server(event["name"], "DELIVERED", serial=event.get("serial"))
+
+    def inventory_server_installed(self, event):
+        self.server(event["name"], "INSTALLED", room=event.get("room"), rack=event.get("rack"),
+                    position=event.get("position"))
+
+    def inventory_burn_in_passed(self, event):
+        self.server(event["name"], "QUALIFIED", figures=event.get("figures"), shortfalls=[])
+
+    def inventory_burn_in_failed(self, event):
+        self.server(event["name"], "TEST_FAILED", figures=event.get("figures"), shortfalls=event.get("shortfalls"))
+
+    def inventory_server_entered_service(self, event):
+        self.server(event["name"], "IN_SERVICE", cordoned=False, reason="")
+
+    def inventory_server_cordoned(self, event):
+        self.server(event["name"], "IN_SERVICE", cordoned=True, reason=event.get("reason"))
+
+    def inventory_server_uncordoned(self, event):
+        self.server(event["name"], "IN_SERVICE", cordoned=False, reason="")
+
+    def inventory_server_left_service(self, event):
+        self.server(event["name"], "OUT_OF_SERVICE", cordoned=False, reason=event.get("reason"))
+
+    # --- reservations ----------------------------------------------------------------------------
+
+    def reservations_customer_registered(self, event):
+        self.put("customers", event["name"], event)
+
+    def reservations_contract_signed(self, event):
+        self.put("contracts", event["name"],
+                 {"name": event["name"], "terms": event, "homeSite": f"sites/{self.site}"})
+
+    def reservations_contract_recorded(self, event):
+        terms = event["contract"]
+        self.put("contracts", terms["name"], {"name": terms["name"], "terms": terms, "homeSite": event["homeSite"]})
+
+    def reservations_site_recorded(self, event):
+        known = self.get("site_records", event["name"]) or {}
+        self.put("site_records", event["name"], {**known, "certifications": [], **event})
+
+    def reservations_envelope_recorded(self, event):
+        site = self.get("site_records", event["site"]) or {"name": event["site"]}
+        self.put("site_records", event["site"], {**site, "envelope": with_step(site.get("envelope", []), event)})
+
+    def reservations_server_recorded(self, event):
+        known = self.get("server_records", event["name"])
+        was_lost = bool(known and known["server"].get("lost"))
+        self.put("server_records", event["name"], {"name": event["name"], "server": event})
+        lost = event.get("lost", False)
+        if lost != was_lost:
+            self.mark_lost(event["name"], lost)
+
+    def mark_lost(self, server, lost):
+        for name, reservation in list(self.tables["reservations"].items()):
+            # What is ENDING is given back anyhow.
+            if reservation["state"] in (*OVER, "RESERVATION_STATE_ENDING"):
+                continue
+            marked = reservation.get("lostServers", [])
+            if server not in reservation.get("servers", []) or lost == (server in marked):
+                continue
+            if lost:
+                self.change("reservations", name, lostServers=[*marked, server])
+            elif reservation["state"] not in RUNNING:
+                self.change("reservations", name, lostServers=[other for other in marked if other != server])
+
+    def reservations_reservation_held(self, event):
+        kept = {key: event[key] for key in ("name", "terms", "servers", "itPowerWatts", "coolingWatts",
+                                            "holdExpiresAt", "order") if key in event}
+        self.put("reservations", event["name"],
+                 {**kept, "state": "RESERVATION_STATE_HELD", "correlationId": self.correlation})
+
+    def step(self, event, state, detail=""):
+        fields = {"state": f"RESERVATION_STATE_{state}", "retryTime": None}
+        self.change("reservations", event["name"], **fields, **({"detail": detail} if detail else {}))
+
+    def reservations_reservation_confirmed(self, event):
+        self.step(event, "CONFIRMED")
+
+    def reservations_reservation_declined(self, event):
+        self.step(event, "DECLINED", event.get("detail"))
+
+    def reservations_hold_lapsed(self, event):
+        self.step(event, "LAPSED")
+
+    def reservations_reservation_started(self, event):
+        self.step(event, "ACTIVE")
+
+    def reservations_reservation_delayed(self, event):
+        known = self.get("reservations", event["name"])
+        if known is not None:
+            self.change("reservations", event["name"], retryTime=event["retryTime"],
+                        delays=known.get("delays", 0) + 1, detail=event.get("detail"))
+
+    def reservations_reservation_ending(self, event):
+        self.step(event, "ENDING")
+
+    def reservations_reservation_ended(self, event):
+        self.step(event, "ENDED")
+
+    def reservations_reservation_cancelled(self, event):
+        self.step(event, "CANCELLED", event.get("reason"))
+
+    def reservations_reservation_ordered(self, event):
+        self.put("orders", event["name"], {**event, "state": "ORDER_STATE_PENDING"})
+
+    def reservations_order_declined(self, event):
+        """An answer to another site; nothing of this site's own changes."""
+
+    def reservations_order_answered(self, event):
+        self.change("orders", event["order"], state=event["state"], reason=event.get("reason"),
+                    detail=event.get("detail"))
+
+    # --- compliance ------------------------------------------------------------------------------
+
+    def compliance_rule_adopted(self, event):
+        rule = event["rule"]
+        history = self.get("rules", rule["name"]) or {"name": rule["name"]}
+        self.put("rules", rule["name"],
+                 {**history, "versions": [*history.get("versions", []), rule], "repealedTime": None})
+
+    def compliance_rule_repealed(self, event):
+        history = self.get("rules", event["name"]) or {"name": event["name"]}
+        latest = max([rule["version"] for rule in history.get("versions", [])] + [history.get("repealedVersion", 0)])
+        self.put("rules", event["name"], {**history, "repealedTime": self.time, "repealedVersion": latest})
+
+    def judge(self, name, event):
+        self.put("judgements", name, {"name": name, "verdict": event["verdict"], "findings": event.get("findings")})
+
+    def compliance_reservation_judged(self, event):
+        self.judge(event["reservation"], event)
+
+    def compliance_artefact_judged(self, event):
+        self.judge(event["deployment"], event)
+
+    def compliance_site_recorded(self, event):
+        self.put("compliance_sites", event["name"], event)
+
+    # --- deployment ------------------------------------------------------------------------------
+
+    def deployment_artefact_registered(self, event):
+        self.put("artefacts", event["name"], {"name": event["name"], "artefact": event})
+
+    def record(self, name, **fields):
+        known = self.get("deployment_reservations", name) or {"name": name}
+        self.put("deployment_reservations", name, {**known, **fields})
+
+    def deployment_reservation_recorded(self, event):
+        self.record(event["reservation"], customer=event.get("customer"), servers=event.get("servers"))
+
+    def deployment_deployment_requested(self, event):
+        artefact = event["artefact"]
+        self.put("deployments", event["name"], {
+            "name": event["name"], "state": "DEPLOYMENT_STATE_REQUESTED", "artefact": artefact["name"],
+            "digest": artefact.get("digest"), "reservation": event["reservation"], "servers": event.get("servers"),
+            "correlationId": self.correlation})
+        known = self.get("deployment_reservations", event["reservation"]) or {}
+        self.record(event["reservation"], deployments=[*known.get("deployments", []), event["name"]])
+
+    def attempt(self, name, state):
+        self.change("deployments", name, state=f"DEPLOYMENT_STATE_{state}", failedAttempts=0, retryTime=self.time)
+
+    def failed(self, event, **fields):
+        attempt = event["attempt"]
+        self.change("deployments", event["name"], **{
+            "failedAttempts": attempt, "detail": event.get("detail"),
+            "retryTime": later(self.time, retry_pause(attempt)), **fields})
+
+    def deployment_deployment_cleared(self, event):
+        self.attempt(event["name"], "PLACING")
+
+    def deployment_deployment_prohibited(self, event):
+        self.change("deployments", event["name"], state="DEPLOYMENT_STATE_PROHIBITED", detail=event.get("detail"),
+                    retryTime=None)
+
+    def deployment_model_placed(self, event):
+        self.change("deployments", event["name"], state="DEPLOYMENT_STATE_RUNNING", detail="", failedAttempts=0,
+                    manifestDigest=event.get("manifestDigest"), retryTime=None)
+
+    def deployment_placement_failed(self, event):
+        given_up = {"state": "DEPLOYMENT_STATE_FAILED", "retryTime": None} if event.get("givenUp") else {}
+        self.failed(event, **given_up)
+
+    def deployment_reservation_vacating(self, event):
+        self.record(event["reservation"], vacating=True)
+        for name in event.get("deployments", []):
+            self.attempt(name, "REMOVING")
+
+    def deployment_model_removed(self, event):
+        self.change("deployments", event["name"], state="DEPLOYMENT_STATE_REMOVED", retryTime=None)
+
+    def deployment_removal_failed(self, event):
+        self.failed(event)
+
+    def deployment_reservation_vacated(self, event):
+        self.record(event["reservation"], vacating=True, vacated=True)
+
+
+# --- invariants ----------------------------------------------------------------------------------
+
+
+class Allocations:
+    """Watches one site's reservations event by event: `findings` names every broken invariant.
+
+    No server is promised twice at an instant nor in use twice; at no instant does what is promised draw
+    or heat more than the envelope that was known; no contract has more servers than it allows.
+    """
+
+    def __init__(self, stream):
+        self.stream, self.findings = stream, []
+
+    def after(self, event):
+        """Looks at the state that the stream has just folded `event` to."""
+        case = event.WhichOneof("event") if event is not None else None
+        if case == "reservation_held":
+            self.check_hold(self.stream.get("reservations", event.reservation_held.name))
+        elif case == "reservation_started":
+            self.check_start(self.stream.get("reservations", event.reservation_started.name))
+
+    def find(self, text):
+        self.findings.append(f"{self.stream.site}.{self.stream.service}.events:{self.stream.sequence}: {text}")
+
+    def others(self, reservation, states=None):
+        for other in self.stream.tables["reservations"].values():
+            alive = other["state"] in states if states else other["state"] not in OVER
+            if alive and other["name"] != reservation["name"]:
+                yield other
+
+    def check_hold(self, held):
+        begin, end = span(held)
+        taking = [(other, *self.taken(other)) for other in self.others(held)]
+        inside = [each for each in taking if each[1] < end and begin < each[2]]
+        for other, _, _ in inside:
+            for server in sorted(set(held["servers"]) & set(other["servers"])):
+                self.find(f"{server} is promised to {held['name']} and to {other['name']} at one instant")
+        records = [self.stream.get("server_records", name) for name in held["servers"]]
+        if len(set(held["servers"])) != held["terms"]["count"] or not all(
+                record and record["server"].get("bookable") and record["server"]["model"] == held["terms"]["model"]
+                for record in records):
+            self.find(f"{held['name']} holds {held['servers']}, expected {held['terms']['count']} bookable servers")
+        self.check_instants(held, [*inside, (held, begin, end)])
+
+    def taken(self, reservation):
+        """[start, end) of what it takes: without end where it runs late or is being vacated."""
+        begin, end = span(reservation)
+        ends = reservation["state"] == "RESERVATION_STATE_ENDING" or (
+            reservation["state"] == "RESERVATION_STATE_ACTIVE" and end <= nanos(self.stream.time))
+        return begin, NEVER if ends else end
+
+    def check_instants(self, held, taking):
+        begin, end = span(held)
+        site = self.stream.get("site_records", f"sites/{self.stream.site}") or {}
+        steps = site.get("envelope", [])
+        contract = self.stream.get("contracts", held["terms"]["contract"])
+        most = contract["terms"]["maxServersPerSite"] if contract else 0
+        changes = {begin, *(start for _, start, _ in taking), *(nanos(step["effectiveFrom"]) for step in steps)}
+        for instant in sorted(at for at in changes if begin <= at < end):
+            now = [other for other, start, until in taking if start <= instant < until]
+            for key in WATTS:
+                used, envelope = sum(int(other.get(key, 0)) for other in now), level(steps, key, instant)
+                if used > envelope:
+                    self.find(f"{key} is {used} with {held['name']} and the envelope {envelope}")
+            reserved = sum(other["terms"]["count"] for other in now if instant < span(other)[1]
+                           and other["terms"]["contract"] == held["terms"]["contract"])
+            if reserved > most:
+                self.find(f"{held['terms']['contract']} has {reserved} servers with {held['name']}, allowed {most}")
+
+    def check_start(self, started):
+        running = list(self.others(started, RUNNING))
+        for other in running:
+            for server in set(started["servers"]) & set(other["servers"]):
+                self.find(f"{server} is in use by {started['name']} and by {other['name']}")
+        site = self.stream.get("site_records", f"sites/{self.stream.site}") or {}
+        for key in WATTS:
+            used = sum(int(other.get(key, 0)) for other in [*running, started])
+            envelope = level(site.get("envelope", []), key, nanos(self.stream.time))
+            if used > envelope:
+                self.find(f"{key} is {used} in use when {started['name']} starts and the envelope {envelope}")
+
+
+def span(reservation):
+    """[start, end) in nanoseconds."""
+    return nanos(reservation["terms"]["startTime"]), nanos(reservation["terms"]["endTime"])
+
+
+def level(steps, key, instant):
+    """What the envelope allows at an instant; nothing before its first step."""
+    allowed = 0
+    for step in steps:
+        if nanos(step["effectiveFrom"]) <= instant:
+            allowed = int(step.get(key, 0))
+    return allowed
