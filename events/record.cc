@@ -1,6 +1,7 @@
 #include "events/record.h"
 
 #include <absl/container/inlined_vector.h>
+#include <absl/strings/escaping.h>
 #include <absl/time/civil_time.h>
 #include <fmt/format.h>
 
@@ -14,6 +15,15 @@ namespace {
 
 constexpr std::string_view kSchemaPrefix = "urn:concordat:schema:";
 constexpr std::string_view kContentType = "application/protobuf";
+
+// What a record says, for an alarm: a record may hold any bytes, an alarm is stored and shown as
+// text.
+std::string Shown(std::string_view value) {
+  constexpr size_t kMost = 100;
+  const std::string shown =
+      absl::CHexEscape(absl::string_view(value.data(), std::min(value.size(), kMost)));
+  return value.size() > kMost ? shown + "..." : shown;
+}
 
 void AppendSized(std::string& out, std::string_view bytes) {
   const auto size = static_cast<uint32_t>(bytes.size());
@@ -242,7 +252,8 @@ Reading Read(const Record& record, std::string_view source) {
       return reading;
     }
     if (name.substr(0, 3) == "ce_" && !IsAttributeName(name)) {
-      corrupt(fmt::format("the header name {} is not ce_ and lower-case letters and digits", name));
+      corrupt(fmt::format("the header name {} is not ce_ and lower-case letters and digits",
+                          Shown(name)));
       has_link = false;
     }
     const auto known =
@@ -253,7 +264,7 @@ Reading Read(const Record& record, std::string_view source) {
     }
     known->twice = true;
     if (Covered(name) || name == "ce_id")
-      corrupt(fmt::format("header {} is there twice, expected once", name));
+      corrupt(fmt::format("header {} is there twice, expected once", Shown(name)));
     if (Covered(name)) has_link = false;
   }
   const auto value = [&](std::string_view name) -> std::optional<std::string_view> {
@@ -274,10 +285,10 @@ Reading Read(const Record& record, std::string_view source) {
   if (!sequence) {
     corrupt(fmt::format(
         "ce_sequence is \"{}\", expected a decimal number below 2^63 without leading zeros",
-        text("ce_sequence")));
+        Shown(text("ce_sequence"))));
   }
   if (text("ce_source") != source)
-    corrupt(fmt::format("ce_source is {}, expected {}", text("ce_source"), source));
+    corrupt(fmt::format("ce_source is {}, expected {}", Shown(text("ce_source")), source));
   std::optional<Link> link;
   if (has_link) link = LinkOf(record);
   if (id && link && *id != *link) {
