@@ -131,8 +131,8 @@ void Index::Occupy(const std::string& name, const Occupancy& occupancy, bool tak
     } else if (first != last) {
       server.running.erase(first);
     }
-    server.schedule.SetOverdueFrom(
-        server.running.empty() ? absl::InfiniteFuture() : server.running.front().overdue_from);
+    server.schedule.SetOverdueFrom(server.running.empty() ? absl::InfiniteFuture()
+                                                          : server.running.front().overdue_from);
   }
   if (server.empty()) servers_.erase(at);
 }

@@ -28,10 +28,6 @@ constexpr int64_t kMinutesADay = 24 * 60;
 constexpr int64_t kRootBegin = -1048576 * kMinutesADay;  // since the Unix epoch
 static_assert(kMinutes[kTop] == 4 * -kRootBegin);
 
-// With so many servers partly taken, a node is divided. Fewer cost less to look at, some 20 to 50
-// ns each, than the children's rows cost memory.
-constexpr size_t kMostUndivided = 256;
-
 // Rows grow by so many words, so that a pool that grows does not copy them for each server.
 constexpr size_t kWordsAtOnce = 16;
 
@@ -77,7 +73,8 @@ std::vector<Span> Merged(std::vector<Span> spans) {
 
 void Schedule::Insert(const Span& span) {
   if (span.start >= span.end) return;
-  const auto at = spans_.insert(std::upper_bound(spans_.begin(), spans_.end(), span, ByStart), span);
+  const auto at =
+      spans_.insert(std::upper_bound(spans_.begin(), spans_.end(), span, ByStart), span);
   const bool has_before = at != spans_.begin();
   const bool has_after = std::next(at) != spans_.end();
   if (has_before && std::prev(at)->Overlaps(*at)) ++overlaps_;
@@ -147,8 +144,8 @@ void Pool::Refresh(Node& node, const Place& place, Position position, const Span
   const Use after = schedule == nullptr ? Use::kFree : schedule->UseOf(here);
   Note(node, position, after);
   if (node.children.empty()) {
-    if (node.partly_count >= kMostUndivided && place.level > 0) Divide(node, place);
-  } else if (node.partly_count < kMostUndivided) {
+    if (node.partly_count >= most_undivided_ && place.level > 0) Divide(node, place);
+  } else if (node.partly_count < most_undivided_) {
     node.children = {};
   } else if (after == Use::kPartly) {
     RefreshChildren(node, place, position, before == Use::kFull ? here : changed);
@@ -157,8 +154,7 @@ void Pool::Refresh(Node& node, const Place& place, Position position, const Span
   }
 }
 
-void Pool::RefreshChildren(Node& node, const Place& place, Position position,
-                           const Span& changed) {
+void Pool::RefreshChildren(Node& node, const Place& place, Position position, const Span& changed) {
   for (size_t child = 0; child < node.children.size(); ++child) {
     const Place at = ChildOf(place, child);
     if (SpanOf(at).Overlaps(changed)) Refresh(node.children[child], at, position, changed);
@@ -171,7 +167,7 @@ void Pool::Forget(Node& node, const Place& place, Position position) {
     const Use use = UseIn(below, position);
     if (use == Use::kFree) continue;
     Note(below, position, Use::kFree);
-    if (below.partly_count < kMostUndivided) below.children = {};
+    if (below.partly_count < most_undivided_) below.children = {};
     if (use == Use::kPartly) Forget(below, ChildOf(place, child), position);
   }
 }

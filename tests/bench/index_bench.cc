@@ -54,8 +54,9 @@ struct Latency {
   }
   double At(double part) {
     std::sort(micros.begin(), micros.end());
-    return micros.empty() ? 0
-                          : micros[static_cast<size_t>(part * static_cast<double>(micros.size() - 1))];
+    return micros.empty()
+               ? 0
+               : micros[static_cast<size_t>(part * static_cast<double>(micros.size() - 1))];
   }
 };
 
@@ -75,11 +76,14 @@ std::vector<Span> SpansOf(const std::string& load, int count, std::mt19937_64& r
     return spans;
   }
   const int64_t slice = absl::ToInt64Minutes(kHorizon) / count;
+  // Else all servers would be taken at the same times.
+  const int64_t phase = std::uniform_int_distribution<int64_t>(0, slice)(random);
   for (int i = 0; i < count; ++i) {
     const int64_t longest = std::min<int64_t>(slice - 1, 14 * 24 * 60);
-    const int64_t minutes = std::uniform_int_distribution<int64_t>(longest * 3 / 5, longest)(random);
+    const int64_t minutes =
+        std::uniform_int_distribution<int64_t>(longest * 3 / 5, longest)(random);
     const int64_t offset = std::uniform_int_distribution<int64_t>(0, slice - minutes)(random);
-    const absl::Time start = kOpening + absl::Minutes(slice * i + offset);
+    const absl::Time start = kOpening + absl::Minutes(phase + slice * i + offset);
     spans.push_back({start, start + absl::Minutes(minutes)});
   }
   return spans;
@@ -216,9 +220,10 @@ void Measure(const std::string& load, int count, const Options& options) {
   for (size_t i = 0; i < all.size(); ++i)
     site.Reserve(static_cast<int>(i), all[i].first, all[i].second);
   site.Commit();
-  const double reserve =
-      static_cast<double>(absl::GetCurrentTimeNanos() - begin) / 1000.0 / static_cast<double>(count);
+  const double reserve = static_cast<double>(absl::GetCurrentTimeNanos() - begin) / 1000.0 /
+                         static_cast<double>(count);
   const size_t full = AllocatedBytes() - list;
+  fmt::print(stderr, "{} reservations are there\n", count);
   const Index& index = site.state().index;
 
   Latency find, weekly, peak, decide, due;
