@@ -45,18 +45,6 @@ std::optional<Message> Parse(const storage::Change& change,
 
 }  // namespace
 
-Watts& Watts::operator+=(const Watts& other) {
-  it_power += other.it_power;
-  cooling += other.cooling;
-  return *this;
-}
-
-Watts& Watts::operator-=(const Watts& other) {
-  it_power -= other.it_power;
-  cooling -= other.cooling;
-  return *this;
-}
-
 Occupancy OccupancyOf(const v1::Reservation& reservation) {
   Occupancy occupancy;
   occupancy.phase = PhaseOf(reservation.state());
@@ -90,11 +78,12 @@ void Index::Apply(const storage::Change& change) {
 }
 
 void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorded) {
-  Server& server = servers_[name];
+  const auto at = servers_.try_emplace(name).first;
+  Server& server = at->second;
   if (server.bookable) {
-    auto& of_model = bookable_[server.model];
-    of_model.erase(name);
-    if (of_model.empty()) bookable_.erase(server.model);
+    const auto pool = pools_.find(server.model);
+    pool->second.Leave(name);
+    if (pool->second.empty()) pools_.erase(pool);
   }
   server.known = recorded != nullptr;
   server.model = recorded == nullptr ? "" : recorded->model();
@@ -102,36 +91,56 @@ void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorde
   server.watts = recorded == nullptr ? Watts()
                                      : Watts{Bounded(recorded->it_power_watts()),
                                              Bounded(recorded->cooling_watts())};
-  if (server.bookable) bookable_[server.model][name] = &server;
-  if (server.empty()) servers_.erase(name);
+  if (server.bookable) pools_[server.model].Join(at->first, server.schedule);
+  if (server.empty()) servers_.erase(at);
 }
 
-void Index::AddUse(const Occupancy& occupancy, int64_t sign) {
+void Index::TakeUse(const Occupancy& occupancy, int64_t sign) {
   const bool ending = occupancy.phase == Occupancy::Phase::kEnding;
   const absl::Time end = ending ? absl::InfiniteFuture() : occupancy.span.end;
-  it_power_.Add(occupancy.span.start, end, sign * occupancy.watts.it_power);
-  cooling_.Add(occupancy.span.start, end, sign * occupancy.watts.cooling);
-  Timeline& contract = contracts_[occupancy.contract];
-  contract.Add(occupancy.span.start, occupancy.span.end, sign * occupancy.count);
+  const Watts watts = sign > 0 ? occupancy.watts : -occupancy.watts;
+  watts_.Add({occupancy.span.start, end}, watts);
+  if (occupancy.phase != Occupancy::Phase::kPlanned) running_ += watts;
+  Timeline<int64_t>& contract = contracts_[occupancy.contract];
+  contract.Add(occupancy.span, sign * occupancy.count);
   if (contract.empty()) contracts_.erase(occupancy.contract);
+}
+
+// Enters the reservation into one of its servers, or takes it out of it.
+void Index::Occupy(const std::string& name, const Occupancy& occupancy, bool take) {
+  const auto at = servers_.try_emplace(name).first;
+  Server& server = at->second;
+  const bool ending = occupancy.phase == Occupancy::Phase::kEnding;
+  if (!ending) {
+    if (take) {
+      server.schedule.Insert(occupancy.span);
+    } else {
+      server.schedule.Erase(occupancy.span);
+    }
+    if (server.bookable) pools_.at(server.model).Refresh(name, occupancy.span);
+  }
+  if (occupancy.phase != Occupancy::Phase::kPlanned) {
+    const Run run{occupancy.reservation, ending ? absl::InfinitePast() : occupancy.span.end};
+    const auto order = [](const Run& a, const Run& b) {
+      return std::tie(a.overdue_from, a.reservation) < std::tie(b.overdue_from, b.reservation);
+    };
+    const auto [first, last] =
+        std::equal_range(server.running.begin(), server.running.end(), run, order);
+    if (take) {
+      server.running.insert(first, run);
+    } else if (first != last) {
+      server.running.erase(first);
+    }
+    server.schedule.SetOverdueFrom(server.running.empty() ? absl::InfiniteFuture()
+                                                          : server.running.front().overdue_from);
+  }
+  if (server.empty()) servers_.erase(at);
 }
 
 void Index::Take(const Occupancy& occupancy) {
   if (occupancy.phase == Occupancy::Phase::kNone) return;
-  AddUse(occupancy, +1);
-  const bool planned = occupancy.phase == Occupancy::Phase::kPlanned;
-  const Slot slot{occupancy.span, occupancy.reservation,
-                  occupancy.phase == Occupancy::Phase::kEnding};
-  for (const std::string& name : occupancy.servers) {
-    Server& server = servers_[name];
-    std::vector<Slot>& slots = planned ? server.planned : server.running;
-    const auto order = [](const Slot& a, const Slot& b) {
-      return std::tie(a.span.start, a.span.end, a.reservation) <
-             std::tie(b.span.start, b.span.end, b.reservation);
-    };
-    slots.insert(std::upper_bound(slots.begin(), slots.end(), slot, order), slot);
-  }
-  if (!planned) running_ += occupancy.watts;
+  TakeUse(occupancy, +1);
+  for (const std::string& name : occupancy.servers) Occupy(name, occupancy, true);
   if (occupancy.phase == Occupancy::Phase::kActive) {
     active_[{occupancy.span.end, occupancy.reservation}] = occupancy.watts;
   }
@@ -139,49 +148,32 @@ void Index::Take(const Occupancy& occupancy) {
 
 void Index::Release(const Occupancy& occupancy) {
   if (occupancy.phase == Occupancy::Phase::kNone) return;
-  AddUse(occupancy, -1);
-  const bool planned = occupancy.phase == Occupancy::Phase::kPlanned;
-  const Slot slot{occupancy.span, occupancy.reservation,
-                  occupancy.phase == Occupancy::Phase::kEnding};
-  for (const std::string& name : occupancy.servers) {
-    const auto server = servers_.find(name);
-    if (server == servers_.end()) continue;
-    std::vector<Slot>& slots = planned ? server->second.planned : server->second.running;
-    const auto at = std::find(slots.begin(), slots.end(), slot);
-    if (at != slots.end()) slots.erase(at);
-    if (server->second.empty()) servers_.erase(server);
-  }
-  if (!planned) running_ -= occupancy.watts;
+  TakeUse(occupancy, -1);
+  for (const std::string& name : occupancy.servers) Occupy(name, occupancy, false);
   if (occupancy.phase == Occupancy::Phase::kActive)
     active_.erase({occupancy.span.end, occupancy.reservation});
 }
 
-bool Index::Server::IsFree(const Span& wanted, absl::Time now) const {
-  for (const Slot& slot : running) {
-    if (slot.ending || slot.span.end <= now || slot.span.Overlaps(wanted)) return false;
-  }
-  // The last that starts before the end is wanted: those before it end even earlier.
-  const auto next = std::partition_point(planned.begin(), planned.end(), [&](const Slot& slot) {
-    return slot.span.start < wanted.end;
-  });
-  return next == planned.begin() || std::prev(next)->span.end <= wanted.start;
-}
-
 std::vector<std::string> Index::FindFree(const std::string& model, const Span& span, absl::Time now,
                                          size_t count) const {
+  return FindFree(model, std::vector<Span>{span}, now, count);
+}
+
+std::vector<std::string> Index::FindFree(const std::string& model, std::vector<Span> spans,
+                                         absl::Time now, size_t count) const {
   std::vector<std::string> free;
-  const auto of_model = bookable_.find(model);
-  if (of_model == bookable_.end()) return free;
-  for (const auto& [name, server] : of_model->second) {
-    if (free.size() >= count) break;
-    if (server->IsFree(span, now)) free.push_back(name);
-  }
+  const auto pool = pools_.find(model);
+  if (pool == pools_.end() || count == 0) return free;
+  pool->second.FindFree(std::move(spans), now, [&](const std::string& name) {
+    free.push_back(name);
+    return free.size() < count;
+  });
   return free;
 }
 
 size_t Index::CountBookable(const std::string& model) const {
-  const auto of_model = bookable_.find(model);
-  return of_model == bookable_.end() ? 0 : of_model->second.size();
+  const auto pool = pools_.find(model);
+  return pool == pools_.end() ? 0 : pool->second.size();
 }
 
 Watts Index::WattsOf(const std::string& server) const {
@@ -190,7 +182,7 @@ Watts Index::WattsOf(const std::string& server) const {
 }
 
 Watts Index::Peak(const Span& span, absl::Time now) const {
-  Watts peak{it_power_.Peak(span.start, span.end), cooling_.Peak(span.start, span.end)};
+  Watts peak = watts_.Peak(span);
   for (const auto& [key, watts] : active_) {
     if (key.first > now) break;
     peak += watts;
@@ -200,7 +192,7 @@ Watts Index::Peak(const Span& span, absl::Time now) const {
 
 int64_t Index::ContractPeak(const std::string& contract, const Span& span) const {
   const auto found = contracts_.find(contract);
-  return found == contracts_.end() ? 0 : found->second.Peak(span.start, span.end);
+  return found == contracts_.end() ? 0 : found->second.Peak(span);
 }
 
 std::vector<std::string> Index::TakenServers(
@@ -210,9 +202,9 @@ std::vector<std::string> Index::TakenServers(
   for (const std::string& name : servers) {
     const auto server = servers_.find(name);
     if (server == servers_.end()) continue;
-    const std::vector<Slot>& running = server->second.running;
+    const std::vector<Run>& running = server->second.running;
     if (std::any_of(running.begin(), running.end(),
-                    [&](const Slot& slot) { return slot.reservation != reservation; })) {
+                    [&](const Run& run) { return run.reservation != reservation; })) {
       taken.push_back(name);
     }
   }
@@ -220,16 +212,8 @@ std::vector<std::string> Index::TakenServers(
 }
 
 bool operator==(const Index& a, const Index& b) {
-  const auto names = [](const Index& index) {
-    std::vector<std::pair<std::string, std::string>> names;
-    for (const auto& [model, servers] : index.bookable_) {
-      for (const auto& [name, server] : servers) names.emplace_back(model, name);
-    }
-    return names;
-  };
-  return a.servers_ == b.servers_ && names(a) == names(b) && a.it_power_ == b.it_power_ &&
-         a.cooling_ == b.cooling_ && a.contracts_ == b.contracts_ && a.active_ == b.active_ &&
-         a.running_ == b.running_;
+  return a.servers_ == b.servers_ && a.pools_ == b.pools_ && a.watts_ == b.watts_ &&
+         a.contracts_ == b.contracts_ && a.active_ == b.active_ && a.running_ == b.running_;
 }
 
 }  // namespace concordat::reservations

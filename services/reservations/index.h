@@ -9,6 +9,7 @@
 #pragma once
 
 #include <absl/container/btree_map.h>
+#include <absl/container/node_hash_map.h>
 #include <absl/time/time.h>
 
 #include <cstdint>
@@ -18,27 +19,11 @@
 #include <vector>
 
 #include "concordat/reservations/v1/api.pb.h"
+#include "services/reservations/pool.h"
 #include "services/reservations/timeline.h"
 #include "storage/projection/rows.h"
 
 namespace concordat::reservations {
-
-// Half-open: what ends at a time and what starts then do not overlap.
-struct Span {
-  absl::Time start;
-  absl::Time end;
-  bool Overlaps(const Span& other) const { return start < other.end && other.start < end; }
-  bool operator==(const Span&) const = default;
-};
-
-// Power drawn and heat given off.
-struct Watts {
-  int64_t it_power = 0;
-  int64_t cooling = 0;
-  bool operator==(const Watts&) const = default;
-  Watts& operator+=(const Watts& other);
-  Watts& operator-=(const Watts& other);
-};
 
 // What a reservation's row takes; nothing of anything once the reservation is over.
 struct Occupancy {
@@ -64,10 +49,13 @@ class Index {
   void Apply(const storage::Change& change);
 
   // The first `count` servers of the model, by name, that are bookable and free over the whole
-  // span; fewer where there are not so many. Looks at the model's servers, never at all
-  // reservations.
+  // span; fewer where there are not so many. Costs the logarithm of the number of reservations.
   std::vector<std::string> FindFree(const std::string& model, const Span& span, absl::Time now,
                                     size_t count) const;
+  // The same servers in all of several spans: the windows of a recurrence. Spans may overlap or
+  // touch; empty ones ask for nothing.
+  std::vector<std::string> FindFree(const std::string& model, std::vector<Span> spans,
+                                    absl::Time now, size_t count) const;
   // How many servers of the model are bookable, free or not.
   size_t CountBookable(const std::string& model) const;
   // What a server draws and gives off; zero where it is not known.
@@ -89,35 +77,34 @@ class Index {
   friend bool operator==(const Index& a, const Index& b);
 
  private:
-  struct Slot {
-    Span span;
+  // A reservation that is ACTIVE or ENDING on a server.
+  struct Run {
     std::string reservation;
-    bool ending = false;
-    bool operator==(const Slot&) const = default;
+    absl::Time overdue_from;  // its end; the beginning of time once it is ENDING
+    bool operator==(const Run&) const = default;
   };
   struct Server {
     bool known = false;  // it has a row
     std::string model;
     bool bookable = false;
     Watts watts;
-    std::vector<Slot> planned;  // by start; they do not overlap
-    std::vector<Slot> running;  // one at most, but for histories that no decider wrote
+    Schedule schedule;         // of what is HELD, CONFIRMED or ACTIVE
+    std::vector<Run> running;  // one at most, but for histories that no decider wrote
     bool operator==(const Server&) const = default;
-    bool IsFree(const Span& span, absl::Time now) const;
-    bool empty() const { return !known && planned.empty() && running.empty(); }
+    bool empty() const { return !known && schedule.empty() && running.empty(); }
   };
 
   void SetServer(const std::string& name, const v1::ServerRecorded* recorded);
   void Take(const Occupancy& occupancy);
   void Release(const Occupancy& occupancy);
-  void AddUse(const Occupancy& occupancy, int64_t sign);
+  void TakeUse(const Occupancy& occupancy, int64_t sign);
+  void Occupy(const std::string& name, const Occupancy& occupancy, bool take);
 
-  std::map<std::string, Server> servers_;
-  // Bookable servers by model and name. They point into servers_, whose nodes stay where they are.
-  std::map<std::string, absl::btree_map<std::string, const Server*>> bookable_;
-  Timeline it_power_;
-  Timeline cooling_;
-  std::map<std::string, Timeline> contracts_;
+  absl::node_hash_map<std::string, Server> servers_;
+  // Bookable servers by model. They point into servers_, whose nodes stay where they are.
+  std::map<std::string, Pool> pools_;
+  Timeline<Watts> watts_;
+  std::map<std::string, Timeline<int64_t>> contracts_;
   // What is ACTIVE, by end, to know what is late.
   absl::btree_map<std::pair<absl::Time, std::string>, Watts> active_;
   Watts running_;

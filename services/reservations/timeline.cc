@@ -15,114 +15,150 @@ uint64_t PriorityOf(absl::Time at) {
   return x ^ (x >> 31);
 }
 
+int64_t Sum(int64_t a, int64_t b) { return a + b; }
+int64_t Highest(int64_t a, int64_t b) { return std::max(a, b); }
+
+Watts Sum(Watts a, const Watts& b) { return a += b; }
+Watts Highest(const Watts& a, const Watts& b) {
+  return {std::max(a.it_power, b.it_power), std::max(a.cooling, b.cooling)};
+}
+
 }  // namespace
 
-struct Timeline::Node {
-  absl::Time at;
-  int64_t delta;
-  uint64_t priority;
-  Total total;
-  Tree before;
-  Tree after;
-};
-
-Timeline::Timeline() = default;
-Timeline::~Timeline() = default;
-Timeline::Timeline(Timeline&&) noexcept = default;
-Timeline& Timeline::operator=(Timeline&&) noexcept = default;
-
-Timeline::Total Timeline::Join(Total before, Total after) {
-  return {before.sum + after.sum, std::max(before.peak, before.sum + after.peak)};
+Watts& Watts::operator+=(const Watts& other) {
+  it_power += other.it_power;
+  cooling += other.cooling;
+  return *this;
 }
 
-Timeline::Total Timeline::TotalOf(const Tree& tree) {
-  return tree == nullptr ? Total() : tree->total;
+Watts& Watts::operator-=(const Watts& other) { return *this += -other; }
+
+template <typename Amount>
+typename Timeline<Amount>::Total Timeline<Amount>::Join(const Total& before, const Total& after) {
+  return {Sum(before.sum, after.sum), Highest(before.peak, Sum(before.sum, after.peak))};
 }
 
-void Timeline::Refresh(Node& node) {
-  const Total own{node.delta, std::max<int64_t>(0, node.delta)};
-  node.total = Join(Join(TotalOf(node.before), own), TotalOf(node.after));
+template <typename Amount>
+typename Timeline<Amount>::Total Timeline<Amount>::TotalOf(const Amount& delta) {
+  return {delta, Highest({}, delta)};
+}
+
+template <typename Amount>
+void Timeline<Amount>::Refresh(Place place) {
+  Node& node = nodes_[place];
+  node.total = Join(Join(TotalOf(node.before), TotalOf(node.delta)), TotalOf(node.after));
 }
 
 // The total of the changes within [from, to).
-Timeline::Total Timeline::Fold(const Tree& tree, absl::Time from, absl::Time to) {
-  if (tree == nullptr) return {};
-  if (from == absl::InfinitePast() && to == absl::InfiniteFuture()) return tree->total;
-  if (tree->at < from) return Fold(tree->after, from, to);
-  if (tree->at >= to) return Fold(tree->before, from, to);
-  const Total own{tree->delta, std::max<int64_t>(0, tree->delta)};
-  return Join(Join(Fold(tree->before, from, absl::InfiniteFuture()), own),
-              Fold(tree->after, absl::InfinitePast(), to));
+template <typename Amount>
+typename Timeline<Amount>::Total Timeline<Amount>::Fold(Place tree, absl::Time from,
+                                                        absl::Time to) const {
+  if (tree == kNone) return {};
+  const Node& node = nodes_[tree];
+  if (from == absl::InfinitePast() && to == absl::InfiniteFuture()) return node.total;
+  if (node.at < from) return Fold(node.after, from, to);
+  if (node.at >= to) return Fold(node.before, from, to);
+  return Join(Join(Fold(node.before, from, absl::InfiniteFuture()), TotalOf(node.delta)),
+              Fold(node.after, absl::InfinitePast(), to));
 }
 
 // What changes before `at`, and from `at` on.
-std::pair<Timeline::Tree, Timeline::Tree> Timeline::Split(Tree tree, absl::Time at) {
-  if (tree == nullptr) return {};
-  if (tree->at < at) {
-    auto [before, after] = Split(std::move(tree->after), at);
-    tree->after = std::move(before);
-    Refresh(*tree);
-    return {std::move(tree), std::move(after)};
+template <typename Amount>
+std::pair<typename Timeline<Amount>::Place, typename Timeline<Amount>::Place>
+Timeline<Amount>::Split(Place tree, absl::Time at) {
+  if (tree == kNone) return {kNone, kNone};
+  Node& node = nodes_[tree];
+  if (node.at < at) {
+    const auto [before, after] = Split(node.after, at);
+    node.after = before;
+    Refresh(tree);
+    return {tree, after};
   }
-  auto [before, after] = Split(std::move(tree->before), at);
-  tree->before = std::move(after);
-  Refresh(*tree);
-  return {std::move(before), std::move(tree)};
+  const auto [before, after] = Split(node.before, at);
+  node.before = after;
+  Refresh(tree);
+  return {before, tree};
 }
 
-Timeline::Tree Timeline::Merge(Tree before, Tree after) {
-  if (before == nullptr) return after;
-  if (after == nullptr) return before;
-  if (before->priority > after->priority) {
-    before->after = Merge(std::move(before->after), std::move(after));
-    Refresh(*before);
+template <typename Amount>
+typename Timeline<Amount>::Place Timeline<Amount>::Merge(Place before, Place after) {
+  if (before == kNone) return after;
+  if (after == kNone) return before;
+  if (PriorityOf(nodes_[before].at) > PriorityOf(nodes_[after].at)) {
+    nodes_[before].after = Merge(nodes_[before].after, after);
+    Refresh(before);
     return before;
   }
-  after->before = Merge(std::move(before), std::move(after->before));
-  Refresh(*after);
+  nodes_[after].before = Merge(before, nodes_[after].before);
+  Refresh(after);
   return after;
 }
 
-void Timeline::Change(absl::Time at, int64_t delta) {
-  auto [before, rest] = Split(std::move(root_), at);
-  auto [here, after] = Split(std::move(rest), at + kTick);
-  if (here == nullptr) {
-    here = std::make_unique<Node>();
-    here->at = at;
-    here->delta = 0;
-    here->priority = PriorityOf(at);
+template <typename Amount>
+typename Timeline<Amount>::Place Timeline<Amount>::NewNode(absl::Time at) {
+  Place place = unused_;
+  if (place == kNone) {
+    place = static_cast<Place>(nodes_.size());
+    nodes_.emplace_back();
+  } else {
+    unused_ = nodes_[place].after;
+    nodes_[place] = Node();
   }
-  here->delta += delta;
-  Refresh(*here);
+  nodes_[place].at = at;
+  return place;
+}
+
+template <typename Amount>
+void Timeline<Amount>::Change(absl::Time at, const Amount& delta) {
+  const auto [before, rest] = Split(root_, at);
+  auto [here, after] = Split(rest, at + kTick);
+  if (here == kNone) here = NewNode(at);
+  Node& node = nodes_[here];
+  node.delta = Sum(node.delta, delta);
+  Refresh(here);
   // A change of nothing would make equal step functions differ.
-  if (here->delta == 0) here = nullptr;
-  root_ = Merge(Merge(std::move(before), std::move(here)), std::move(after));
+  if (node.delta == Amount()) {
+    node.after = unused_;
+    unused_ = here;
+    here = kNone;
+  }
+  root_ = Merge(Merge(before, here), after);
 }
 
-void Timeline::Add(absl::Time start, absl::Time end, int64_t amount) {
-  if (start >= end || amount == 0) return;
-  Change(start, amount);
-  if (end != absl::InfiniteFuture()) Change(end, -amount);
+template <typename Amount>
+void Timeline<Amount>::Add(const Span& span, const Amount& amount) {
+  if (span.start >= span.end || amount == Amount()) return;
+  Change(span.start, amount);
+  if (span.end != absl::InfiniteFuture()) Change(span.end, -amount);
+  if (root_ == kNone) *this = Timeline();
 }
 
-int64_t Timeline::Peak(absl::Time start, absl::Time end) const {
+template <typename Amount>
+Amount Timeline<Amount>::Peak(const Span& span) const {
   // What changes at `start` holds from there on: the level just before it does not count.
-  const absl::Time after_start = start + kTick;
-  const int64_t level = Fold(root_, absl::InfinitePast(), after_start).sum;
-  return level + Fold(root_, after_start, end).peak;
+  const absl::Time after_start = span.start + kTick;
+  const Amount level = Fold(root_, absl::InfinitePast(), after_start).sum;
+  return Sum(level, Fold(root_, after_start, span.end).peak);
 }
 
-void Timeline::Collect(const Tree& tree, std::vector<std::pair<absl::Time, int64_t>>& changes) {
-  if (tree == nullptr) return;
-  Collect(tree->before, changes);
-  changes.emplace_back(tree->at, tree->delta);
-  Collect(tree->after, changes);
+template <typename Amount>
+void Timeline<Amount>::Collect(Place tree,
+                               std::vector<std::pair<absl::Time, Amount>>& changes) const {
+  if (tree == kNone) return;
+  const Node& node = nodes_[tree];
+  Collect(node.before, changes);
+  changes.emplace_back(node.at, node.delta);
+  Collect(node.after, changes);
 }
 
-std::vector<std::pair<absl::Time, int64_t>> Timeline::Changes() const {
-  std::vector<std::pair<absl::Time, int64_t>> changes;
+template <typename Amount>
+std::vector<std::pair<absl::Time, Amount>> Timeline<Amount>::Changes() const {
+  std::vector<std::pair<absl::Time, Amount>> changes;
   Collect(root_, changes);
   return changes;
 }
+
+template class Timeline<int64_t>;
+template class Timeline<Watts>;
 
 }  // namespace concordat::reservations

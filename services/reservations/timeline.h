@@ -5,54 +5,85 @@
 #include <absl/time/time.h>
 
 #include <cstdint>
-#include <memory>
+#include <deque>
 #include <utility>
 #include <vector>
 
 namespace concordat::reservations {
 
+// Half-open: what ends at a time and what starts then do not overlap.
+struct Span {
+  absl::Time start;
+  absl::Time end;
+  bool Overlaps(const Span& other) const { return start < other.end && other.start < end; }
+  bool Contains(const Span& other) const { return start <= other.start && other.end <= end; }
+  bool operator==(const Span&) const = default;
+};
+
+// Power drawn and heat given off.
+struct Watts {
+  int64_t it_power = 0;
+  int64_t cooling = 0;
+  bool operator==(const Watts&) const = default;
+  Watts& operator+=(const Watts& other);
+  Watts& operator-=(const Watts& other);
+  Watts operator-() const { return {-it_power, -cooling}; }
+};
+
 // A treap of changes by time; each node knows the sum and the highest partial sum of its subtree,
-// so that everything here costs the logarithm of the number of changes. Not thread-safe.
+// so that Add() and Peak() cost the logarithm of the number of changes. `Amount` is int64_t or
+// Watts, whose two quantities are summed and compared each by itself. Not thread-safe.
+template <typename Amount>
 class Timeline {
  public:
-  Timeline();
-  ~Timeline();
-  Timeline(Timeline&&) noexcept;
-  Timeline& operator=(Timeline&&) noexcept;
-
   // Adds an amount, which may be negative, over [start, end); `end` may be absl::InfiniteFuture().
   // Does nothing where the span is empty. REQUIRES: whole nanoseconds.
-  void Add(absl::Time start, absl::Time end, int64_t amount);
+  void Add(const Span& span, const Amount& amount);
 
-  // The highest level within [start, end). REQUIRES: start < end.
-  int64_t Peak(absl::Time start, absl::Time end) const;
+  // The highest level within the span; of Watts the highest of each. REQUIRES: start < end.
+  Amount Peak(const Span& span) const;
 
   // Nothing is in use at any time.
-  bool empty() const { return root_ == nullptr; }
+  bool empty() const { return root_ == kNone; }
   // Every change of the level, in the order of time.
-  std::vector<std::pair<absl::Time, int64_t>> Changes() const;
+  std::vector<std::pair<absl::Time, Amount>> Changes() const;
   friend bool operator==(const Timeline& a, const Timeline& b) {
     return a.Changes() == b.Changes();
   }
 
  private:
-  struct Node;
-  using Tree = std::unique_ptr<Node>;
+  // Nodes stand in one array and name each other by place: a site has millions of them.
+  using Place = uint32_t;
+  static constexpr Place kNone = ~Place{0};
   struct Total {
-    int64_t sum = 0;
-    int64_t peak = 0;  // the highest sum of the first so many changes, none among them
+    Amount sum = {};
+    Amount peak = {};  // the highest sum of the first so many changes, none among them
+  };
+  struct Node {
+    absl::Time at;
+    Place before = kNone;
+    Place after = kNone;
+    Amount delta = {};
+    Total total;
   };
 
-  static Total Join(Total before, Total after);
-  static Total TotalOf(const Tree& tree);
-  static Total Fold(const Tree& tree, absl::Time from, absl::Time to);
-  static void Refresh(Node& node);
-  static std::pair<Tree, Tree> Split(Tree tree, absl::Time at);
-  static Tree Merge(Tree before, Tree after);
-  static void Collect(const Tree& tree, std::vector<std::pair<absl::Time, int64_t>>& changes);
-  void Change(absl::Time at, int64_t delta);
+  static Total Join(const Total& before, const Total& after);
+  static Total TotalOf(const Amount& delta);
+  Total TotalOf(Place tree) const { return tree == kNone ? Total() : nodes_[tree].total; }
+  Total Fold(Place tree, absl::Time from, absl::Time to) const;
+  void Refresh(Place node);
+  std::pair<Place, Place> Split(Place tree, absl::Time at);
+  Place Merge(Place before, Place after);
+  void Collect(Place tree, std::vector<std::pair<absl::Time, Amount>>& changes) const;
+  void Change(absl::Time at, const Amount& delta);
+  Place NewNode(absl::Time at);
 
-  Tree root_;
+  std::deque<Node> nodes_;
+  Place unused_ = kNone;  // the first of the places that are free again, linked by `after`
+  Place root_ = kNone;
 };
+
+extern template class Timeline<int64_t>;
+extern template class Timeline<Watts>;
 
 }  // namespace concordat::reservations

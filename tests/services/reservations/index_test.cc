@@ -89,19 +89,19 @@ TEST(Index, IgnoresRowsOfOtherTables) {
 }
 
 TEST(Timeline, CountsWhatOverlapsAndNotWhatTouches) {
-  Timeline timeline;
-  timeline.Add(At(1), At(2), 5);
-  timeline.Add(At(2), At(3), 7);
-  EXPECT_EQ(timeline.Peak(At(1), At(2)), 5);
-  EXPECT_EQ(timeline.Peak(At(2), At(3)), 7);
-  EXPECT_EQ(timeline.Peak(At(1), At(3)), 7);
-  EXPECT_EQ(timeline.Peak(At(0), At(1)), 0);
-  EXPECT_EQ(timeline.Peak(At(3), At(9)), 0);
-  timeline.Add(At(2), absl::InfiniteFuture(), 1);
-  EXPECT_EQ(timeline.Peak(At(8), At(9)), 1);
-  timeline.Add(At(2), absl::InfiniteFuture(), -1);
-  timeline.Add(At(1), At(2), -5);
-  timeline.Add(At(2), At(3), -7);
+  Timeline<int64_t> timeline;
+  timeline.Add({At(1), At(2)}, 5);
+  timeline.Add({At(2), At(3)}, 7);
+  EXPECT_EQ(timeline.Peak({At(1), At(2)}), 5);
+  EXPECT_EQ(timeline.Peak({At(2), At(3)}), 7);
+  EXPECT_EQ(timeline.Peak({At(1), At(3)}), 7);
+  EXPECT_EQ(timeline.Peak({At(0), At(1)}), 0);
+  EXPECT_EQ(timeline.Peak({At(3), At(9)}), 0);
+  timeline.Add({At(2), absl::InfiniteFuture()}, 1);
+  EXPECT_EQ(timeline.Peak({At(8), At(9)}), 1);
+  timeline.Add({At(2), absl::InfiniteFuture()}, -1);
+  timeline.Add({At(1), At(2)}, -5);
+  timeline.Add({At(2), At(3)}, -7);
   EXPECT_TRUE(timeline.empty());
 }
 

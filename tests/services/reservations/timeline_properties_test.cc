@@ -21,30 +21,30 @@ auto Uses() {
 }
 
 RC_GTEST_PROP(TimelineProperties, ThePeakIsTheHighestSumOverAllInstants, ()) {
-  Timeline timeline;
+  Timeline<int64_t> timeline;
   std::vector<int64_t> levels(40, 0);
   for (const auto& [start, length, amount] : Uses()) {
-    timeline.Add(At(start), At(start + length), amount);
+    timeline.Add({At(start), At(start + length)}, amount);
     for (int hour = start; hour < start + length; ++hour) levels[hour] += amount;
   }
   const int from = *rc::gen::inRange(0, 30);
   const int to = from + *rc::gen::inRange(1, 10);
-  RC_ASSERT(timeline.Peak(At(from), At(to)) ==
+  RC_ASSERT(timeline.Peak({At(from), At(to)}) ==
             *std::max_element(levels.begin() + from, levels.begin() + to));
 }
 
 RC_GTEST_PROP(TimelineProperties, TheOrderOfAdditionsDoesNotMatterAndAllCanBeTakenBack, ()) {
   const std::vector<Use> uses = Uses();
-  Timeline forward, backward;
+  Timeline<int64_t> forward, backward;
   for (const auto& [start, length, amount] : uses)
-    forward.Add(At(start), At(start + length), amount);
+    forward.Add({At(start), At(start + length)}, amount);
   for (auto use = uses.rbegin(); use != uses.rend(); ++use) {
     const auto& [start, length, amount] = *use;
-    backward.Add(At(start), At(start + length), amount);
+    backward.Add({At(start), At(start + length)}, amount);
   }
   RC_ASSERT(forward == backward);
   for (const auto& [start, length, amount] : uses)
-    forward.Add(At(start), At(start + length), -amount);
+    forward.Add({At(start), At(start + length)}, -amount);
   RC_ASSERT(forward.empty());
 }
 
