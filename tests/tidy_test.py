@@ -148,10 +148,10 @@ def may_include(path, header):
                                     "the command line knows the services by their doors alone"
     room = path.split("/")[1]
     allowed = header.startswith(("events/", "concordat/", f"services/{room}/")) or header in (
-        "services/runtime/service.h", "services/runtime/check.h", "services/runtime/yaml.h",
+        "services/runtime/service.h", "services/runtime/check.h", "services/runtime/yaml.h", "services/runtime/zones.h",
         "storage/projection/rows.h", "storage/projection/table.h")
     return None if allowed else f"services/{room}/, events/, generated messages, services/runtime/" \
-                                "{service,check,yaml}.h and storage/projection/{rows,table}.h; services talk by events"
+                                "{service,check,yaml,zones}.h and storage/projection/{rows,table}.h; services talk by events"
 
 
 def includes_follow_the_layers(tree):
