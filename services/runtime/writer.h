@@ -150,6 +150,9 @@ class Writer {
   void Decide(Submission submission);
   bool AnswerFromMemory(Submission& submission);
   void Append(Submission submission, Decision decision, const Facts& facts);
+  // Without an append of its own a writer hears of another one only by looking: what that one left
+  // undone is for this one to do.
+  void LookForOthers();
   void FireTimers();
   void TakeReports(std::vector<storage::AppendReport> reports);
   void Accept(InFlight& in_flight, int64_t offset);
@@ -214,6 +217,7 @@ class Writer {
   bool recover_ = false;  // something happened that only reading the log can settle
   bool claim_ = true;     // the outcome of some append is unknown
   absl::Time next_timers_ = absl::InfinitePast();
+  absl::Duration next_look_;  // of the steady clock
   absl::Time next_flush_ = absl::InfinitePast();
   absl::Time decided_at_ = absl::InfinitePast();  // wall time of the group that is being decided
   absl::Time now_ = absl::InfinitePast();         // the clock at that moment, in microseconds
