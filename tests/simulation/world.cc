@@ -292,9 +292,10 @@ void World::Build() {
                                        "madrid", "hobart",   "quito"};
   int count = options_.sites;
   // Mostly two or three: what two sites can do wrong, seven do not do more often.
-  if (count == 0)
-    count = random_.OneIn(4) ? 2 + static_cast<int>(random_.Below(6))
-                             : 2 + static_cast<int>(random_.Below(2));
+  if (count == 0) {
+    const uint64_t one = random_.Below(12);
+    count = one < 8 ? 2 : one < 11 ? 3 : 4 + static_cast<int>(random_.Below(4));
+  }
   result_.sites = count;
   config_.services = node::AllServices();
   config_.kafka = true;
