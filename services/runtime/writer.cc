@@ -18,6 +18,8 @@ using google::protobuf::Message;
 constexpr size_t kMaxEventBytes = 900'000;
 constexpr absl::Duration kRetry = absl::Milliseconds(200);
 constexpr absl::Duration kNoteInterval = absl::Seconds(1);
+// How often a writer with nothing to do looks whether somebody else wrote.
+constexpr absl::Duration kLookInterval = absl::Seconds(5);
 // Longer than this, and operators are told that the log does not answer.
 constexpr absl::Duration kPatience = absl::Seconds(5);
 
@@ -166,6 +168,8 @@ void Writer::Step(absl::Duration wait) {
   if (!started_ && !Start()) return;
   if (recover_ && !Recover(claim_)) return;
   TakeSubmissions(wait);
+  LookForOthers();
+  if (recover_) return;
   FireTimers();
   DecideGroup();
   storage::Failpoint(machine_, "after_decide");
@@ -190,6 +194,16 @@ void Writer::Step(absl::Duration wait) {
     next_flush_ = now + options_.flush_interval;
   }
   answers_.Send();
+}
+
+void Writer::LookForOthers() {
+  if (!queue_.empty() || !in_flight_.empty() || machine_.Steady() < next_look_) return;
+  next_look_ = machine_.Steady() + kLookInterval;
+  const int64_t next = projection_.chain().next_offset();
+  if (!reader_->Assign(stream_, next).ok()) return;
+  const absl::StatusOr<int64_t> end = reader_->End(stream_);
+  reader_->Release();
+  recover_ = end.ok() && *end > next;
 }
 
 WriterState Writer::view_state() const {

@@ -163,6 +163,9 @@ class Writer {
   type::v1::Outcome OutcomeOf(InFlight& in_flight) const;  // takes the strings out of it
   // Tells all who asked for an accepted command. Takes them and the strings out of it.
   void Answer(InFlight& accepted);
+  // Without an append of its own a writer hears of another one only by looking: what that one left
+  // undone is for this one to do.
+  void LookForOthers();
   void FireTimers();
   void TakeReports(std::vector<storage::AppendReport> reports);
   void Accept(InFlight& in_flight, int64_t offset);
@@ -232,6 +235,7 @@ class Writer {
   bool recover_ = false;  // something happened that only reading the log can settle
   bool claim_ = true;     // the outcome of some append is unknown
   absl::Time next_timers_ = absl::InfinitePast();
+  absl::Duration next_look_;  // of the steady clock
   absl::Time next_flush_ = absl::InfinitePast();
   absl::Time decided_at_ = absl::InfinitePast();  // wall time of the group that is being decided
   absl::Time now_ = absl::InfinitePast();         // the clock at that moment, in microseconds
