@@ -52,6 +52,22 @@ void PrintSites(Session& session, const std::vector<SiteAnswer>& answers) {
   table.Print(session.console().out, !session.globals.no_headers);
 }
 
+// `writing`; `starting (18% at 52000/s)` while the log is folded; `starting (unknown)` while the
+// writer may not start.
+std::string WriterText(const node::v1::StreamStatus& stream) {
+  if (!stream.home()) return "-";
+  if (stream.records_to_fold() > 0) {
+    return fmt::format("{} ({}% at {:.0f}/s)", stream.writer_state(),
+                       100 * stream.folded_records() / stream.records_to_fold(),
+                       stream.records_per_second());
+  }
+  if (stream.writer_state() != "writing" && !stream.home_check().empty() &&
+      stream.home_check() != "whole") {
+    return fmt::format("{} ({})", stream.writer_state(), stream.home_check());
+  }
+  return stream.writer_state();
+}
+
 void PrintStreams(Session& session, const std::vector<SiteAnswer>& answers) {
   Table table({"AT", "STREAM", "HEAD", "LINK", "LAG", "CONDITION", "WRITER", "VOID", "ALARM"});
   for (const SiteAnswer& answer : answers) {
@@ -60,8 +76,8 @@ void PrintStreams(Session& session, const std::vector<SiteAnswer>& answers) {
       for (const auto& [reason, count] : stream.void_records()) voids += count;
       table.Add({answer.site->name, stream.stream(), std::to_string(stream.sequence()),
                  stream.link().substr(0, 12), std::to_string(stream.lag_records()),
-                 stream.condition(), stream.home() ? stream.writer_state() : "-",
-                 std::to_string(voids), stream.alarm().empty() ? "-" : stream.alarm()});
+                 stream.condition(), WriterText(stream), std::to_string(voids),
+                 stream.alarm().empty() ? "-" : stream.alarm()});
     }
   }
   if (table.empty()) return;
@@ -156,6 +172,54 @@ absl::Status RunLink(Session& session, bool cut, const std::string& origin) {
     fmt::print(session.console().out, "link {} to {}  {}\n", from, at->name,
                response.link().cut() ? "cut" : "open");
   }
+  return absl::OkStatus();
+}
+
+absl::Status RunHomeAllow(Session& session, const std::string& stream, int64_t sequence,
+                          const std::string& reason) {
+  const auto site = session.site();
+  if (!site.ok()) return site.status();
+  node::v1::AllowStartRequest request;
+  request.set_stream(stream);
+  request.set_sequence(sequence);
+  request.set_reason(reason);
+  absl::Status allowed;
+  // Of several processes, one writes the stream.
+  for (const std::string& address : (*site)->Addresses()) {
+    node::v1::AllowStartResponse response;
+    allowed = session.Node(address, "AllowStart", request, response);
+    if (!absl::IsNotFound(allowed)) break;
+  }
+  if (!allowed.ok()) return WithNext(allowed, "status");
+  session.Say(fmt::format("{} goes on from sequence {}; the stream records who allowed it and why",
+                          stream, sequence));
+  return absl::OkStatus();
+}
+
+absl::Status RunSnapshot(Session& session, const std::string& stream) {
+  const auto site = session.site();
+  if (!site.ok()) return site.status();
+  if (session.globals.timeout.empty()) session.globals.timeout = "300s";
+  node::v1::TakeSnapshotRequest request;
+  request.set_stream(stream);
+  Table table({"STREAM", "HEAD", "LINK", "DIGEST", "FOLDER"});
+  for (const std::string& address : (*site)->Addresses()) {
+    node::v1::TakeSnapshotResponse response;
+    const absl::Status taken = session.Node(address, "TakeSnapshot", request, response);
+    if (absl::IsNotFound(taken) && (*site)->Addresses().size() > 1) continue;
+    if (!taken.ok()) return WithNext(taken, "status");
+    for (const auto& snapshot : response.snapshots()) {
+      table.Add({snapshot.stream(), std::to_string(snapshot.sequence()),
+                 snapshot.link().substr(0, 12), snapshot.digest().substr(0, 12),
+                 snapshot.folder()});
+    }
+  }
+  if (table.empty()) {
+    return WithNext(
+        absl::NotFoundError(fmt::format("{} is not followed at {}", stream, (*site)->name)),
+        "status");
+  }
+  table.Print(session.console().out, !session.globals.no_headers);
   return absl::OkStatus();
 }
 

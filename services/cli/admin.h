@@ -21,6 +21,13 @@ absl::Status RunStatus(Session& session);
 // directions.
 absl::Status RunLink(Session& session, bool cut, const std::string& origin);
 
+// Lets a writer of the site asked start without its peers' answer; `sequence` is its head's.
+absl::Status RunHomeAllow(Session& session, const std::string& stream, int64_t sequence,
+                          const std::string& reason);
+
+// Copies the projections of the site asked, or one of them.
+absl::Status RunSnapshot(Session& session, const std::string& stream);
+
 absl::Status RunClockShow(Session& session);
 // Sets the manual clock of every site of the context.
 absl::Status RunClockSet(Session& session, const std::string& time);

@@ -43,6 +43,12 @@ struct CommandLine {
   ExplainOptions explain;
   VerifyOptions verify;
   GetOptions get;
+  struct {
+    std::string stream;
+    int64_t sequence = -1;
+    std::string reason;
+  } allow;
+  std::string snapshot_stream;
 };
 
 void AddGlobals(CLI::App& app, Globals& globals) {
@@ -222,10 +228,12 @@ void AddOperating(CommandLine& line) {
   line.actions[status] = [&] { return RunStatus(session); };
 
   CLI::App* verify = AddCommand(line.app, "verify", "Compare every site's history and state.",
-                                {"verify", "verify --wait 30s"});
+                                {"verify", "verify --wait 30s", "verify --deep"});
   verify->add_option("--stream", line.verify.stream, "Only this stream.")->type_name("STREAM");
   verify->add_option("--wait", line.verify.wait, "Wait this long until nobody is behind.")
       ->type_name("DURATION");
+  verify->add_flag("--deep", line.verify.deep,
+                   "Fold every stream again from its log and compare; takes as long as a rebuild.");
   line.actions[verify] = [&] { return RunVerify(session, line.verify); };
 
   const auto with_word = [&](const std::string& verb, const std::string& noun,
@@ -243,6 +251,27 @@ void AddOperating(CommandLine& line) {
             [&](const std::string& word) { return RunLink(session, true, word); });
   with_word("link", "heal", "origin", "Heal the link from a site.", "link heal borlange",
             [&](const std::string& word) { return RunLink(session, false, word); });
+  CLI::App* allow =
+      AddCommand(*AddVerb(line.app, "home"), "allow",
+                 "Let a writer start that waits for its peers' answer, once.",
+                 {"home allow paris.reservations.events 4711 --reason 'borlange is down'"});
+  allow->add_option("stream", line.allow.stream, "The stream.")->required()->type_name("");
+  allow
+      ->add_option("sequence", line.allow.sequence,
+                   "The sequence of its head, as concordat status shows it.")
+      ->required()
+      ->type_name("");
+  allow->add_option("--reason", line.allow.reason, "Why; recorded in the stream.")
+      ->required()
+      ->type_name("TEXT");
+  line.actions[allow] = [&] {
+    return RunHomeAllow(session, line.allow.stream, line.allow.sequence, line.allow.reason);
+  };
+  CLI::App* snapshot =
+      AddCommand(line.app, "snapshot", "Copy a site's projections while they go on.",
+                 {"snapshot", "snapshot paris.reservations.events --site paris"});
+  snapshot->add_option("stream", line.snapshot_stream, "Only this stream.")->type_name("STREAM");
+  line.actions[snapshot] = [&] { return RunSnapshot(session, line.snapshot_stream); };
   with_word("clock", "show", "", "Show every site's clock.", "clock show",
             [&](const std::string&) { return RunClockShow(session); });
   with_word("clock", "set", "time", "Set the manual clock of every site; demo profile only.",

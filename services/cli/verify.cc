@@ -47,6 +47,16 @@ void CompareOwn(const Held& held, Comparison& comparison) {
                      held.replica->label)});
   }
   for (const TableDigest& table : digest.tables()) {
+    if (!table.refolded().empty() && table.refolded() != table.stored()) {
+      comparison.disagreements.push_back(
+          {Disagreement::Kind::kDifferent, digest.stream(), table.table(),
+           fmt::format(
+               "{} table {} at {}: rows as stored have digest {}, folded again from the log "
+               "{}: the projection is wrong; delete it and start again",
+               digest.stream(), table.table(), held.replica->label, Short(table.stored()),
+               Short(table.refolded()))});
+      continue;
+    }
     if (table.stored() == table.folded()) continue;
     comparison.disagreements.push_back(
         {Disagreement::Kind::kDifferent, digest.stream(), table.table(),
@@ -179,10 +189,11 @@ std::string Verdict(const Comparison& comparison) {
 namespace {
 
 absl::StatusOr<std::vector<Replica>> Ask(Session& session, const Context& context,
-                                         const std::string& stream) {
+                                         const VerifyOptions& options) {
   std::vector<Replica> replicas;
   node::v1::VerifyRequest request;
-  request.set_stream(stream);
+  request.set_stream(options.stream);
+  request.set_deep(options.deep);
   for (const Site& site : context.sites) {
     const auto addresses = site.Addresses();
     for (const std::string& address : addresses) {
@@ -202,8 +213,8 @@ absl::StatusOr<std::vector<Replica>> Ask(Session& session, const Context& contex
 }
 
 absl::StatusOr<Comparison> VerifyOnce(Session& session, const Context& context,
-                                      const std::string& stream) {
-  const auto replicas = Ask(session, context, stream);
+                                      const VerifyOptions& options) {
+  const auto replicas = Ask(session, context, options);
   if (!replicas.ok()) return replicas.status();
   return Compare(*replicas,
                  [&](const Replica& replica, const std::string& name,
@@ -250,11 +261,11 @@ absl::Status RunVerify(Session& session, const VerifyOptions& options) {
     wait = *parsed;
   }
   // Reading every row anew takes longer than other calls.
-  if (session.globals.timeout.empty()) session.globals.timeout = "60s";
+  if (session.globals.timeout.empty()) session.globals.timeout = options.deep ? "3600s" : "60s";
   const absl::Time deadline = absl::Now() + wait;
   absl::StatusOr<Comparison> comparison;
   while (true) {
-    comparison = VerifyOnce(session, **context, options.stream);
+    comparison = VerifyOnce(session, **context, options);
     // Whoever is behind, or starts just now, may agree the next time; whoever differs never will.
     const bool may_agree = comparison.ok() ? comparison->Has(Disagreement::Kind::kBehind) &&
                                                  !comparison->Has(Disagreement::Kind::kDifferent)

@@ -51,6 +51,7 @@ std::string Verdict(const Comparison& comparison);
 struct VerifyOptions {
   std::string stream;  // empty: every one
   std::string wait;    // a duration: how long behind is waited for
+  bool deep = false;   // every stream is folded again from its log
 };
 absl::Status RunVerify(Session& session, const VerifyOptions& options);
 

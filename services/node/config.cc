@@ -45,8 +45,8 @@ absl::StatusOr<std::vector<SiteConfig>> Sites(const YAML::Node& list, bool kafka
   for (const YAML::Node& node : list) {
     const absl::Status keys = CheckKeys(node, "sites", {"name", "grpc", "http", "kafka"});
     if (!keys.ok()) return keys;
-    SiteConfig site{Text(node, "name"), Text(node, "grpc", "127.0.0.1:0"),
-                    Text(node, "http", "127.0.0.1:0"), Text(node, "kafka")};
+    SiteConfig site{Text(node, "name"), Text(node, "grpc"), Text(node, "http", "127.0.0.1:0"),
+                    Text(node, "kafka")};
     if (!runtime::MatchesName(site.name, "*"))
       return Bad("sites.name", site.name, "letters, digits and hyphens, such as paris");
     if (!names.insert(site.name).second)
@@ -60,9 +60,10 @@ absl::StatusOr<std::vector<SiteConfig>> Sites(const YAML::Node& list, bool kafka
 }
 
 absl::StatusOr<Config> Parse(const YAML::Node& root) {
-  const absl::Status keys = CheckKeys(root, "the file",
-                                      {"profile", "log", "data_dir", "manual_clock_start", "sites",
-                                       "here", "services", "replication", "min_insync_replicas"});
+  const absl::Status keys = CheckKeys(
+      root, "the file",
+      {"profile", "log", "data_dir", "manual_clock_start", "sites", "here", "services",
+       "replication", "min_insync_replicas", "run_dir", "attest_every_events", "attest_every"});
   if (!keys.ok()) return keys;
   Config config;
   const std::string profile = Text(root, "profile", "production");
@@ -91,6 +92,11 @@ absl::StatusOr<Config> Parse(const YAML::Node& root) {
     if (!root["here"]) config.here.push_back(site.name);
   }
   if (root["here"]) config.here = root["here"].as<std::vector<std::string>>();
+  for (SiteConfig& site : config.sites) {
+    const bool here =
+        std::find(config.here.begin(), config.here.end(), site.name) != config.here.end();
+    if (here && site.grpc.empty()) site.grpc = "127.0.0.1:0";
+  }
   for (const std::string& name : config.here) {
     if (std::none_of(config.sites.begin(), config.sites.end(),
                      [&](const SiteConfig& s) { return s.name == name; })) {
@@ -117,6 +123,14 @@ absl::StatusOr<Config> Parse(const YAML::Node& root) {
   config.replication = root["replication"] ? root["replication"].as<int>() : 1;
   config.min_insync_replicas =
       root["min_insync_replicas"] ? root["min_insync_replicas"].as<int>() : 1;
+  config.run_dir = Text(root, "run_dir");
+  if (root["attest_every_events"])
+    config.attest_every_events = root["attest_every_events"].as<uint64_t>();
+  const std::string every = Text(root, "attest_every", "1h");
+  if (!absl::ParseDuration(every, &config.attest_every) ||
+      config.attest_every <= absl::ZeroDuration()) {
+    return Bad("attest_every", every, "a duration above zero, such as 1h or 90s");
+  }
   return config;
 }
 

@@ -12,8 +12,10 @@
 namespace concordat::node {
 
 struct SiteConfig {
-  std::string name;   // `paris`
-  std::string grpc;   // where this site's gRPC listens, `127.0.0.1:7101`; port 0: any
+  std::string name;  // `paris`
+  // Where this site's gRPC listens, `127.0.0.1:7101`; port 0: any. Of a site elsewhere: where its
+  // archive is asked before a writer starts; empty: it is not asked.
+  std::string grpc;
   std::string http;   // where /metrics, /livez and /readyz listen; port 0: any
   std::string kafka;  // bootstrap servers; only with `log: kafka`
 };
@@ -28,6 +30,9 @@ struct Config {
   std::vector<std::string> services;  // those that this process runs; all where the key is absent
   int replication = 1;                // demanded of topics; only with `log: kafka`
   int min_insync_replicas = 1;
+  std::string run_dir;  // a folder that a reboot empties, for marks; empty: no marks
+  uint64_t attest_every_events = 10000;
+  absl::Duration attest_every = absl::Hours(1);  // of the log's time
 };
 
 // Every service there is, in the order in which they build on each other.

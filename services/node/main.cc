@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 
 #include "services/node/config.h"
@@ -18,6 +19,7 @@
 #include "services/runtime/command_api.h"
 #include "storage/log/embedded.h"
 #include "storage/log/kafka.h"
+#include "storage/projection/snapshot.h"
 
 namespace concordat::node {
 namespace {
@@ -87,8 +89,13 @@ class Node {
       auto site = Site::Open(config_, name, *running_[name].log, *clock_);
       if (!site.ok()) return site.status();
       running_[name].site = *std::move(site);
-      running_[name].site->Run();
     }
+    for (auto& [name, running] : running_) {
+      for (auto& [other, peer] : running_) {
+        if (name != other) running.site->AddPeer(*peer.site);
+      }
+    }
+    for (auto& [name, running] : running_) running.site->Run();
     for (auto& mirror : mirrors_) mirror->Run();
     for (const std::string& name : config_.here) {
       const absl::Status open = OpenDoors(name);
@@ -208,6 +215,21 @@ class Node {
   std::map<std::string, std::vector<Mirror*>> mirrors_to_;
 };
 
+// `<data_dir>/<site>/snapshots/<stream>/<name>` goes back to `<data_dir>/<site>/<stream>`.
+int Restore(const std::string& snapshot) {
+  const auto dir = std::filesystem::weakly_canonical(snapshot);
+  const auto stream = dir.parent_path();
+  const auto to = stream.parent_path().parent_path() / stream.filename();
+  const auto restored = storage::RestoreSnapshot(dir.string(), to.string());
+  if (!restored.ok()) {
+    fmt::print(stderr, "concordatd: {}\n", std::string(restored.status().message()));
+    return 1;
+  }
+  fmt::print("{} is at sequence {} (link {}, digest {}) again\n", restored->dir,
+             restored->head.sequence, restored->head.link.ToHex(), restored->digest);
+  return 0;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app{
       "concordatd runs the services of one site, or of several with the embedded log.\n"
@@ -218,6 +240,10 @@ int Main(int argc, char** argv) {
                  "the configuration, a YAML file; docs/operations/configure.md explains every key")
       ->required();
   app.add_option("--log-level", level, "debug, info, warning, error or critical");
+  std::string snapshot;
+  app.add_option("--restore", snapshot,
+                 "put this snapshot's folder back as the projection it was taken of, and end; no "
+                 "process may run on the data");
   app.set_version_flag("--version", CONCORDAT_VERSION);
   CLI11_PARSE(app, argc, argv);
   StartLogging(level);
@@ -240,6 +266,7 @@ int Main(int argc, char** argv) {
     fmt::print(stderr, "concordatd: {}\n", std::string(config.status().message()));
     return 2;
   }
+  if (!snapshot.empty()) return Restore(snapshot);
   Node node(*std::move(config));
   absl::Status status = node.Start();
   if (status.ok()) status = node.WaitUntilWriting(asked_to_stop);

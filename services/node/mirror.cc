@@ -1,6 +1,7 @@
 #include "services/node/mirror.h"
 
 #include <absl/time/time.h>
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -50,10 +51,28 @@ int64_t Mirror::Pending() {
   return pending;
 }
 
+bool Mirror::Continues(const std::string& stream, int64_t position) {
+  const std::string note = to_.Note(NoteKey(stream));
+  const size_t space = note.find(' ');
+  if (position == 0 || space == note.npos) return true;
+  const auto last = from_.ReadFrom(stream, position - 1, 1);
+  return last.ok() && !last->empty() &&
+         events::HeaderValue(last->front().record, "ce_id") == note.substr(space + 1);
+}
+
 bool Mirror::CarrySome() {
   bool carried = false;
   for (const std::string& stream : streams_) {
-    const int64_t position = Position(stream);
+    int64_t position = Position(stream);
+    // A log that was restored, or filled again from a peer, has other records at these offsets.
+    // From the beginning on nothing is left out, and what is delivered twice is void.
+    if (continued_.insert(stream).second && !Continues(stream, position)) {
+      spdlog::warn(
+          "the link from {} carries {} from the beginning: its log is not the one that was "
+          "carried up to offset {}",
+          origin_, stream, position);
+      position = 0;
+    }
     const auto read = from_.ReadFrom(stream, position, kChunk);
     if (!read.ok()) {
       spdlog::error("the link from {} cannot read {}: {}", origin_, stream,
@@ -65,7 +84,8 @@ bool Mirror::CarrySome() {
     for (const storage::StoredRecord& stored : *read) records.push_back(stored.record);
     const auto appended =
         to_.AppendNow(stream, records, NoteKey(stream),
-                      std::to_string(position + static_cast<int64_t>(records.size())));
+                      fmt::format("{} {}", position + static_cast<int64_t>(records.size()),
+                                  events::HeaderValue(records.back(), "ce_id")));
     if (!appended.ok()) {
       spdlog::error("the link from {} cannot write {}: {}", origin_, stream,
                     std::string(appended.status().message()));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,12 +33,15 @@ class Mirror {
 
  private:
   int64_t Position(const std::string& stream);
+  // Whether the origin still holds the record that was carried last, where it was.
+  bool Continues(const std::string& stream, int64_t position);
   bool CarrySome();
 
   const std::string origin_;
   storage::EmbeddedLog& from_;
   storage::EmbeddedLog& to_;
   const std::vector<std::string> streams_;
+  std::set<std::string> continued_;  // the mirror's thread: streams that were looked at
   std::atomic<bool> cut_ = false;
   std::atomic<bool> stopping_ = false;
   std::thread thread_;

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "concordat/node/v1/api.pb.h"
+#include "services/node/peers.h"
 #include "storage/projection/digest.h"
+#include "storage/projection/snapshot.h"
 
 namespace concordat::node {
 namespace {
@@ -84,6 +86,8 @@ absl::Status Get(const NodeContext& node, const Call& call, const v1::GetResourc
       return absl::UnavailableError(fmt::format("{} is not folded up to sequence {} yet; ask again",
                                                 folded->stream, request.min_sequence()));
     }
+    const absl::Status shows = folded->Shows();
+    if (!shows.ok()) return shows;
     const auto view = folded->projection->View();
     const auto value = view->Get(storage::RowKey(request.collection(), request.name()));
     if (!value) continue;
@@ -117,6 +121,8 @@ absl::Status List(const NodeContext& node, const Call&, const v1::ListResourcesR
     if (skipping && folded->site != from_site) continue;
     const std::string from = skipping ? from_name : "";
     skipping = false;
+    const absl::Status shows = folded->Shows();
+    if (!shows.ok()) return shows;
     const auto view = folded->projection->View();
     const absl::Status fresh = SetFreshness(*folded, *view, response.add_freshness());
     if (!fresh.ok()) return fresh;
@@ -166,6 +172,10 @@ absl::Status GetStatus(const NodeContext& node, const Call&, const v1::GetStatus
     stream->set_condition(state.condition);
     stream->set_writer_state(state.writer_state);
     stream->set_alarm(state.alarm);
+    stream->set_home_check(state.home_check);
+    stream->set_folded_records(state.folded_records);
+    stream->set_records_to_fold(state.records_to_fold);
+    stream->set_records_per_second(state.records_per_second);
   }
   for (Mirror* mirror : node.mirrors) SetLinkStatus(*mirror, response.add_links());
   if (node.mirrors.empty()) {
@@ -179,7 +189,7 @@ absl::Status GetStatus(const NodeContext& node, const Call&, const v1::GetStatus
   return absl::OkStatus();
 }
 
-absl::Status Verify(const NodeContext& node, const Call&, const v1::VerifyRequest& request,
+absl::Status Verify(const NodeContext& node, const Call& call, const v1::VerifyRequest& request,
                     v1::VerifyResponse& response) {
   response.set_site(node.site->name());
   const std::vector<StreamState> states = node.site->States();
@@ -197,7 +207,16 @@ absl::Status Verify(const NodeContext& node, const Call&, const v1::VerifyReques
     stream->set_sequence(chain->head().sequence);
     stream->set_link(chain->head().link.ToHex());
     stream->set_condition(states[i].condition);
+    storage::Digests anew;
+    if (request.deep()) {
+      auto refolded = node.site->FoldAnew(folded, chain->head(), [&] {
+        return absl::Now() > call.deadline || (call.cancelled && call.cancelled());
+      });
+      if (!refolded.ok()) return refolded.status();
+      anew = *std::move(refolded);
+    }
     storage::Digests::Tables tables = stored.tables();
+    for (const auto& [name, digest] : anew.tables()) tables.try_emplace(name);
     for (const auto& [name, digest] : kept->tables()) tables.try_emplace(name);
     for (const auto& [name, unused] : tables) {
       v1::TableDigest* table = stream->add_tables();
@@ -209,6 +228,10 @@ absl::Status Verify(const NodeContext& node, const Call&, const v1::VerifyReques
                                                      : now->second.ToHex());
       table->set_folded(then == kept->tables().end() ? storage::Digest().ToHex()
                                                      : then->second.ToHex());
+      if (!request.deep()) continue;
+      const auto again = anew.tables().find(name);
+      table->set_refolded(again == anew.tables().end() ? storage::Digest().ToHex()
+                                                       : again->second.ToHex());
     }
   }
   return absl::OkStatus();
@@ -350,6 +373,73 @@ absl::Status SetLink(const NodeContext& node, const Call&, const v1::SetLinkRequ
       fmt::format("no link from {} ends at {}", request.origin(), node.site->name()));
 }
 
+// Any stream that is archived here, for a home that may have lost its end.
+absl::Status ReadRecords(const NodeContext& node, const Call&,
+                         const v1::ReadRecordsRequest& request, v1::ReadRecordsResponse& response) {
+  const auto archive = ArchiveOf(node);
+  if (!archive.ok()) return archive.status();
+  if (request.limit() < 0 || request.limit() > kMaxPage) {
+    return absl::InvalidArgumentError(
+        fmt::format("limit is {}, expected 0 to {}", request.limit(), kMaxPage));
+  }
+  ArchivePeer held(node.site->name(), true, **archive, &node.site->log());
+  const auto head = held.HeadOf(request.stream());
+  if (!head.ok()) return head.status();
+  response.set_head_sequence(head->sequence);
+  response.set_head_link(head->link.ToHex());
+  auto records =
+      held.Records(request.stream(), request.from_sequence(), static_cast<size_t>(request.limit()));
+  if (!records.ok()) return records.status();
+  for (events::Record& record : *records) {
+    v1::RawRecord* raw = response.add_records();
+    raw->set_key(std::move(record.key));
+    for (auto& [name, value] : record.headers) {
+      v1::RawHeader* header = raw->add_headers();
+      header->set_name(std::move(name));
+      header->set_value(std::move(value));
+    }
+    raw->set_data(std::move(record.data));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TakeSnapshots(const NodeContext& node, const Call&,
+                           const v1::TakeSnapshotRequest& request,
+                           v1::TakeSnapshotResponse& response) {
+  for (const auto& folded : node.site->folded()) {
+    if (!request.stream().empty() && folded->stream != request.stream()) continue;
+    const absl::Status shows = folded->Shows();
+    if (!shows.ok()) return shows;
+    const auto taken =
+        storage::TakeSnapshot(*folded->projection, node.site->SnapshotFolder(), kSchema);
+    if (!taken.ok()) return taken.status();
+    v1::SnapshotInfo* info = response.add_snapshots();
+    info->set_stream(taken->stream);
+    info->set_sequence(taken->head.sequence);
+    info->set_link(taken->head.link.ToHex());
+    info->set_digest(taken->digest);
+    info->set_folder(taken->dir);
+  }
+  if (response.snapshots().empty()) {
+    return absl::NotFoundError(
+        fmt::format("{} is not followed at {}", request.stream(), node.site->name()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AllowStart(const NodeContext& node, const Call& call,
+                        const v1::AllowStartRequest& request, v1::AllowStartResponse&) {
+  if (request.reason().empty()) {
+    return absl::InvalidArgumentError("reason is empty, expected why the writer may start");
+  }
+  for (const auto& folded : node.site->folded()) {
+    if (folded->stream != request.stream() || !folded->home()) continue;
+    return folded->writer->AllowStart({request.sequence(), call.actor, request.reason()});
+  }
+  return absl::NotFoundError(fmt::format("{} is not written here, expected a stream of {}",
+                                         request.stream(), node.site->name()));
+}
+
 template <typename Request, typename Response>
 void AddUnary(runtime::Server& server, const NodeContext& context, const char* method,
               absl::Status (*handle)(const NodeContext&, const Call&, const Request&, Response&)) {
@@ -374,6 +464,9 @@ void AddNodeService(runtime::Server& server, const NodeContext& context) {
   AddUnary(server, context, "ListEvents", &ListEvents);
   AddUnary(server, context, "SetClock", &SetClock);
   AddUnary(server, context, "SetLink", &SetLink);
+  AddUnary(server, context, "ReadRecords", &ReadRecords);
+  AddUnary(server, context, "AllowStart", &AllowStart);
+  AddUnary(server, context, "TakeSnapshot", &TakeSnapshots);
   server.AddStream("/concordat.node.v1.NodeService/Watch", v1::WatchRequest::descriptor(),
                    [context](const Call& call, const Message& request,
                              const std::function<bool(const Message&)>& write) {

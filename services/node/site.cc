@@ -10,6 +10,7 @@
 #include "services/deployment/manifest_target.h"
 #include "services/deployment/service.h"
 #include "services/inventory/service.h"
+#include "services/node/peers.h"
 #include "services/reservations/service.h"
 #include "services/runtime/engine.h"
 #include "storage/projection/rocksdb_store.h"
@@ -17,10 +18,11 @@
 namespace concordat::node {
 namespace {
 
-// Changes with the layout of any row; a projection of another layout is folded anew.
-constexpr char kSchema[] = "1";
 constexpr absl::Duration kArchiveFlushInterval = absl::Seconds(10);
 constexpr char kRelease[] = CONCORDAT_VERSION;
+
+// Which digests may be compared.
+std::string CodeName() { return fmt::format("{}/{}", kRelease, kSchema); }
 
 // `inventory` of `concordat.inventory.v1.Event`.
 std::string ServiceOfEvent(const google::protobuf::Descriptor* event) {
@@ -41,8 +43,18 @@ std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::
   return std::make_unique<runtime::EngineOf<deployment::Service>>(journal);
 }
 
+std::string Site::SnapshotFolder() const {
+  return fmt::format("{}/{}/snapshots", config_.data_dir, name_);
+}
+
 bool Folded::WaitFor(int64_t sequence, absl::Duration wait) const {
   return writer != nullptr ? writer->WaitFor(sequence, wait) : replica->WaitFor(sequence, wait);
+}
+
+absl::Status Folded::Shows() const {
+  const bool diverged = home() ? writer->View().diverged : replica->View().diverged;
+  if (!diverged) return absl::OkStatus();
+  return absl::DataLossError(home() ? writer->View().alarm : replica->View().alarm);
 }
 
 // Keeps one stream's accepted records in the archive.
@@ -139,8 +151,10 @@ absl::StatusOr<std::unique_ptr<Site>> Site::Open(const Config& config, const std
     }
   }
   site->OpenFeeds();
+  // The archive and the peers are there before any writer runs.
   const absl::Status archive = site->OpenArchive();
   if (!archive.ok()) return archive;
+  site->AddSources();
 
   std::vector<runtime::Sink*> feeds;
   for (const auto& feed : site->feeds_) feeds.push_back(feed.get());
@@ -174,17 +188,68 @@ absl::Status Site::OpenStream(const std::string& site, const std::string& servic
     runtime::WriterOptions options;
     options.site = name_;
     options.release = kRelease;
+    options.attest = {.every_events = config_.attest_every_events,
+                      .every = config_.attest_every,
+                      .code = CodeName(),
+                      .accepted = [this, service] { return AcceptedOf(service); }};
+    folded->home_check = std::make_unique<runtime::HomeCheck>(
+        folded->stream, config_.run_dir.empty()
+                            ? ""
+                            : fmt::format("{}/{}/{}", config_.run_dir, name_, folded->stream));
+    options.home_check = folded->home_check.get();
     options.demands = {config_.replication, config_.min_insync_replicas, true};
     options.timer_interval = parts_.idle;
     options.machine = &machine_;
     folded->writer = std::make_unique<runtime::Writer>(*folded->engine, *folded->projection, log_,
                                                        clock_, options);
   } else {
-    folded->replica =
-        std::make_unique<runtime::Replica>(*folded->engine, *folded->projection, name_, machine_);
+    folded->replica = std::make_unique<runtime::Replica>(*folded->engine, *folded->projection,
+                                                         name_, machine_, CodeName());
   }
   folded_.push_back(std::move(folded));
   return absl::OkStatus();
+}
+
+runtime::AcceptedHeads Site::AcceptedOf(const std::string& service) const {
+  runtime::AcceptedHeads accepted;
+  for (const auto& folded : folded_) {
+    if (folded->home() || folded->service != service) continue;
+    const runtime::FollowedView view = folded->replica->View();
+    if (view.diverged || view.condition == events::Condition::kDamaged) continue;
+    accepted.heads.push_back({folded->stream, view.head});
+    accepted.facts += static_cast<uint64_t>(view.last_fact + 1);
+  }
+  return accepted;
+}
+
+// Where the lost end of a stream may still be found. The sites of this process are added by it.
+void Site::AddSources() {
+  for (const auto& home : folded_) {
+    if (!home->home()) continue;
+    if (archive_ != nullptr) {
+      home->home_check->Add(
+          std::make_unique<ArchivePeer>(name_ + "'s own archive", false, *archive_, nullptr));
+    }
+    for (const auto& other : folded_) {
+      if (other->home() || other->service != home->service) continue;
+      home->home_check->Add(NewAttestedPeer(other->stream, *other->projection));
+    }
+    for (const SiteConfig& other : config_.sites) {
+      const bool here =
+          std::find(config_.here.begin(), config_.here.end(), other.name) != config_.here.end();
+      if (!here && !other.grpc.empty())
+        home->home_check->Add(NewRemotePeer(other.name, other.grpc));
+    }
+  }
+}
+
+void Site::AddPeer(Site& other) {
+  if (other.archive() == nullptr) return;
+  for (const auto& home : folded_) {
+    if (!home->home()) continue;
+    home->home_check->Add(
+        std::make_unique<ArchivePeer>(other.name(), true, *other.archive(), &other.log()));
+  }
 }
 
 void Site::OpenFeeds() {
@@ -309,20 +374,25 @@ std::vector<StreamState> Site::States() const {
                       .head = {},
                       .condition = {},
                       .writer_state = {},
+                      .home_check = {},
                       .alarm = {},
                       .voids = {},
                       .lag = 0};
     if (folded->home()) {
       const runtime::StreamView view = folded->writer->View();
       state.head = view.head;
-      state.condition = Name(view.condition);
+      state.condition = view.diverged ? "diverged" : Name(view.condition);
       state.writer_state = Name(view.state);
+      state.home_check = view.home_check;
+      state.folded_records = view.folded_records;
+      state.records_to_fold = view.records_to_fold;
+      state.records_per_second = view.records_per_second;
       state.voids = view.voids;
       add_alarm(state, view.alarm);
     } else {
       const runtime::FollowedView view = folded->replica->View();
       state.head = view.head;
-      state.condition = view.forked ? "forked" : Name(view.condition);
+      state.condition = view.diverged ? "diverged" : view.forked ? "forked" : Name(view.condition);
       state.voids = view.voids;
       add_alarm(state, view.alarm);
       const auto found = lag.find(folded->stream);

@@ -14,6 +14,7 @@
 #include "services/node/config.h"
 #include "services/runtime/clock.h"
 #include "services/runtime/follower.h"
+#include "services/runtime/home_check.h"
 #include "services/runtime/writer.h"
 #include "storage/archive/archive.h"
 #include "storage/log/log.h"
@@ -23,6 +24,12 @@
 
 namespace concordat::node {
 
+// Changes with the layout of any row; a projection of another layout is folded anew.
+inline constexpr char kSchema[] = "1";
+
+// A service's engine over a journal.
+std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal);
+
 // A stream that this process folds: its own, or a replica of another site's.
 struct Folded {
   std::string stream;
@@ -30,12 +37,15 @@ struct Folded {
   std::string service;
   std::unique_ptr<storage::Projection> projection;
   std::unique_ptr<runtime::Engine> engine;
-  std::unique_ptr<runtime::Writer> writer;    // at home
-  std::unique_ptr<runtime::Replica> replica;  // of another site
+  std::unique_ptr<runtime::HomeCheck> home_check;  // at home
+  std::unique_ptr<runtime::Writer> writer;         // at home
+  std::unique_ptr<runtime::Replica> replica;       // of another site
 
   bool home() const { return writer != nullptr; }
   // Waits until the events up to `sequence` are folded.
   bool WaitFor(int64_t sequence, absl::Duration wait) const;
+  // OK, or DATA_LOSS where its rows must not be shown: another state was attested. Any thread.
+  absl::Status Shows() const;
 };
 
 // The engine of a service, one of AllServices(), over a journal that must outlive it.
@@ -48,6 +58,10 @@ struct StreamState {
   events::Head head;
   std::string condition;
   std::string writer_state;  // empty but for writers
+  std::string home_check;    // the same
+  int64_t folded_records = 0;
+  int64_t records_to_fold = 0;
+  double records_per_second = 0;
   std::string alarm;
   absl::flat_hash_map<events::Outcome, uint64_t> voids;
   int64_t lag = 0;
@@ -75,6 +89,9 @@ class Site {
   ~Site();
   Site(const Site&) = delete;
 
+  // Before Run(): this site's writers ask another site of this process before they start.
+  void AddPeer(Site& other);
+
   void Run();
   void Stop();
   // Waits until every writer writes; the first one's alarm where one stopped.
@@ -93,6 +110,13 @@ class Site {
   const std::vector<std::unique_ptr<runtime::Feed>>& feeds() const { return feeds_; }
   // The archive, where this process runs the compliance service; otherwise nothing.
   storage::Archive* archive() const { return archive_.get(); }
+  storage::Log& log() const { return log_; }
+  // Where snapshots are kept.
+  std::string SnapshotFolder() const;
+  // The digests of a stream folded again from the log up to `head`, beside its projection. Any
+  // thread; takes as long as a rebuild. DATA_LOSS where the log does not lead to that head.
+  absl::StatusOr<storage::Digests> FoldAnew(const Folded& folded, const events::Head& head,
+                                            const std::function<bool()>& cancelled) const;
   // Every stream that is folded here, in the order of folded(), with whatever alarm any of its
   // consumers has.
   std::vector<StreamState> States() const;
@@ -103,6 +127,9 @@ class Site {
   Site(const Config& config, std::string name, storage::Log& log, runtime::Clock& clock,
        SiteParts parts);
   absl::Status OpenStream(const std::string& site, const std::string& service);
+  // What this service's replicas have accepted of other sites' streams.
+  runtime::AcceptedHeads AcceptedOf(const std::string& service) const;
+  void AddSources();
   void OpenFeeds();
   absl::Status OpenArchive();
   void ExecuteDeployments();

@@ -82,6 +82,9 @@ std::string Telemetry::Metrics() const {
              [](const StreamState& s) {
                return s.condition == "damaged" || s.condition == "forked" ? 1.0 : 0.0;
              });
+  per_stream("concordat_state_diverged",
+             "1 once the stream's writer attested another state than was folded here",
+             [](const StreamState& s) { return s.condition == "diverged" ? 1.0 : 0.0; });
   MetricFamily& voids =
       family("concordat_void_records_total", "Records that are not part of the history, by reason",
              MetricType::Counter);
@@ -107,6 +110,33 @@ std::string Telemetry::Metrics() const {
         return w.View().state == runtime::WriterState::kWriting ? 1.0 : 0.0;
       },
       MetricType::Gauge);
+  per_writer(
+      "concordat_home_check_refused",
+      "1 while the writer may not start, because the log lost events or peers did not answer",
+      [](const runtime::Writer& w) {
+        const std::string check = w.View().home_check;
+        return check == "behind" || check == "unknown" || check == "forked" ? 1.0 : 0.0;
+      },
+      MetricType::Gauge);
+  per_writer(
+      "concordat_home_forked", "1 once others have accepted another history than the home's log",
+      [](const runtime::Writer& w) { return w.View().home_check == "forked" ? 1.0 : 0.0; },
+      MetricType::Gauge);
+  per_writer(
+      "concordat_events_repaired_total",
+      "Events that the log had lost, fetched from a peer and appended again",
+      [](const runtime::Writer& w) { return static_cast<double>(w.counters().repaired); },
+      MetricType::Counter);
+  per_writer(
+      "concordat_fold_records_pending", "Records of the log still to be folded before writing",
+      [](const runtime::Writer& w) {
+        const runtime::StreamView view = w.View();
+        return static_cast<double>(view.records_to_fold - view.folded_records);
+      },
+      MetricType::Gauge);
+  per_writer(
+      "concordat_fold_records_per_second", "How fast the log is being folded; 0 once it is",
+      [](const runtime::Writer& w) { return w.View().records_per_second; }, MetricType::Gauge);
   per_writer(
       "concordat_events_accepted_total", "Own events accepted since the process started",
       [](const runtime::Writer& w) { return static_cast<double>(w.counters().accepted); },

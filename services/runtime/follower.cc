@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kChunk = 1000;
 constexpr absl::Duration kRetry = absl::Milliseconds(200);
+constexpr absl::Duration kHeadPatience = absl::Seconds(5);
 constexpr absl::Duration kLagInterval = absl::Seconds(1);
 // So that a restart reads seconds of the log again, not everything since the process started.
 constexpr absl::Duration kFlushInterval = absl::Seconds(10);
@@ -26,8 +27,14 @@ events::Chain::Origin OriginOf(const std::string& stream, const std::string& her
 }
 
 FollowedView ViewOf(const events::Chain& chain) {
-  return {chain.head(),  chain.condition(), chain.forked(),
-          chain.alarm(), chain.voids(),     chain.next_offset()};
+  FollowedView view;
+  view.head = chain.head();
+  view.condition = chain.condition();
+  view.forked = chain.forked();
+  view.alarm = chain.alarm();
+  view.voids = chain.voids();
+  view.next_offset = chain.next_offset();
+  return view;
 }
 
 // A waits in small steps, so that stopping is not held up.
@@ -101,7 +108,65 @@ void Follower::StopSink(Sink* sink, const absl::Status& status) {
   sinks.erase(std::remove(sinks.begin(), sinks.end(), sink), sinks.end());
 }
 
+// A log that was replaced while nobody looked would be read from the middle of another one.
+bool Follower::CheckHeads() {
+  struct Found {
+    std::string stream;
+    events::Head head;
+  };
+  std::vector<Found> found;  // what is known to be there
+  for (Sink* sink : sinks_) {
+    const events::Head head = sink->View().head;
+    const auto same = [&](const Found& one) {
+      return one.stream == sink->stream() && one.head.link == head.link;
+    };
+    if (head.sequence < 0 || std::any_of(found.begin(), found.end(), same)) continue;
+    absl::Status status;
+    std::string there;
+    // A mirror may be about to bring again what a restored log lacks.
+    for (const absl::Time end = machine_.Now() + kHeadPatience; there.empty() && !stopping_;) {
+      reader_->Release();
+      status = reader_->Assign(sink->stream(), head.offset);
+      if (status.ok()) {
+        const auto records = reader_->Read(1, absl::Milliseconds(200));
+        status = records.status();
+        if (records.ok() && !records->empty()) {
+          there = std::string(events::HeaderValue(records->front().record, "ce_id"));
+          if (there.empty() || records->front().offset != head.offset) there = "another record";
+        }
+      }
+      if (!there.empty() || (!status.ok() && !absl::IsOutOfRange(status))) break;
+      if (machine_.Now() > end) {
+        const auto log_end = reader_->End(sink->stream());
+        if (!log_end.ok() || *log_end > head.offset) return false;
+        break;
+      }
+      if (!status.ok()) PauseUnless(stopping_, kRetry);
+    }
+    if (stopping_) return false;
+    if (there == head.link.ToHex()) {
+      found.push_back({sink->stream(), head});
+    } else if (status.ok() || absl::IsOutOfRange(status)) {
+      StopSink(sink,
+               absl::DataLossError(fmt::format(
+                   "{}: the event at sequence {} (link {}) no longer stands at offset {} of the "
+                   "log: the log was cut short, or is not the one that was read before. What "
+                   "was made from it is kept and not brought up to date; stop the process, "
+                   "delete it and start again, and it is made anew: docs/operations/rebuild.md",
+                   sink->stream(), head.sequence, head.link.ToHex().substr(0, 12), head.offset)));
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
 size_t Follower::Step(absl::Duration wait) {
+  if (!checked_) checked_ = CheckHeads();
+  if (!checked_) {
+    PauseUnless(stopping_, kRetry);
+    return 0;
+  }
   if (!assigned_) assigned_ = AssignAll();
   if (!assigned_) {
     PauseUnless(machine_, stopping_, kRetry);
@@ -128,6 +193,9 @@ size_t Follower::Step(absl::Duration wait) {
       if (!status.ok()) {
         StopSink(sink, status);
         stopped.emplace_back(sink, status);
+      } else if (sink->Full()) {
+        const absl::Status ended = sink->EndBatch(stopping_);
+        if (!ended.ok() && !stopping_) StopSink(sink, ended);
       }
       if (std::find(touched.begin(), touched.end(), sink) == touched.end()) touched.push_back(sink);
     }
@@ -166,19 +234,27 @@ absl::flat_hash_map<std::string, int64_t> Follower::Lag() const {
 }
 
 Replica::Replica(Engine& engine, storage::Projection& projection, std::string here,
-                 storage::Machine& machine)
+                 storage::Machine& machine, std::string code)
     : stream_(projection.chain().stream()),
       machine_(machine),
-      fold_(engine, projection, std::move(here)) {
+      code_(std::move(code)),
+      fold_(engine, projection, std::move(here)),
+      agreed_(Diverged(projection)) {
   engine.LoadIndex(projection);
   Publish();
 }
 
 absl::Status Replica::Offer(const events::Record& record, int64_t offset) {
+  if (!agreed_.ok()) return agreed_;
   events::Attributes attributes;
   const auto outcome = fold_.Offer(record, offset, &attributes);
   changed_ = true;
-  return outcome.status();
+  if (!outcome.ok()) return outcome.status();
+  if (*outcome == events::Outcome::kAccepted) {
+    attested_ = AttestationIn(attributes, record.data);
+    if (!IsSystemType(attributes.type)) last_fact_ = static_cast<int64_t>(attributes.sequence);
+  }
+  return absl::OkStatus();
 }
 
 void Replica::Stopped(const absl::Status& status) {
@@ -190,7 +266,27 @@ absl::Status Replica::EndBatch(const std::atomic<bool>& stopping) {
   if (!changed_) return absl::OkStatus();
   changed_ = false;
   storage::Projection& projection = fold_.projection();
-  absl::Status status = fold_.Commit();
+  const auto attested = std::exchange(attested_, std::nullopt);
+  absl::Status status =
+      Commit(stopping, attested ? AttestedHeadRows(*attested) : storage::Projection::Notes());
+  if (!status.ok()) return status;
+  if (attested && !code_.empty()) agreed_ = CompareState(*attested, projection.digests(), code_);
+  if (!agreed_.ok()) {
+    status = Commit(stopping, {DivergedRow(agreed_)});
+    Publish();
+    return status.ok() ? agreed_ : status;
+  }
+  Publish();
+  if (machine_.Now() >= next_flush_) {
+    projection.Flush();
+    next_flush_ = machine_.Now() + kFlushInterval;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Replica::Commit(const std::atomic<bool>& stopping, storage::Projection::Notes notes) {
+  storage::Projection& projection = fold_.projection();
+  absl::Status status = fold_.Commit(std::move(notes));
   while (!status.ok()) {
     {
       absl::MutexLock lock(&mutex_);
@@ -199,11 +295,6 @@ absl::Status Replica::EndBatch(const std::atomic<bool>& stopping) {
     PauseUnless(machine_, stopping, kRetry);
     if (stopping) return status;
     status = projection.RetryCommit();
-  }
-  Publish();
-  if (machine_.Now() >= next_flush_) {
-    projection.Flush();
-    next_flush_ = machine_.Now() + kFlushInterval;
   }
   return absl::OkStatus();
 }
@@ -217,6 +308,9 @@ void Replica::AtEnd() {
 void Replica::Publish() {
   absl::MutexLock lock(&mutex_);
   view_ = ViewOf(fold_.projection().chain());
+  view_.last_fact = last_fact_;
+  view_.diverged = !agreed_.ok();
+  if (!agreed_.ok()) view_.alarm = std::string(agreed_.message());
 }
 
 FollowedView Replica::View() const {

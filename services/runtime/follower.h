@@ -30,6 +30,8 @@ struct FollowedView {
   std::string alarm;
   absl::flat_hash_map<events::Outcome, uint64_t> voids;
   int64_t next_offset = 0;
+  bool diverged = false;   // another state was attested for the same events
+  int64_t last_fact = -1;  // sequence of the last event seen that is no system event
 };
 
 // One stream's consumer of records. All but stream() and View() on the follower's thread.
@@ -40,6 +42,8 @@ class Sink {
   virtual int64_t next_offset() const = 0;
   // Takes the next record. An error stops this sink, and it alone; its alarm says why.
   virtual absl::Status Offer(const events::Record& record, int64_t offset) = 0;
+  // The batch has to end here, before the next record is offered.
+  virtual bool Full() const { return false; }
   // Stores what was taken since the last call. Waits where it must; returns early where `stopping`.
   virtual absl::Status EndBatch(const std::atomic<bool>& stopping) = 0;
   // The reader has reached the end of the log.
@@ -72,6 +76,8 @@ class Follower {
   void MeasureLag();
   void StopSink(Sink* sink, const absl::Status& status);
   void StopBeyondEnd();
+  // Stops the sinks whose heads the log does not hold where they were. False: ask again.
+  bool CheckHeads();
 
   storage::Log& log_;
   storage::Machine& machine_;
@@ -79,6 +85,7 @@ class Follower {
   absl::flat_hash_map<std::string, std::vector<Sink*>> by_stream_;
   std::unique_ptr<storage::LogReader> reader_;
   bool assigned_ = false;
+  bool checked_ = false;
   absl::Time next_lag_ = absl::InfinitePast();
   std::unique_ptr<storage::Thread> thread_;
   std::atomic<bool> stopping_ = false;
@@ -89,13 +96,15 @@ class Follower {
 // Folds another site's stream into a read-only projection.
 class Replica final : public Sink {
  public:
-  // Nothing is owned. `here` is the site that follows.
+  // Nothing is owned. `here` is the site that follows. `code` is the release and layout that fold,
+  // as AttestOptions has it; empty: attested states are not compared.
   Replica(Engine& engine, storage::Projection& projection, std::string here,
-          storage::Machine& machine = storage::Machine::Real());
+          storage::Machine& machine = storage::Machine::Real(), std::string code = "");
 
   const std::string& stream() const override { return stream_; }
   int64_t next_offset() const override { return fold_.projection().chain().next_offset(); }
   absl::Status Offer(const events::Record& record, int64_t offset) override;
+  bool Full() const override { return attested_.has_value(); }
   absl::Status EndBatch(const std::atomic<bool>& stopping) override;
   void AtEnd() override;
   void Stopped(const absl::Status& status) override;
@@ -106,9 +115,16 @@ class Replica final : public Sink {
  private:
   void Publish();
 
+  absl::Status Commit(const std::atomic<bool>& stopping, storage::Projection::Notes notes);
+
   const std::string stream_;
   storage::Machine& machine_;
+  const std::string code_;
   mutable Fold fold_;
+  absl::Status agreed_;  // DATA_LOSS once another state was attested
+  std::optional<system::v1::StateAttested>
+      attested_;  // at the head, to be compared when it is stored
+  int64_t last_fact_ = -1;
   bool changed_ = false;
   absl::Time next_flush_ = absl::InfinitePast();
   mutable absl::Mutex mutex_;

@@ -52,8 +52,18 @@ bool Writer::Start() {
   };
   const absl::Status checked = log_.Check(stream_, options_.demands);
   if (!checked.ok()) return passing(checked);
-  const absl::Status held = CheckHead();
+  const absl::Status agreed = Diverged(projection_);
+  if (!agreed.ok()) {
+    {
+      absl::MutexLock lock(&mutex_);
+      view_.diverged = true;
+    }
+    return passing(agreed);
+  }
+  absl::Status held = CheckHead();
+  if (absl::IsDataLoss(held) && options_.home_check != nullptr) held = RepairLog(held);
   if (!held.ok()) return passing(held);
+  attest_.Load(projection_);
   if (!index_loaded_) engine_.LoadIndex(projection_);
   index_loaded_ = true;
   if (!Recover(true)) return false;
@@ -116,6 +126,9 @@ bool Writer::Recover(bool claim) {
   storage::Failpoint(machine_, "before_readback");
   bool read = ReadToEnd();
   storage::Failpoint(machine_, "after_readback");
+  if (read && !started_ && options_.home_check != nullptr) {
+    read = CheckHome([this] { return projection_.chain().head(); }, [this] { return ReadToEnd(); });
+  }
   if (read && claim) read = Claim();
   reader_->Release();
   if (!read) return false;
@@ -203,9 +216,11 @@ bool Writer::ReadTo(int64_t end) {
     if (machine_.Now() - told < kProgressInterval) continue;
     told = machine_.Now();
     const int64_t done = projection_.chain().next_offset() - from;
-    spdlog::info("{}: {} of {} records folded, {:.0f} a second", stream_, done, end - from,
-                 static_cast<double>(done) / absl::ToDoubleSeconds(told - begun));
+    const double rate = static_cast<double>(done) / absl::ToDoubleSeconds(told - begun);
+    spdlog::info("{}: {} of {} records folded, {:.0f} a second", stream_, done, end - from, rate);
+    ShowProgress(done, end - from, rate);
   }
+  ShowProgress(0, 0, 0);
   return true;
 }
 
@@ -235,7 +250,14 @@ bool Writer::Take(const storage::StoredRecord& stored) {
     return false;
   }
   seen_.insert(attributes.id);
-  return true;
+  return CheckAttested(attributes, stored.record.data);
+}
+
+void Writer::ShowProgress(int64_t folded, int64_t of, double rate) {
+  absl::MutexLock lock(&mutex_);
+  view_.folded_records = folded;
+  view_.records_to_fold = of;
+  view_.records_per_second = rate;
 }
 
 bool Writer::Claim() {
@@ -256,6 +278,7 @@ bool Writer::Claim() {
       claim.set_writer_id(writer_id_);
       claim.set_recovery(recovery_);
       claim.set_release(options_.release);
+      if (unchecked_) *claim.mutable_unchecked() = *unchecked_;
       appended = AppendSystem(claim, &link, &offset);
     }
     if (stopping_) return false;
@@ -271,17 +294,22 @@ bool Writer::Claim() {
   }
 }
 
+events::Record Writer::SealSystem(const google::protobuf::Message& event, absl::Time now,
+                                  events::Attributes* attributes) const {
+  SetPosition(*attributes, now);
+  attributes->type = event.GetDescriptor()->full_name();
+  attributes->data_type = attributes->type;
+  attributes->subject = stream_;
+  attributes->command_id = fmt::format("{}/{}", writer_name_, attributes->sequence);
+  attributes->correlation_id = attributes->command_id;
+  attributes->actor = fmt::format("{}{}", kSystemActor, engine_.name());
+  return events::Seal(*attributes, event.SerializeAsString());
+}
+
 bool Writer::AppendSystem(const google::protobuf::Message& event, events::Link* link,
                           int64_t* offset) {
   events::Attributes attributes;
-  SetPosition(attributes, clock_.Now());
-  attributes.type = event.GetDescriptor()->full_name();
-  attributes.data_type = attributes.type;
-  attributes.subject = stream_;
-  attributes.command_id = fmt::format("{}/{}", writer_name_, attributes.sequence);
-  attributes.correlation_id = attributes.command_id;
-  attributes.actor = fmt::format("{}{}", kSystemActor, engine_.name());
-  const events::Record record = events::Seal(attributes, event.SerializeAsString());
+  const events::Record record = SealSystem(event, clock_.Now(), &attributes);
   *link = attributes.id;
   own_.insert(attributes.id);
   const uint64_t cookie = next_cookie_++;
@@ -324,6 +352,8 @@ void Writer::Resolve() {
       Answer(in_flight);
       continue;
     }
+    // An attestation that was lost is made again when the next one is due.
+    if (in_flight.submission.command == nullptr) continue;
     Submission submission = std::move(in_flight.submission);
     if (!in_flight.waiting.empty() && !events::Has(events::Flaw::kForgetsWaiting)) {
       submission.done = [first = std::move(submission.done), rest = std::move(in_flight.waiting)](

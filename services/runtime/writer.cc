@@ -81,7 +81,8 @@ Writer::Writer(Engine& engine, storage::Projection& projection, storage::Log& lo
       source_(events::SourceOf(stream_)),
       writer_id_(RandomId(machine_)),
       fold_(engine, projection, options_.site),
-      answers_(machine_) {
+      answers_(machine_),
+      attest_(options_.attest) {
   facts_.site = options_.site;
   Publish();
 }
@@ -171,6 +172,7 @@ void Writer::Step(absl::Duration wait) {
   LookForOthers();
   if (recover_) return;
   FireTimers();
+  attest_waits_ = AttestWhenDue();
   DecideGroup();
   storage::Failpoint(machine_, "after_decide");
   if (!in_flight_.empty()) {
@@ -260,6 +262,7 @@ void Writer::FireTimers() {
 }
 
 bool Writer::MayDecide() const {
+  if (attest_waits_) return false;
   return in_flight_.empty() ||
          (in_flight_.size() < options_.max_in_flight &&
           group_ - in_flight_.front().group + 1 < options_.max_groups_in_flight);
@@ -449,6 +452,7 @@ void Writer::TakeReports(std::vector<storage::AppendReport> reports) {
 void Writer::Accept(InFlight& in_flight, int64_t offset) {
   projection_.chain().Advance(in_flight.parent,
                               {in_flight.link, in_flight.sequence, offset, in_flight.time});
+  attest_.Saw(in_flight.event_type, in_flight.sequence, in_flight.time);
   by_command_.erase(KeyOf(in_flight.submission));
   accepted_.push_back(std::move(in_flight));
   lost_races_ = 0;
@@ -509,6 +513,8 @@ bool Writer::Commit() {
     absl::MutexLock lock(&mutex_);
     view_.alarm.clear();
   }
+  if (started_ && options_.home_check != nullptr)
+    options_.home_check->Mark(projection_.chain().head());
   return true;
 }
 

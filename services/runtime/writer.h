@@ -28,11 +28,14 @@
 #include <utility>
 #include <vector>
 
+#include "concordat/system/v1/events.pb.h"
 #include "concordat/type/v1/command.pb.h"
 #include "services/runtime/answers.h"
+#include "services/runtime/attest.h"
 #include "services/runtime/clock.h"
 #include "services/runtime/engine.h"
 #include "services/runtime/fold.h"
+#include "services/runtime/home_check.h"
 #include "storage/log/log.h"
 #include "storage/machine.h"
 #include "storage/projection/projection.h"
@@ -69,6 +72,7 @@ struct WriterCounters {
   std::atomic<uint64_t> stale_reports = 0;
   std::atomic<uint64_t> voids = 0;
   std::atomic<uint64_t> commits = 0;
+  std::atomic<uint64_t> repaired = 0;  // events that the log had lost, appended again
 };
 
 struct WriterOptions {
@@ -85,6 +89,10 @@ struct WriterOptions {
   absl::Duration flush_interval = absl::Seconds(10);
   absl::Duration report_timeout = absl::Seconds(30);      // then outstanding appends are disowned
   storage::Machine* machine = &storage::Machine::Real();  // not owned; must outlive the writer
+  AttestOptions attest;
+  // Not owned; nothing: the log is not compared with anybody's.
+  HomeCheck* home_check = nullptr;
+  absl::Duration home_check_interval = absl::Seconds(1);  // between two questions to silent peers
 };
 
 // A copy of what others may see of the writer's chain.
@@ -94,6 +102,13 @@ struct StreamView {
   WriterState state = WriterState::kStarting;
   std::string alarm;
   absl::flat_hash_map<events::Outcome, uint64_t> voids;
+  // `whole`, `behind`, `unknown`, `forked` or `allowed`; empty where nothing was compared yet.
+  std::string home_check;
+  bool diverged = false;  // another state was attested for the same events
+  // Of the log that is being read at the start; both 0 otherwise.
+  int64_t folded_records = 0;
+  int64_t records_to_fold = 0;
+  double records_per_second = 0;
 };
 
 class Writer {
@@ -115,6 +130,9 @@ class Writer {
   void Submit(Submission submission);
   // Stores a row of the runtime's own with the next commit. Any thread.
   void Note(std::string key, std::string value);
+  // Lets a writer start that waits for an answer of its peers. FAILED_PRECONDITION where it does
+  // not wait, or its head is not the one named. Any thread.
+  absl::Status AllowStart(AllowedStart allowed);
 
   // One step, waiting at most `wait` for something to do; for tests and the simulator, instead of
   // Run().
@@ -182,9 +200,25 @@ class Writer {
   bool Settle();
   bool ReadToEnd();
   bool ReadTo(int64_t end);
+  void ShowProgress(int64_t folded, int64_t of, double rate);
   bool Claim();
   // A new name for what is appended from here on, so that nothing decided again has the same link.
   void Rename();
+  events::Record SealSystem(const google::protobuf::Message& event, absl::Time now,
+                            events::Attributes* attributes) const;
+  // attest.cc. True while an attestation is due and waits for what is in flight.
+  bool AttestWhenDue();
+  // False where the state attested is not the one folded here; then the writer has stopped.
+  bool CheckAttested(const events::Attributes& attributes, std::string_view data);
+  // home_check.cc. False where the writer may not go on.
+  bool CheckHome(const std::function<events::Head()>& head,
+                 const std::function<bool()>& read_to_end);
+  absl::Status RepairLog(const absl::Status& lost);
+  bool FetchFrom(Peer& source, const events::Head& head);
+  bool AppendVerbatim(const std::vector<events::Record>& records);
+  absl::StatusOr<events::Link> LinkAt(const events::Head& head, int64_t sequence);
+  void ShowHomeCheck(std::string_view state, const std::string& detail);
+  void Alarm(const std::string& text);
   bool AppendSystem(const google::protobuf::Message& event, events::Link* link, int64_t* offset);
   void Resolve();
   bool Pause(absl::Duration wait);
@@ -241,6 +275,9 @@ class Writer {
   absl::Time now_ = absl::InfinitePast();         // the clock at that moment, in microseconds
   bool index_loaded_ = false;
   bool impatient_ = false;  // the alarm says that the log does not answer
+  AttestSchedule attest_;
+  bool attest_waits_ = false;
+  std::optional<system::v1::StartedUnchecked> unchecked_;  // for the next WriterStarted
 
   WriterCounters counters_;
   std::unique_ptr<storage::Thread> thread_;
@@ -251,6 +288,7 @@ class Writer {
   storage::Projection::Notes notes_ ABSL_GUARDED_BY(mutex_);
   absl::Time next_notes_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   StreamView view_ ABSL_GUARDED_BY(mutex_);
+  std::optional<AllowedStart> allowed_start_ ABSL_GUARDED_BY(mutex_);
   size_t queued_ ABSL_GUARDED_BY(mutex_) = 0;    // callers' commands that are not decided yet
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // stopped: whatever comes is answered at once
 };

@@ -118,6 +118,16 @@ absl::StatusOr<std::optional<ArchivedEvent>> Archive::At(const std::string& stre
   return std::optional<ArchivedEvent>(*std::move(event));
 }
 
+absl::StatusOr<std::optional<events::Record>> Archive::RecordAt(const std::string& stream,
+                                                                uint64_t sequence) const {
+  const auto value = store_->Get(EventKey(stream, sequence));
+  if (!value.ok()) return ArchiveStatus(value.status());
+  if (!*value) return std::optional<events::Record>();
+  auto record = events::DecodeRecord(**value);
+  if (!record.ok()) return record.status();
+  return std::optional<events::Record>(*std::move(record));
+}
+
 absl::StatusOr<std::vector<ArchivedEvent>> Archive::BySubject(const std::string& subject,
                                                               size_t limit) const {
   return ByIndex(Prefix('s', subject), limit);

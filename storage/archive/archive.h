@@ -50,6 +50,9 @@ class Archive {
   // The event at a sequence; nothing where the archive does not hold it yet.
   absl::StatusOr<std::optional<ArchivedEvent>> At(const std::string& stream,
                                                   uint64_t sequence) const;
+  // The same as the record that was accepted, byte for byte.
+  absl::StatusOr<std::optional<events::Record>> RecordAt(const std::string& stream,
+                                                         uint64_t sequence) const;
   // The events of a subject, or of a story (correlation id), in the order of their arrival, at most
   // `limit`.
   absl::StatusOr<std::vector<ArchivedEvent>> BySubject(const std::string& subject,

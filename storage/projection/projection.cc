@@ -193,6 +193,8 @@ void Projection::Flush() { store_->Flush(false).IgnoreError(); }
 
 absl::Status Projection::FlushAndWait() { return store_->Flush(true); }
 
+absl::Status Projection::Checkpoint(const std::string& dir) const { return store_->CopyTo(dir); }
+
 std::unique_ptr<ProjectionView> Projection::View() const {
   return std::make_unique<ProjectionView>(store_);
 }

@@ -63,6 +63,8 @@ class Projection final : public RowSource {
   const events::Chain& chain() const { return chain_; }
   Journal& journal() { return journal_; }
   const Digests& digests() const { return digests_; }
+  // Where the store is: a folder.
+  const std::string& dir() const { return store_->place(); }
 
   // Stores the journal's changes up to `sequence` together with the head, the digests and `notes`:
   // rows of the runtime's own. On an error (RESOURCE_EXHAUSTED: the disk is full) nothing is
@@ -76,6 +78,9 @@ class Projection final : public RowSource {
   void Flush();
   // The same, and waits for it.
   absl::Status FlushAndWait();
+  // A copy of what is committed, in a folder that does not exist yet, while writing goes on. Any
+  // thread.
+  absl::Status Checkpoint(const std::string& dir) const;
 
   std::unique_ptr<ProjectionView> View() const;
 

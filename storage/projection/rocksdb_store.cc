@@ -7,6 +7,7 @@
 #include <rocksdb/options.h>
 #include <rocksdb/perf_level.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
 #include <cstdio>
@@ -146,6 +147,14 @@ class RocksDbStore final : public Store {
     options.wait = wait;
     options.allow_write_stall = !wait;
     return FromRocksDb(db_->Flush(options), "cannot flush");
+  }
+  absl::Status CopyTo(const std::string& dir) override {
+    rocksdb::Checkpoint* raw = nullptr;
+    rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &raw);
+    const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
+    // There is no write-ahead log, so what is in memory is flushed first, however little it is.
+    if (status.ok()) status = checkpoint->CreateCheckpoint(dir, 0);
+    return FromRocksDb(status, fmt::format("cannot copy {} to {}", place_, dir));
   }
   std::unique_ptr<StoreReader> Snapshot() override {
     return std::make_unique<SnapshotReader>(*db_);

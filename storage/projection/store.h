@@ -49,6 +49,11 @@ class Store : public StoreReader {
   virtual absl::Status Flush(bool wait) = 0;
   // The rows as they stand now. The store must outlive it.
   virtual std::unique_ptr<StoreReader> Snapshot() = 0;
+  // Copies what is written to a folder that does not exist yet, while writing goes on. Any thread.
+  // UNIMPLEMENTED where the store is no folder.
+  virtual absl::Status CopyTo(const std::string& dir) {
+    return absl::UnimplementedError("cannot copy to " + dir + ": the store is no folder");
+  }
   // Whether a read costs no more than one from a cache in front of the store would.
   virtual bool ReadsAreCheap() const { return false; }
 };

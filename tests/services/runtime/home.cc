@@ -48,6 +48,7 @@ Home::Home(storage::Log& log, runtime::Clock& clock, const std::string& site)
   options.release = "test";
   options.timer_interval = absl::Milliseconds(1);
   options.report_timeout = absl::Milliseconds(200);
+  options.home_check_interval = absl::Milliseconds(1);
 }
 
 Home::~Home() { Stop(); }

@@ -1,0 +1,69 @@
+// Folds a stream again from its log, beside the projection, to compare the digests: what was
+// changed by hand with its digest, and what an earlier release folded otherwise, shows only so.
+#include <absl/time/clock.h>
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "services/node/site.h"
+#include "services/runtime/fold.h"
+
+namespace concordat::node {
+namespace {
+
+constexpr absl::Duration kPatience = absl::Seconds(10);
+
+}  // namespace
+
+absl::StatusOr<storage::Digests> Site::FoldAnew(const Folded& folded, const events::Head& head,
+                                                const std::function<bool()>& cancelled) const {
+  const std::string dir = fmt::format("{}/{}/verify-{}-{}", config_.data_dir, name_, folded.stream,
+                                      absl::ToUnixNanos(absl::Now()));
+  struct Folder {
+    std::string path;
+    ~Folder() {
+      std::error_code error;
+      std::filesystem::remove_all(path, error);
+    }
+  };
+  const Folder folder{dir};  // outlives the database in it
+  auto projection = storage::Projection::Open(
+      dir, folded.stream,
+      folded.home() ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored, kSchema);
+  if (!projection.ok()) return projection.status();
+  const auto engine = NewEngine(folded.service, (*projection)->journal());
+  runtime::Fold fold(*engine, **projection, name_);
+  const auto reader = log_.NewReader();
+  absl::Status status = reader->Assign(folded.stream, 0);
+  if (!status.ok()) return status;
+  const events::Chain& chain = (*projection)->chain();
+  for (absl::Time heard = absl::Now(); chain.head().sequence < head.sequence;) {
+    if (cancelled()) return absl::CancelledError("the caller is gone");
+    const auto records = reader->Read(1000, absl::Milliseconds(100));
+    if (!records.ok()) return records.status();
+    for (const storage::StoredRecord& stored : *records) {
+      heard = absl::Now();
+      if (chain.head().sequence == head.sequence) break;
+      events::Attributes attributes;
+      const auto outcome = fold.Offer(stored.record, stored.offset, &attributes);
+      if (!outcome.ok()) return outcome.status();
+      fold.TakePending();
+    }
+    status =
+        (*projection)->Commit(static_cast<uint64_t>(std::max<int64_t>(chain.head().sequence, 0)));
+    if (!status.ok()) return status;
+    if (absl::Now() - heard > kPatience) {
+      return absl::DataLossError(
+          fmt::format("{}: folded again, the log ends at sequence {}, expected {}", folded.stream,
+                      chain.head().sequence, head.sequence));
+    }
+  }
+  if (chain.head().link != head.link) {
+    return absl::DataLossError(
+        fmt::format("{}: folded again, the log has the link {} at sequence {}, expected {}",
+                    folded.stream, chain.head().link.ToHex(), head.sequence, head.link.ToHex()));
+  }
+  return (*projection)->digests();
+}
+
+}  // namespace concordat::node

@@ -1,0 +1,138 @@
+#include "storage/projection/snapshot.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "storage/projection/digest.h"
+
+namespace concordat::storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What a snapshot says of itself, beside the database's files: one `name value` a line.
+constexpr char kLabel[] = "SNAPSHOT";
+
+absl::Status Failed(const std::string& doing, const std::error_code& error) {
+  return absl::UnavailableError(fmt::format("cannot {}: {}", doing, error.message()));
+}
+
+absl::Status WriteLabel(const std::string& dir, const Snapshot& snapshot) {
+  std::ofstream label(fs::path(dir) / kLabel);
+  label << "stream " << snapshot.stream << "\nsequence " << snapshot.head.sequence << "\nlink "
+        << snapshot.head.link.ToHex() << "\ndigest " << snapshot.digest << "\nschema "
+        << snapshot.schema << "\n";
+  label.close();
+  return label ? absl::OkStatus()
+               : absl::UnavailableError(fmt::format("cannot write {}/{}", dir, kLabel));
+}
+
+absl::StatusOr<Snapshot> ReadLabel(const std::string& dir) {
+  std::ifstream label(fs::path(dir) / kLabel);
+  if (!label) {
+    return absl::NotFoundError(
+        fmt::format("{} is no snapshot, expected a folder with a file {}", dir, kLabel));
+  }
+  Snapshot snapshot;
+  snapshot.dir = dir;
+  std::string link;
+  for (std::string name, value; label >> name >> value;) {
+    if (name == "stream") snapshot.stream = value;
+    if (name == "sequence") snapshot.head.sequence = std::atoll(value.c_str());
+    if (name == "link") link = value;
+    if (name == "digest") snapshot.digest = value;
+    if (name == "schema") snapshot.schema = value;
+  }
+  const auto parsed = events::Link::FromHex(link);
+  if (!parsed || snapshot.stream.empty() || snapshot.digest.empty())
+    return absl::DataLossError(fmt::format("{}/{} cannot be read", dir, kLabel));
+  snapshot.head.link = *parsed;
+  return snapshot;
+}
+
+// The head and the digest of the rows in a folder, as they are stored. The database is closed
+// again.
+absl::StatusOr<Snapshot> Look(const std::string& dir, const std::string& stream,
+                              const std::string& schema) {
+  auto projection = Projection::Open(dir, stream, events::Chain::Origin::kHome, schema);
+  if (!projection.ok()) return projection.status();
+  const Digests rows = Digests::Of(**projection);
+  if (!(rows == (*projection)->digests())) {
+    return absl::DataLossError(fmt::format(
+        "the rows in {} have the digest {}, expected {} as it was kept while folding: do not use "
+        "it; delete the projection instead, it is folded anew from the log",
+        dir, rows.Total().ToHex(), (*projection)->digests().Total().ToHex()));
+  }
+  Snapshot snapshot;
+  snapshot.dir = dir;
+  snapshot.stream = stream;
+  snapshot.head = (*projection)->chain().head();
+  snapshot.digest = rows.Total().ToHex();
+  snapshot.schema = schema;
+  return snapshot;
+}
+
+}  // namespace
+
+absl::StatusOr<Snapshot> TakeSnapshot(const Projection& projection, const std::string& folder,
+                                      const std::string& schema) {
+  const std::string stream = projection.chain().stream();
+  const fs::path place = fs::path(folder) / stream;
+  const fs::path taking = place / fmt::format(".taking-{}", getpid());
+  std::error_code error;
+  fs::create_directories(place, error);
+  if (error) return Failed(fmt::format("create {}", place.string()), error);
+  fs::remove_all(taking, error);
+  const absl::Status copied = projection.Checkpoint(taking.string());
+  if (!copied.ok()) return copied;
+  auto snapshot = Look(taking.string(), stream, schema);
+  if (!snapshot.ok()) return snapshot;
+  const absl::Status labelled = WriteLabel(taking.string(), *snapshot);
+  if (!labelled.ok()) return labelled;
+  const fs::path dir = place / fmt::format("{:012d}-{}", snapshot->head.sequence,
+                                           snapshot->head.link.ToHex().substr(0, 12));
+  if (fs::exists(dir)) {
+    fs::remove_all(taking, error);
+  } else {
+    fs::rename(taking, dir, error);
+  }
+  if (error) return Failed(fmt::format("name {}", dir.string()), error);
+  snapshot->dir = dir.string();
+  return snapshot;
+}
+
+absl::StatusOr<Snapshot> CheckSnapshot(const std::string& dir) {
+  const auto label = ReadLabel(dir);
+  if (!label.ok()) return label.status();
+  auto found = Look(dir, label->stream, label->schema);
+  if (!found.ok()) return found.status();
+  if (found->digest != label->digest || found->head.link != label->head.link) {
+    return absl::DataLossError(fmt::format(
+        "{} holds sequence {} with the digest {}, expected sequence {} with {}: do not use it", dir,
+        found->head.sequence, found->digest, label->head.sequence, label->digest));
+  }
+  return found;
+}
+
+absl::StatusOr<Snapshot> RestoreSnapshot(const std::string& dir, const std::string& to) {
+  if (fs::exists(to)) {
+    return absl::AlreadyExistsError(
+        fmt::format("there is a projection in {}; stop the process and delete it first", to));
+  }
+  auto snapshot = CheckSnapshot(dir);
+  if (!snapshot.ok()) return snapshot;
+  std::error_code error;
+  const std::string copying = to + ".restoring";
+  fs::remove_all(copying, error);
+  fs::copy(dir, copying, fs::copy_options::recursive, error);
+  if (!error) fs::remove(fs::path(copying) / kLabel, error);
+  if (!error) fs::rename(copying, to, error);
+  if (error) return Failed(fmt::format("copy {} to {}", dir, to), error);
+  snapshot->dir = to;
+  return snapshot;
+}
+
+}  // namespace concordat::storage
