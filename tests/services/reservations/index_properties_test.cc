@@ -112,9 +112,8 @@ class World {
   }
   void Commit() {
     committed_ = sequence_ - std::min<uint64_t>(3, sequence_ - committed_);
-    for (const storage::Change& change : journal_.Commit(committed_)) {
-      rows_.Set(change.key, change.after);
-    }
+    journal_.Commit(committed_,
+                    [&](const storage::Change& change) { rows_.Set(change.key, change.after); });
   }
 
   std::vector<std::string> Free(const std::vector<Span>& wanted, absl::Time now) {
