@@ -69,7 +69,7 @@ class World {
     RC_ASSERT(some.size() == std::min<size_t>(2, expected.size()));
     Index rebuilt;
     journal_.Scan("", [&](std::string_view key, std::string_view value) {
-      rebuilt.Apply({std::string(key), std::nullopt, std::string(value)});
+      rebuilt.Apply({key, std::nullopt, value});
       return true;
     });
     RC_ASSERT(rebuilt == index_);
@@ -112,9 +112,8 @@ class World {
   }
   void Commit() {
     committed_ = sequence_ - std::min<uint64_t>(3, sequence_ - committed_);
-    for (const storage::Change& change : journal_.Commit(committed_)) {
-      rows_.Set(change.key, change.after);
-    }
+    journal_.Commit(committed_,
+                    [&](const storage::Change& change) { rows_.Set(change.key, change.after); });
   }
 
   std::vector<std::string> Free(const std::vector<Span>& wanted, absl::Time now) {
