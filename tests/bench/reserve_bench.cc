@@ -153,7 +153,7 @@ class Site {
     writer_ =
         std::make_unique<runtime::Writer>(*engine_, *projection_, *log_, clock_, writer_options);
     writer_->Run();
-    const absl::Status ready = writer_->WaitUntilWriting(absl::Seconds(60));
+    const absl::Status ready = writer_->WaitUntilWriting(absl::Minutes(3));
     if (!ready.ok()) Fail(std::string(ready.message()));
   }
   ~Site() { writer_->Stop(); }

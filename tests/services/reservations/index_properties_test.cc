@@ -69,7 +69,7 @@ class World {
     RC_ASSERT(some.size() == std::min<size_t>(2, expected.size()));
     Index rebuilt;
     journal_.Scan("", [&](std::string_view key, std::string_view value) {
-      rebuilt.Apply({std::string(key), std::nullopt, std::string(value)});
+      rebuilt.Apply({key, std::nullopt, value});
       return true;
     });
     RC_ASSERT(rebuilt == index_);
