@@ -152,7 +152,11 @@ std::span<const Verb> Verbs() {
        {"name"},
        "contracts",
        "Sign a contract; it may be reserved under at every site that it names.",
-       {"sign contract hsbc/2027-frame --sites paris,borlange --max-servers-per-site 8 "
+       {"sign contract hsbc/2027-days --sites paris --max-servers-per-site 4 "
+        "--start-time 2027-01-01 --end-time 2028-01-01 --data-classes PUBLIC "
+        "--repeat 'FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR' --zone Europe/Paris "
+        "--repeat-from 2027-01-04T08:00:00 --for 10h",
+        "sign contract hsbc/2027-frame --sites paris,borlange --max-servers-per-site 8 "
         "--start-time 2027-01-01 --end-time 2028-01-01 --data-classes FINANCIAL,PUBLIC"}},
       {"reserve",
        "",
@@ -165,6 +169,10 @@ std::span<const Verb> Verbs() {
        {"reserve --contract hsbc/2027-frame --model vera-rubin-nvl144 --count 2 --start-time +1d "
         "--end-time +31d "
         "--purpose inference --data-classes PUBLIC --project risk --wait",
+        "reserve --contract hsbc/2027-frame --model vera-rubin-nvl144 --count 2 --start-time +1d "
+        "--until +90d --purpose inference --data-classes PUBLIC "
+        "--repeat 'FREQ=WEEKLY;BYDAY=MO,TU' --zone Europe/Paris --repeat-from 2027-01-04T08:00:00 "
+        "--for 10h",
         "reserve --at borlange -f request.yaml --wait --timeout 5m"},
        true},
       {"cancel",
@@ -245,6 +253,15 @@ const google::protobuf::Descriptor* RequestOf(const Verb& verb) {
 }
 
 std::string FlagOf(const google::protobuf::FieldDescriptor& field) {
+  if (field.containing_type()->full_name() == "concordat.reservations.v1.AccessSchedule") {
+    // What a person says who means that something recurs.
+    constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+        {"rule", "repeat"},  {"time_zone", "zone"},    {"start", "repeat-from"},
+        {"duration", "for"}, {"exceptions", "except"}, {"additions", "also"}};
+    for (const auto& [name, flag] : kNames) {
+      if (field.name() == name) return std::string(flag);
+    }
+  }
   return field.name() == "site" ? "at" : FlagName(field.name());
 }
 

@@ -94,6 +94,26 @@ CLI::App* AddVerb(CLI::App& app, const std::string& verb) {
   return sub;
 }
 
+// The flag of one field; `path` is its name, or `group.field`.
+void AddFlag(CommandLine& line, CLI::App* sub, const google::protobuf::FieldDescriptor& field,
+             const std::string& path,
+             std::vector<std::pair<std::string, std::vector<std::string>*>>& fields) {
+  fields.emplace_back(path, &line.lists.emplace_back());
+  std::string names = "--" + FlagOf(field);
+  if (field.is_repeated() && field.name() == "criteria") names += ",--criterion";
+  if (field.name() == "figures" || field.name() == "certifications")
+    names += ",--" + FlagOf(field).substr(0, FlagOf(field).size() - 1);
+  if (field.name() == "data_classes") names += ",--data-class";
+  if (field.name() == "end_time") names += ",--until";
+  auto* option = sub->add_option(names, *fields.back().second, CommentOf(field));
+  option->type_name(Placeholder(field))->allow_extra_args(false);
+  if (field.is_repeated()) {
+    option->delimiter(',');
+  } else {
+    option->expected(1);
+  }
+}
+
 // The flags and positionals of a request's fields. Singular names of plural flags are understood
 // too.
 void AddFields(CommandLine& line, CLI::App* sub, const Verb& verb,
@@ -113,19 +133,14 @@ void AddFields(CommandLine& line, CLI::App* sub, const Verb& verb,
       ConsumeSuffix(&p, "?");
       return p == field->name();
     });
-    if (positional || field->name() == "submit" || !IsFlag(*field)) continue;
-    fields.emplace_back(field->name(), &line.lists.emplace_back());
-    std::string names = "--" + FlagOf(*field);
-    if (field->is_repeated() && field->name() == "criteria") names += ",--criterion";
-    if (field->name() == "figures" || field->name() == "certifications")
-      names += ",--" + FlagOf(*field).substr(0, FlagOf(*field).size() - 1);
-    if (field->name() == "data_classes") names += ",--data-class";
-    auto* option = sub->add_option(names, *fields.back().second, CommentOf(*field));
-    option->type_name(Placeholder(*field))->allow_extra_args(false);
-    if (field->is_repeated()) {
-      option->delimiter(',');
-    } else {
-      option->expected(1);
+    if (positional || field->name() == "submit") continue;
+    if (IsGroup(*field)) {
+      for (int j = 0; j < field->message_type()->field_count(); ++j) {
+        const auto& part = *field->message_type()->field(j);
+        AddFlag(line, sub, part, fmt::format("{}.{}", field->name(), part.name()), fields);
+      }
+    } else if (IsFlag(*field)) {
+      AddFlag(line, sub, *field, field->name(), fields);
     }
   }
 }

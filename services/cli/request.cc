@@ -2,6 +2,7 @@
 
 #include <absl/algorithm/container.h>
 #include <fmt/format.h>
+#include <google/protobuf/duration.pb.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <filesystem>
@@ -18,6 +19,8 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
+constexpr std::string_view kAccessSchedule = "concordat.reservations.v1.AccessSchedule";
+
 std::string MessageName(const FieldDescriptor& field) {
   return field.message_type() == nullptr ? "" : field.message_type()->full_name();
 }
@@ -27,6 +30,8 @@ bool IsWatts(const FieldDescriptor& field) { return field.name().ends_with("_wat
 // The kind that a string field refers to; nullptr where it is plain text.
 const Kind* KindOfField(const Verb& verb, const FieldDescriptor& field) {
   if (field.cpp_type() != FieldDescriptor::CPPTYPE_STRING) return nullptr;
+  // A schedule's `rule` is none of compliance.
+  if (field.containing_type()->full_name() == kAccessSchedule) return nullptr;
   if (field.name() == "name") return KindOfCollection(verb.collection);
   for (const Kind& kind : Kinds()) {
     if (field.name() == kind.singular || field.name() == kind.collection) return &kind;
@@ -96,6 +101,15 @@ absl::Status SetValue(Session& session, const Verb& verb, const FieldDescriptor&
         if (!time.ok()) return time.status();
         return SetMessage<google::protobuf::Timestamp>(field, ToTimestamp(*time), request);
       }
+      if (type == "google.protobuf.Duration") {
+        const auto duration = ParseDuration(text);
+        if (!duration.ok()) return duration.status();
+        google::protobuf::Duration value;
+        value.set_seconds(absl::ToInt64Seconds(*duration));
+        value.set_nanos(static_cast<int32_t>(
+            absl::ToInt64Nanoseconds(*duration - absl::Seconds(value.seconds()))));
+        return SetMessage<google::protobuf::Duration>(field, value, request);
+      }
       if (type == "concordat.inventory.v1.Figure")
         return SetMessage(field, ParseFigure(text), request);
       if (type == "concordat.inventory.v1.Criterion")
@@ -160,6 +174,14 @@ std::unique_ptr<Message> NewRequest(const Verb& verb) {
   return std::unique_ptr<Message>(prototype->New());
 }
 
+// A field of the request, or `group.field` of one of its groups, and the message that it is of.
+std::pair<const FieldDescriptor*, Message*> FieldAt(const std::string& path, Message& request) {
+  const size_t dot = path.find('.');
+  const FieldDescriptor* field = request.GetDescriptor()->FindFieldByName(path.substr(0, dot));
+  if (dot == path.npos) return {field, &request};
+  return FieldAt(path.substr(dot + 1), *request.GetReflection()->MutableMessage(&request, field));
+}
+
 // Short names in files mean what they mean as flags; `at` defaults to the asked site.
 absl::Status CompleteNames(Session& session, const Verb& verb, Message& request) {
   const auto site = session.site();
@@ -190,7 +212,12 @@ absl::Status CompleteNames(Session& session, const Verb& verb, Message& request)
 bool IsFlag(const FieldDescriptor& field) {
   const std::string type = MessageName(field);
   return type.empty() || type == "google.protobuf.Timestamp" ||
-         type == "concordat.inventory.v1.Figure" || type == "concordat.inventory.v1.Criterion";
+         type == "google.protobuf.Duration" || type == "concordat.inventory.v1.Figure" ||
+         type == "concordat.inventory.v1.Criterion";
+}
+
+bool IsGroup(const FieldDescriptor& field) {
+  return !field.is_repeated() && MessageName(field) == kAccessSchedule;
 }
 
 std::string Placeholder(const FieldDescriptor& field) {
@@ -206,6 +233,7 @@ std::string Placeholder(const FieldDescriptor& field) {
       const std::string type = MessageName(field);
       if (type == "concordat.inventory.v1.Figure") return "NAME=VALUE:UNIT";
       if (type == "concordat.inventory.v1.Criterion") return "FIGURE=MIN..MAX:UNIT";
+      if (type == "google.protobuf.Duration") return "DURATION";
       return "TIME";
     }
     case FieldDescriptor::CPPTYPE_STRING:
@@ -252,7 +280,7 @@ absl::Status MergeDocument(const std::string& document, Message& request) {
   for (int i = 0; i < type->field_count(); ++i) {
     const FieldDescriptor& field = *type->field(i);
     if (field.is_repeated() || field.message_type() == nullptr || field.name() == "submit" ||
-        IsFlag(field))
+        IsFlag(field) || IsGroup(field))
       continue;
     Message* part = request.GetReflection()->MutableMessage(&request, &field);
     const auto parsed = google::protobuf::util::JsonStringToMessage(*json, part);
@@ -282,10 +310,11 @@ absl::StatusOr<std::vector<std::unique_ptr<Message>>> BuildRequests(Session& ses
   }
   for (const auto& request : requests) {
     for (const auto& [name, values] : typed.fields) {
-      const FieldDescriptor& field = *request->GetDescriptor()->FindFieldByName(name);
-      if (!values.empty()) request->GetReflection()->ClearField(request.get(), &field);
+      if (values.empty()) continue;
+      const auto [field, message] = FieldAt(name, *request);
+      message->GetReflection()->ClearField(message, field);
       for (const std::string& value : values) {
-        const absl::Status set = SetField(session, verb, field, value, *request);
+        const absl::Status set = SetField(session, verb, *field, value, *message);
         if (!set.ok()) return set;
       }
     }

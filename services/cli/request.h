@@ -17,12 +17,16 @@ namespace concordat::cli {
 
 // What was typed for one command.
 struct Typed {
-  std::map<std::string, std::vector<std::string>> fields;  // field name → values as typed
+  // Field name, or `group.field`, → values as typed.
+  std::map<std::string, std::vector<std::string>> fields;
   std::string file;                                        // a file, a folder, or `-`
 };
 
 // Whether a field can be given as a flag: everything but messages that have no short form.
 bool IsFlag(const google::protobuf::FieldDescriptor& field);
+
+// Whether a field is a message whose fields are flags themselves: a schedule.
+bool IsGroup(const google::protobuf::FieldDescriptor& field);
 
 // How a flag's value looks, for the help: `TIME`, `NAME=VALUE:UNIT`, `training|inference|rental`.
 std::string Placeholder(const google::protobuf::FieldDescriptor& field);

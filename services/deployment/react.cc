@@ -116,6 +116,9 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kReservationOrdered:
     case Event::kOrderDeclined:
     case Event::kOrderAnswered:
+    case Event::kScheduleExtended:
+    case Event::kOccurrencesShifted:
+    case Event::kOccurrencesKept:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:
       break;

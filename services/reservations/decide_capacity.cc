@@ -11,19 +11,11 @@
 namespace concordat::reservations {
 namespace {
 
-// Why there is no hold.
-struct Obstacle {
-  v1::Reason reason;
-  std::string detail;
-};
-using Checked = std::optional<Obstacle>;
+// One event names them all, once for each occurrence.
+constexpr int64_t kMostServersOfSeries = 20'000;
 
 Span SpanOf(const v1::Terms& terms) {
   return {runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
-}
-
-std::string ToText(const Span& span) {
-  return fmt::format("{} to {}", runtime::ToText(span.start), runtime::ToText(span.end));
 }
 
 template <typename Values>
@@ -84,16 +76,34 @@ Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms
   return std::nullopt;
 }
 
-Checked CheckQuota(const Index& index, const v1::ContractSigned& contract, const v1::Terms& terms) {
-  const int64_t used = index.ContractPeak(contract.name(), SpanOf(terms));
-  if (used + terms.count() <= contract.max_servers_per_site()) return std::nullopt;
+Checked CheckQuota(const Index& index, const v1::ContractSigned& contract, int64_t count,
+                   const Span& span) {
+  const int64_t used = index.ContractPeak(contract.name(), span);
+  if (used + count <= contract.max_servers_per_site()) return std::nullopt;
   return Obstacle{
       v1::REASON_CONTRACT,
       fmt::format(
           "{} has up to {} servers reserved within {} and {} more are asked for, expected at most "
           "{} at once.",
-          contract.name(), used, ToText(SpanOf(terms)), terms.count(),
-          contract.max_servers_per_site())};
+          contract.name(), used, ToText(span), count, contract.max_servers_per_site())};
+}
+
+// Occurrences that touch are as good as one.
+Checked CheckHours(const Frame& frame, const Span& span) {
+  if (!frame.hours) return std::nullopt;
+  absl::Time reached = span.start;
+  for (const v1::Occurrence& known : frame.hours->occurrences()) {
+    const Occurrence hours = OccurrenceOf(known);
+    if (hours.start <= reached && reached < hours.end) reached = hours.end;
+    if (reached >= span.end) return std::nullopt;
+  }
+  return Obstacle{
+      v1::REASON_ACCESS_HOURS,
+      fmt::format("The time span is {}, expected within the access hours of {}, {} in {}, which "
+                  "are known up to {}.",
+                  ToText(span), frame.contract.name(), frame.hours->access().rule(),
+                  frame.hours->access().time_zone(),
+                  runtime::ToText(runtime::ToTime(frame.hours->occurrences_until())))};
 }
 
 // One resource within one span in which its envelope does not change.
@@ -158,40 +168,91 @@ Obstacle NoContract(const std::string& contract, const runtime::Facts& facts) {
                                             contract, Here(facts))};
 }
 
+// One span is held as a whole.
+std::variant<v1::ReservationHeld, Obstacle> HoldSpan(const State& state, const Frame& frame,
+                                                     v1::ReservationHeld held,
+                                                     const runtime::Facts& facts) {
+  const Span span = SpanOf(held.terms());
+  auto found = FindGrant(state, frame, held.terms(), span, facts);
+  if (auto* obstacle = std::get_if<Obstacle>(&found)) return *std::move(obstacle);
+  const Grant& grant = std::get<Grant>(found);
+  held.mutable_servers()->Assign(grant.servers.begin(), grant.servers.end());
+  held.set_it_power_watts(grant.watts.it_power);
+  held.set_cooling_watts(grant.watts.cooling);
+  *held.mutable_hold_expires_at() = HoldExpiry(span, facts.now);
+  return held;
+}
+
+// All occurrences up to the horizon, or none of them. They do not overlap, so each is found on what
+// others have reserved alone.
+std::variant<v1::ReservationHeld, Obstacle> HoldSeries(const State& state, const Frame& frame,
+                                                       v1::ReservationHeld held,
+                                                       const runtime::Facts& facts) {
+  v1::Terms& terms = *held.mutable_terms();
+  *terms.mutable_access() = WithPolicies(std::move(*terms.mutable_access()));
+  const Span whole = SpanOf(terms);
+  const absl::Time until = HorizonOf(whole.start, whole.end, facts.now);
+  const auto expansion = ExpandWithin(terms.access(), whole.start, until, whole.end);
+  if (!expansion.ok()) {
+    return Obstacle{v1::REASON_SCHEDULE, fmt::format("The schedule cannot take place: {}.",
+                                                     std::string(expansion.status().message()))};
+  }
+  if (expansion->occurrences.empty()) {
+    return Obstacle{v1::REASON_SCHEDULE,
+                    fmt::format("{} in {} has no occurrence that starts within {}, expected one.",
+                                terms.access().rule(), terms.access().time_zone(),
+                                ToText({whole.start, until}))};
+  }
+  const int64_t servers = terms.count() * static_cast<int64_t>(expansion->occurrences.size());
+  if (servers > kMostServersOfSeries) {
+    return Obstacle{
+        v1::REASON_SCHEDULE,
+        fmt::format("{} servers in each of {} occurrences are asked for, {} together; "
+                    "expected at most {}.",
+                    terms.count(), expansion->occurrences.size(), servers, kMostServersOfSeries)};
+  }
+  for (const Occurrence& occurrence : expansion->occurrences) {
+    const Span span{occurrence.start, occurrence.end};
+    auto found = FindGrant(state, frame, terms, span, facts);
+    if (const auto* obstacle = std::get_if<Obstacle>(&found)) {
+      return Obstacle{obstacle->reason,
+                      fmt::format("Occurrence {} of {}, {}: {}", held.occurrences_size() + 1,
+                                  expansion->occurrences.size(), ToText(span), obstacle->detail)};
+    }
+    const Grant& grant = std::get<Grant>(found);
+    v1::Occurrence& granted = *held.add_occurrences();
+    granted = ToMessage(occurrence);
+    granted.set_name(OccurrenceName(held.name(), held.occurrences_size()));
+    granted.mutable_servers()->Assign(grant.servers.begin(), grant.servers.end());
+    granted.set_it_power_watts(grant.watts.it_power);
+    granted.set_cooling_watts(grant.watts.cooling);
+    held.set_it_power_watts(std::max(held.it_power_watts(), grant.watts.it_power));
+    held.set_cooling_watts(std::max(held.cooling_watts(), grant.watts.cooling));
+  }
+  const Occurrence& first = expansion->occurrences.front();
+  *held.mutable_hold_expires_at() = HoldExpiry({first.start, first.end}, facts.now);
+  *held.mutable_occurrences_until() = runtime::ToTimestamp(until);
+  held.set_zone_data_version(expansion->zone_data_version);
+  return held;
+}
+
 // A hold at this site, or why there is none.
 std::variant<v1::ReservationHeld, Obstacle> Hold(const State& state, const std::string& name,
                                                  const std::string& order, const v1::Terms& terms,
                                                  const runtime::Facts& facts) {
-  const auto contract = state.rows.contracts.Get(terms.contract());
-  if (!contract) return NoContract(terms.contract(), facts);
+  const auto found = FrameOf(state, terms.contract(), facts);
+  if (const auto* obstacle = std::get_if<Obstacle>(&found)) return *obstacle;
+  const Frame& frame = std::get<Frame>(found);
   if (auto obstacle = CheckTerms(terms, facts.now)) return *obstacle;
-  if (auto obstacle = CheckContract(contract->terms(), terms, Here(facts))) return *obstacle;
-  const auto site = state.rows.site_records.Get(Here(facts));
+  if (auto obstacle = CheckContract(frame.contract, terms, Here(facts))) return *obstacle;
   // Without a country the rules could not be evaluated.
-  if (!site || site->country().empty()) {
+  if (frame.site.country().empty()) {
     return Obstacle{v1::REASON_NOT_FOUND,
                     fmt::format("{} is not known; expected OpenSite first.", Here(facts))};
   }
-  if (auto obstacle = CheckQuota(state.index, contract->terms(), terms)) return *obstacle;
-  const Span span = SpanOf(terms);
-  const size_t count = static_cast<size_t>(terms.count());
-  const std::vector<std::string> servers =
-      state.index.FindFree(terms.model(), span, facts.now, count);
-  if (servers.size() < count) {
-    return Obstacle{v1::REASON_NO_CAPACITY,
-                    fmt::format("{} of {} bookable servers of {} are free within {}, expected {}.",
-                                servers.size(), state.index.CountBookable(terms.model()),
-                                terms.model(), ToText(span), count)};
-  }
-  Watts wanted;
-  for (const std::string& server : servers) wanted += state.index.WattsOf(server);
-  if (auto obstacle = CheckEnvelope(*site, state.index, span, wanted, facts.now)) return *obstacle;
-  v1::ReservationHeld held = Held(name, order, terms, contract->terms(), *site);
-  held.mutable_servers()->Assign(servers.begin(), servers.end());
-  held.set_it_power_watts(wanted.it_power);
-  held.set_cooling_watts(wanted.cooling);
-  *held.mutable_hold_expires_at() = HoldExpiry(span, facts.now);
-  return held;
+  v1::ReservationHeld held = Held(name, order, terms, frame.contract, frame.site);
+  return terms.has_access() ? HoldSeries(state, frame, std::move(held), facts)
+                            : HoldSpan(state, frame, std::move(held), facts);
 }
 
 v1::Terms TermsOf(const v1::ReserveRequest& request) {
@@ -205,6 +266,7 @@ v1::Terms TermsOf(const v1::ReserveRequest& request) {
   terms.set_purpose(request.purpose());
   *terms.mutable_data_classes() = request.data_classes();
   terms.set_project(request.project());
+  if (request.has_access()) *terms.mutable_access() = WithPolicies(request.access());
   return terms;
 }
 
@@ -245,6 +307,71 @@ v1::Event OrderDeclined(const std::string& order, const Obstacle& obstacle) {
 }
 
 }  // namespace
+
+std::string ToText(const Span& span) {
+  return fmt::format("{} to {}", runtime::ToText(span.start), runtime::ToText(span.end));
+}
+
+std::variant<Frame, Obstacle> FrameOf(const State& state, const std::string& contract,
+                                      const runtime::Facts& facts) {
+  const auto known = state.rows.contracts.Get(contract);
+  if (!known) return NoContract(contract, facts);
+  Frame frame{known->terms(), std::nullopt,
+              state.rows.site_records.Get(Here(facts)).value_or(v1::SiteRecord())};
+  if (frame.contract.has_access())
+    frame.hours = state.rows.schedules.Get(contract).value_or(v1::Schedule());
+  return frame;
+}
+
+std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
+                                        const v1::Terms& terms, const Span& span,
+                                        const runtime::Facts& facts) {
+  if (auto obstacle = CheckHours(frame, span)) return *obstacle;
+  if (auto obstacle = CheckQuota(state.index, frame.contract, terms.count(), span))
+    return *obstacle;
+  const size_t count = static_cast<size_t>(terms.count());
+  Grant grant{state.index.FindFree(terms.model(), span, facts.now, count), {}};
+  if (grant.servers.size() < count) {
+    return Obstacle{v1::REASON_NO_CAPACITY,
+                    fmt::format("{} of {} bookable servers of {} are free within {}, expected {}.",
+                                grant.servers.size(), state.index.CountBookable(terms.model()),
+                                terms.model(), ToText(span), count)};
+  }
+  for (const std::string& server : grant.servers) grant.watts += state.index.WattsOf(server);
+  if (auto obstacle = CheckEnvelope(frame.site, state.index, span, grant.watts, facts.now))
+    return *obstacle;
+  return grant;
+}
+
+Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation& reservation,
+                  const Span& span, const runtime::Facts& facts) {
+  if (span.start <= facts.now) {
+    return Obstacle{v1::REASON_TIME,
+                    fmt::format("It would have begun at {}, expected after {}.",
+                                runtime::ToText(span.start), runtime::ToText(facts.now))};
+  }
+  if (auto obstacle = CheckHours(frame, span)) return obstacle;
+  const v1::Terms& terms = reservation.terms();
+  const Span own = SpanOf(terms);
+  // What it has already it need not be given.
+  for (const Span& part : {Span{span.start, std::min(span.end, own.start)},
+                           Span{std::max(span.start, own.end), span.end}}) {
+    if (part.start >= part.end) continue;
+    const size_t all = state.index.CountBookable(terms.model());
+    const auto free = state.index.FindFree(terms.model(), part, facts.now, all);
+    for (const std::string& server : reservation.servers()) {
+      if (std::find(free.begin(), free.end(), server) != free.end()) continue;
+      return Obstacle{v1::REASON_NO_CAPACITY,
+                      fmt::format("{} is not free within {}.", server, ToText(part))};
+    }
+    if (auto obstacle = CheckQuota(state.index, frame.contract, terms.count(), part))
+      return obstacle;
+    const Watts watts{reservation.it_power_watts(), reservation.cooling_watts()};
+    if (auto obstacle = CheckEnvelope(frame.site, state.index, part, watts, facts.now))
+      return obstacle;
+  }
+  return std::nullopt;
+}
 
 v1::Event Reserve(const State& state, const v1::ReserveRequest& request,
                   const runtime::Facts& facts) {

@@ -165,6 +165,11 @@ v1::Event Start(const State& state, const v1::StartReservation& command,
   if (!found.reservation) return found.refusal;
   const v1::Reservation& reservation = *found.reservation;
   const v1::Terms& terms = reservation.terms();
+  if (terms.has_access()) {
+    return Refused(command, v1::REASON_WRONG_STATE,
+                   fmt::format("{} has a schedule, expected one of its occurrences, {} and so on.",
+                               command.name(), OccurrenceName(command.name(), 1)));
+  }
   const Span span{runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
   if (facts.now < span.start) {
     return Refused(command, v1::REASON_TIME,
@@ -192,8 +197,17 @@ v1::Event Start(const State& state, const v1::StartReservation& command,
 
 v1::Event BeginEnd(const State& state, const v1::BeginEndReservation& command,
                    const runtime::Facts& facts) {
-  const Found found = Find(state, command, command.name(), facts, {v1::RESERVATION_STATE_ACTIVE});
+  const Found found = Find(state, command, command.name(), facts,
+                           {v1::RESERVATION_STATE_ACTIVE, v1::RESERVATION_STATE_CONFIRMED});
   if (!found.reservation) return found.refusal;
+  // What has a schedule never becomes active itself, its occurrences do.
+  const bool series = found.reservation->terms().has_access();
+  if (!series && found.reservation->state() != v1::RESERVATION_STATE_ACTIVE) {
+    return Refused(command, v1::REASON_WRONG_STATE,
+                   fmt::format("{} is {}, expected {}.", command.name(),
+                               v1::ReservationState_Name(found.reservation->state()),
+                               v1::ReservationState_Name(v1::RESERVATION_STATE_ACTIVE)));
+  }
   const absl::Time end = runtime::ToTime(found.reservation->terms().end_time());
   if (facts.now < end) {
     return Refused(
@@ -201,6 +215,10 @@ v1::Event BeginEnd(const State& state, const v1::BeginEndReservation& command,
         fmt::format("{} ends at {}, expected not before.", command.name(), runtime::ToText(end)));
   }
   v1::Event event;
+  if (series) {
+    event.mutable_reservation_ended()->set_name(command.name());
+    return event;
+  }
   event.mutable_reservation_ending()->set_name(command.name());
   return event;
 }

@@ -70,6 +70,18 @@ v1::Event SignContract(const State& state, const v1::SignContractRequest& reques
   *contract.mutable_start_time() = request.start_time();
   *contract.mutable_end_time() = request.end_time();
   *contract.mutable_data_classes() = request.data_classes();
+  if (!request.has_access()) return event;
+  *contract.mutable_access() = WithPolicies(request.access());
+  const Span term{runtime::ToTime(request.start_time()), end};
+  auto hours = ExpandHours(contract.access(), term, facts.now);
+  if (const auto* obstacle = std::get_if<Obstacle>(&hours))
+    return Refused(request, obstacle->reason, obstacle->detail);
+  const Expansion& expansion = std::get<Expansion>(hours);
+  for (const Occurrence& occurrence : expansion.occurrences)
+    *contract.add_occurrences() = ToMessage(occurrence);
+  *contract.mutable_occurrences_until() =
+      runtime::ToTimestamp(HorizonOf(term.start, term.end, facts.now));
+  contract.set_zone_data_version(expansion.zone_data_version);
   return event;
 }
 

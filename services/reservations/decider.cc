@@ -65,6 +65,10 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.begin_end_reservation().name();
     case v1::Command::kEndReservation:
       return command.end_reservation().name();
+    case v1::Command::kExtendSchedule:
+      return command.extend_schedule().name();
+    case v1::Command::kReviewSchedule:
+      return command.review_schedule().name();
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -105,6 +109,10 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return BeginEnd(state, command.begin_end_reservation(), facts);
     case v1::Command::kEndReservation:
       return End(state, command.end_reservation(), facts);
+    case v1::Command::kExtendSchedule:
+      return Extend(state, command.extend_schedule(), facts);
+    case v1::Command::kReviewSchedule:
+      return Review(state, command.review_schedule(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -6,8 +6,12 @@
 
 #include <absl/status/status.h>
 
+#include <optional>
 #include <string>
+#include <variant>
+#include <vector>
 
+#include "services/reservations/schedules.h"
 #include "services/reservations/state.h"
 
 namespace concordat::reservations {
@@ -35,6 +39,48 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
 v1::Event Reserve(const State& state, const v1::ReserveRequest& request,
                   const runtime::Facts& facts);
 v1::Event Fulfil(const State& state, const v1::FulfilOrder& command, const runtime::Facts& facts);
+
+// Why something is not granted.
+struct Obstacle {
+  v1::Reason reason;
+  std::string detail;
+};
+using Checked = std::optional<Obstacle>;
+
+// What a reservation is granted within, as far as it is known at this site.
+struct Frame {
+  v1::ContractSigned contract;
+  std::optional<v1::Schedule> hours;  // the contract's access hours; nothing where it has none
+  v1::SiteRecord site;
+};
+std::variant<Frame, Obstacle> FrameOf(const State& state, const std::string& contract,
+                                      const runtime::Facts& facts);
+
+// Servers that are free over a span, and what they draw, within contract and envelope.
+struct Grant {
+  std::vector<std::string> servers;
+  Watts watts;
+};
+std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
+                                        const v1::Terms& terms, const Span& span,
+                                        const runtime::Facts& facts);
+
+// What stands against the reservation taking its servers over `span` instead; nothing where they
+// could be had. Counts what other occurrences of its series take now, not what they will.
+Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation& reservation,
+                  const Span& span, const runtime::Facts& facts);
+
+std::string ToText(const Span& span);
+
+// decide_schedules.cc: when something with a schedule takes place.
+// The schedule with its occurrences from now on, as an event is to carry it: an access schedule of
+// a contract. REASON_SCHEDULE where it cannot be expanded.
+std::variant<Expansion, Obstacle> ExpandHours(const v1::AccessSchedule& access, const Span& term,
+                                              absl::Time now);
+v1::Event Extend(const State& state, const v1::ExtendSchedule& command,
+                 const runtime::Facts& facts);
+v1::Event Review(const State& state, const v1::ReviewSchedule& command,
+                 const runtime::Facts& facts);
 
 // decide_lifecycle.cc: what becomes of a reservation.
 v1::Event Cancel(const State& state, const v1::CancelReservationRequest& request,

@@ -48,8 +48,10 @@ std::optional<Message> Parse(const storage::Change& change,
 Occupancy OccupancyOf(const v1::Reservation& reservation) {
   Occupancy occupancy;
   occupancy.phase = PhaseOf(reservation.state());
-  if (occupancy.phase == Occupancy::Phase::kNone) return occupancy;
   const v1::Terms& terms = reservation.terms();
+  // What has a schedule takes nothing itself; its occurrences do.
+  if (terms.has_access()) occupancy.phase = Occupancy::Phase::kNone;
+  if (occupancy.phase == Occupancy::Phase::kNone) return occupancy;
   occupancy.reservation = reservation.name();
   occupancy.contract = terms.contract();
   occupancy.count = terms.count();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "services/runtime/check.h"
+#include "services/runtime/zones.h"
 
 namespace concordat::reservations {
 namespace {
@@ -164,6 +165,45 @@ Intents Answer(const std::string& order, v1::OrderState state, v1::Reason reason
   return One("answer", order, std::move(command));
 }
 
+// Schedules that were expanded with other data of the time zones than this process has.
+void ReviewSchedules(const Rows& rows, size_t limit, Intents& intents) {
+  const absl::StatusOr<std::string>& version = runtime::ZoneDataVersion();
+  if (!version.ok() || intents.size() >= limit) return;
+  const std::string current = *version + "/";
+  const auto review = [&](const google::protobuf::StringValue& name) {
+    v1::Command command;
+    command.mutable_review_schedule()->set_name(name.value());
+    Intent intent{.kind = "review", .subject = name.value(), .command = std::move(command)};
+    // Data that come back are another occasion once the horizon has moved on.
+    const v1::Schedule schedule = rows.schedules.Get(name.value()).value_or(v1::Schedule());
+    intent.deadline = fmt::format("{}{}{}", current, schedule.zone_data_version(),
+                                  TimeKey(runtime::ToTime(schedule.occurrences_until())));
+    intents.push_back(std::move(intent));
+    return intents.size() < limit;
+  };
+  rows.zone_versions.Scan("", [&](std::string_view key, const google::protobuf::StringValue& name) {
+    return key < current && review(name);
+  });
+  // What sorts after those of the current version: `0` follows the slash.
+  if (intents.size() >= limit) return;
+  rows.zone_versions.Scan(
+      "", [&](std::string_view, const google::protobuf::StringValue& name) { return review(name); },
+      *version + "0");
+}
+
+void ExtendSchedules(const Rows& rows, const std::string& last, size_t limit, Intents& intents) {
+  if (intents.size() >= limit) return;
+  rows.horizons.Scan("", [&](std::string_view key, const google::protobuf::StringValue& name) {
+    if (key.substr(0, last.size()) > last) return false;
+    v1::Command command;
+    command.mutable_extend_schedule()->set_name(name.value());
+    Intent intent{.kind = "extend", .subject = name.value(), .command = std::move(command)};
+    intent.deadline = std::string(key);
+    intents.push_back(std::move(intent));
+    return intents.size() < limit;
+  });
+}
+
 }  // namespace
 
 Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
@@ -188,6 +228,9 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationOrdered:
     case v1::Event::kOrderDeclined:
     case v1::Event::kOrderAnswered:
+    case v1::Event::kScheduleExtended:
+    case v1::Event::kOccurrencesShifted:
+    case v1::Event::kOccurrencesKept:
     case v1::Event::kCommandRefused:
     case v1::Event::EVENT_NOT_SET:
       break;
@@ -306,6 +349,9 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationEnding:
     case v1::Event::kReservationEnded:
     case v1::Event::kOrderAnswered:
+    case v1::Event::kScheduleExtended:
+    case v1::Event::kOccurrencesShifted:
+    case v1::Event::kOccurrencesKept:
     case v1::Event::kCommandRefused:
     case v1::Event::EVENT_NOT_SET:
       break;
@@ -326,7 +372,8 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
     if (reservation.state() == v1::RESERVATION_STATE_HELD) {
       intent.kind = "lapse";
       intent.command.mutable_lapse_hold()->set_name(name);
-    } else if (reservation.state() == v1::RESERVATION_STATE_ACTIVE) {
+    } else if (reservation.state() == v1::RESERVATION_STATE_ACTIVE ||
+               reservation.terms().has_access()) {
       intent.kind = "finish";
       intent.command.mutable_begin_end_reservation()->set_name(name);
     }
@@ -334,6 +381,8 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
     intents.push_back(std::move(intent));
     return intents.size() < limit;
   });
+  ReviewSchedules(rows, limit, intents);
+  ExtendSchedules(rows, last, limit, intents);
   return intents;
 }
 

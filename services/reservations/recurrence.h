@@ -74,8 +74,8 @@ class Recurrence {
                                            Endless endless);
 
   // The occurrences that start within [from, to), ordered, none overlapping another one. Costs a
-  // step for each start of the rule before `to`, about 100 ns, and about as much again for each within.
-  // REQUIRES: from <= to, and neither is infinite.
+  // step for each start of the rule before `to`, about 100 ns, and about as much again for each
+  // within. REQUIRES: from <= to, and neither is infinite.
   std::vector<Occurrence> Expand(absl::Time from, absl::Time to) const;
 
   bool IsEndless() const { return rule_.IsEndless(); }

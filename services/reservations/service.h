@@ -50,6 +50,7 @@ struct Service {
     return {{"customers", &v1::Customer::default_instance()},
             {"contracts", &v1::Contract::default_instance()},
             {"reservations", &v1::Reservation::default_instance()},
+            {"schedules", &v1::Schedule::default_instance()},
             {"orders", &v1::Order::default_instance()},
             {"site_records", &v1::SiteRecord::default_instance()},
             {"server_records", &v1::ServerRecord::default_instance()}};

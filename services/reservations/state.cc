@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "services/reservations/schedules.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -35,12 +36,89 @@ void ChangeReservation(Rows& rows, const std::string& name, Change change) {
   Put(rows, *reservation);
 }
 
+google::protobuf::StringValue ValueOf(const std::string& name) {
+  google::protobuf::StringValue value;
+  value.set_value(name);
+  return value;
+}
+
+std::string ZoneVersionKey(const v1::Schedule& schedule) {
+  return fmt::format("{}/{}", schedule.zone_data_version(), schedule.name());
+}
+
+// The only writers of the `schedules` table: they keep horizons and versions in step.
+void DeleteSchedule(Rows& rows, const std::string& name) {
+  const auto before = rows.schedules.Get(name);
+  if (!before) return;
+  if (const auto due = ExtensionTimeOf(*before)) rows.horizons.Delete(DeadlineKey(*due, name));
+  rows.zone_versions.Delete(ZoneVersionKey(*before));
+  rows.schedules.Delete(name);
+}
+
+void PutSchedule(Rows& rows, const v1::Schedule& after) {
+  const std::string& name = after.name();
+  DeleteSchedule(rows, name);
+  if (const auto due = ExtensionTimeOf(after))
+    rows.horizons.Put(DeadlineKey(*due, name), ValueOf(name));
+  rows.zone_versions.Put(ZoneVersionKey(after), ValueOf(name));
+  rows.schedules.Put(name, after);
+}
+
+// The times alone: servers stand in the reservation.
+v1::Occurrence TimesOf(const v1::Occurrence& occurrence) {
+  v1::Occurrence times;
+  times.set_name(occurrence.name());
+  *times.mutable_start_time() = occurrence.start_time();
+  *times.mutable_end_time() = occurrence.end_time();
+  return times;
+}
+
+// The reservation that an occurrence is.
+void PutOccurrence(Rows& rows, const v1::Reservation& series, const v1::Occurrence& occurrence) {
+  if (occurrence.reason() != v1::REASON_UNSPECIFIED) return;
+  v1::Reservation reservation;
+  reservation.set_name(occurrence.name());
+  reservation.set_state(series.state());
+  *reservation.mutable_terms() = series.terms();
+  reservation.mutable_terms()->clear_access();
+  *reservation.mutable_terms()->mutable_start_time() = occurrence.start_time();
+  *reservation.mutable_terms()->mutable_end_time() = occurrence.end_time();
+  *reservation.mutable_servers() = occurrence.servers();
+  reservation.set_it_power_watts(occurrence.it_power_watts());
+  reservation.set_cooling_watts(occurrence.cooling_watts());
+  reservation.set_correlation_id(series.correlation_id());
+  reservation.set_series(series.name());
+  Put(rows, reservation);
+}
+
+// What is not begun yet shares the fate of its series: it is confirmed, or given up, with it.
+void ShareState(Rows& rows, const v1::Reservation& series, const std::string& detail) {
+  const v1::ReservationState state = series.state();
+  const bool confirmed = state == v1::RESERVATION_STATE_CONFIRMED;
+  const bool given_up = state == v1::RESERVATION_STATE_CANCELLED ||
+                        state == v1::RESERVATION_STATE_DECLINED ||
+                        state == v1::RESERVATION_STATE_LAPSED;
+  if (confirmed || given_up) {
+    for (int number = 1; number <= series.occurrences(); ++number) {
+      ChangeReservation(rows, OccurrenceName(series.name(), number), [&](v1::Reservation& one) {
+        const bool held = one.state() == v1::RESERVATION_STATE_HELD;
+        if (!held && !(given_up && one.state() == v1::RESERVATION_STATE_CONFIRMED)) return;
+        one.set_state(state);
+        one.clear_retry_time();
+        if (!detail.empty()) one.set_detail(detail);
+      });
+    }
+  }
+  if (!confirmed) DeleteSchedule(rows, series.name());
+}
+
 void SetState(Rows& rows, const std::string& name, v1::ReservationState state,
               const std::string& detail = {}) {
   ChangeReservation(rows, name, [&](v1::Reservation& reservation) {
     reservation.set_state(state);
     reservation.clear_retry_time();
     if (!detail.empty()) reservation.set_detail(detail);
+    if (reservation.terms().has_access()) ShareState(rows, reservation, detail);
   });
 }
 
@@ -59,6 +137,16 @@ void PutContract(Rows& rows, const v1::ContractSigned& terms, const std::string&
   *contract.mutable_terms() = terms;
   contract.set_home_site(home_site);
   rows.contracts.Put(terms.name(), contract);
+  if (!terms.has_access()) return;
+  v1::Schedule schedule;
+  schedule.set_name(terms.name());
+  *schedule.mutable_access() = terms.access();
+  *schedule.mutable_start_time() = terms.start_time();
+  *schedule.mutable_end_time() = terms.end_time();
+  *schedule.mutable_occurrences_until() = terms.occurrences_until();
+  schedule.set_zone_data_version(terms.zone_data_version());
+  *schedule.mutable_occurrences() = terms.occurrences();
+  PutSchedule(rows, schedule);
 }
 
 void RecordSite(Rows& rows, const v1::SiteRecorded& recorded) {
@@ -123,6 +211,12 @@ void RecordServer(Rows& rows, const v1::ServerRecorded& recorded) {
   std::vector<std::string> names;
   rows.deadlines.Scan("", [&](std::string_view, const google::protobuf::StringValue& name) {
     names.push_back(name.value());
+    // While a series is held, its occurrences have no deadline of their own.
+    const auto series = rows.reservations.Get(name.value());
+    if (series && series->state() == v1::RESERVATION_STATE_HELD) {
+      for (int number = 1; number <= series->occurrences(); ++number)
+        names.push_back(OccurrenceName(series->name(), number));
+    }
     return true;
   });
   for (const std::string& name : names) {
@@ -142,7 +236,85 @@ void Hold(Rows& rows, const v1::ReservationHeld& held, const std::string& correl
   *reservation.mutable_hold_expires_at() = held.hold_expires_at();
   reservation.set_order(held.order());
   reservation.set_correlation_id(correlation_id);
+  reservation.set_occurrences(held.occurrences_size());
   Put(rows, reservation);
+  if (!held.terms().has_access()) return;
+  v1::Schedule schedule;
+  schedule.set_name(held.name());
+  *schedule.mutable_access() = held.terms().access();
+  *schedule.mutable_start_time() = held.terms().start_time();
+  *schedule.mutable_end_time() = held.terms().end_time();
+  *schedule.mutable_occurrences_until() = held.occurrences_until();
+  schedule.set_zone_data_version(held.zone_data_version());
+  for (const v1::Occurrence& occurrence : held.occurrences()) {
+    PutOccurrence(rows, reservation, occurrence);
+    *schedule.add_occurrences() = TimesOf(occurrence);
+  }
+  PutSchedule(rows, schedule);
+}
+
+void Extend(Rows& rows, const v1::ScheduleExtended& extended, absl::Time now) {
+  auto schedule = rows.schedules.Get(extended.name());
+  if (!schedule) return;
+  auto& known = *schedule->mutable_occurrences();
+  known.erase(std::remove_if(known.begin(), known.end(),
+                             [&](const v1::Occurrence& occurrence) {
+                               return runtime::ToTime(occurrence.end_time()) <= now;
+                             }),
+              known.end());
+  auto series = rows.reservations.Get(extended.name());
+  for (const v1::Occurrence& occurrence : extended.occurrences()) {
+    if (series) PutOccurrence(rows, *series, occurrence);
+    *known.Add() = TimesOf(occurrence);
+  }
+  if (series) {
+    series->set_occurrences(series->occurrences() + extended.occurrences_size());
+    Put(rows, *series);
+  }
+  *schedule->mutable_occurrences_until() = extended.occurrences_until();
+  PutSchedule(rows, *schedule);
+}
+
+// Every known occurrence that `shift` is about, replaced or removed; a new one is added.
+void Shift(std::vector<v1::Occurrence>& known, const v1::OccurrenceShift& shift) {
+  const auto starts_as = [](const v1::Occurrence& occurrence, const v1::Occurrence& other) {
+    return runtime::ToTime(occurrence.start_time()) == runtime::ToTime(other.start_time());
+  };
+  if (shift.has_before()) {
+    std::erase_if(known, [&](const v1::Occurrence& one) { return starts_as(one, shift.before()); });
+  }
+  if (shift.has_after()) known.push_back(TimesOf(shift.after()));
+}
+
+void Shift(Rows& rows, const v1::OccurrencesShifted& shifted) {
+  auto schedule = rows.schedules.Get(shifted.name());
+  if (!schedule) return;
+  std::vector<v1::Occurrence> known(schedule->occurrences().begin(), schedule->occurrences().end());
+  for (const v1::OccurrenceShift& shift : shifted.shifts()) {
+    if (shift.kept()) continue;
+    Shift(known, shift);
+    if (!shift.has_before() || !shift.has_after()) continue;
+    ChangeReservation(rows, shift.before().name(), [&](v1::Reservation& reservation) {
+      if (reservation.state() != v1::RESERVATION_STATE_HELD &&
+          reservation.state() != v1::RESERVATION_STATE_CONFIRMED)
+        return;
+      *reservation.mutable_terms()->mutable_start_time() = shift.after().start_time();
+      *reservation.mutable_terms()->mutable_end_time() = shift.after().end_time();
+    });
+  }
+  std::sort(known.begin(), known.end(), [](const v1::Occurrence& a, const v1::Occurrence& b) {
+    return runtime::ToTime(a.start_time()) < runtime::ToTime(b.start_time());
+  });
+  schedule->mutable_occurrences()->Assign(known.begin(), known.end());
+  schedule->set_zone_data_version(shifted.zone_data_version());
+  PutSchedule(rows, *schedule);
+}
+
+void Keep(Rows& rows, const v1::OccurrencesKept& kept) {
+  auto schedule = rows.schedules.Get(kept.name());
+  if (!schedule) return;
+  schedule->set_zone_data_version(kept.zone_data_version());
+  PutSchedule(rows, *schedule);
 }
 
 void Delay(Rows& rows, const v1::ReservationDelayed& delayed) {
@@ -177,8 +349,13 @@ void Answer(Rows& rows, const v1::OrderAnswered& answered) {
 
 std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation) {
   const v1::Terms& terms = reservation.terms();
-  if (reservation.state() == v1::RESERVATION_STATE_HELD)
+  if (reservation.state() == v1::RESERVATION_STATE_HELD) {
+    // An occurrence lapses with its series.
+    if (!reservation.series().empty()) return std::nullopt;
     return runtime::ToTime(reservation.hold_expires_at());
+  }
+  if (reservation.state() == v1::RESERVATION_STATE_CONFIRMED && terms.has_access())
+    return runtime::ToTime(terms.end_time());
   if (reservation.state() == v1::RESERVATION_STATE_CONFIRMED) {
     return runtime::ToTime(reservation.has_retry_time() ? reservation.retry_time()
                                                         : terms.start_time());
@@ -239,6 +416,12 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return rows.declined_orders.Put(event.order_declined().order(), event.order_declined());
     case v1::Event::kOrderAnswered:
       return Answer(rows, event.order_answered());
+    case v1::Event::kScheduleExtended:
+      return Extend(rows, event.schedule_extended(), accepted.time);
+    case v1::Event::kOccurrencesShifted:
+      return Shift(rows, event.occurrences_shifted());
+    case v1::Event::kOccurrencesKept:
+      return Keep(rows, event.occurrences_kept());
     case v1::Event::kCommandRefused:
       return;
     case v1::Event::EVENT_NOT_SET:

@@ -19,31 +19,43 @@ struct Rows {
       : customers("customers", journal, &journal),
         contracts("contracts", journal, &journal),
         reservations("reservations", journal, &journal),
+        schedules("schedules", journal, &journal),
         orders("orders", journal, &journal),
         site_records("site_records", journal, &journal),
         server_records("server_records", journal, &journal),
         deadlines("deadlines", journal, &journal),
+        horizons("horizons", journal, &journal),
+        zone_versions("zone_versions", journal, &journal),
         delayed("delayed", journal, &journal),
         declined_orders("declined_orders", journal, &journal) {}
   explicit Rows(const storage::RowSource& source)
       : customers("customers", source),
         contracts("contracts", source),
         reservations("reservations", source),
+        schedules("schedules", source),
         orders("orders", source),
         site_records("site_records", source),
         server_records("server_records", source),
         deadlines("deadlines", source),
+        horizons("horizons", source),
+        zone_versions("zone_versions", source),
         delayed("delayed", source),
         declined_orders("declined_orders", source) {}
 
   storage::Table<v1::Customer> customers;
   storage::Table<v1::Contract> contracts;
   storage::Table<v1::Reservation> reservations;
+  // Of contracts and reservations that have one and are not over, by their names.
+  storage::Table<v1::Schedule> schedules;
   storage::Table<v1::Order> orders;  // this site's
   storage::Table<v1::SiteRecord> site_records;
   storage::Table<v1::ServerRecord> server_records;
   // Every reservation that has a deadline, by DeadlineKey(); the value is its name.
   storage::Table<google::protobuf::StringValue> deadlines;
+  // Every schedule whose horizon has to move on, by DeadlineKey(); the value is its name.
+  storage::Table<google::protobuf::StringValue> horizons;
+  // Every schedule by the version of the zones' data, a slash and its name; the value is its name.
+  storage::Table<google::protobuf::StringValue> zone_versions;
   // Reservations whose start is delayed, by name, with what each waits for.
   storage::Table<v1::ReservationDelayed> delayed;
   // Other sites' orders that were declined here: asked again, they are not decided again.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "services/reservations/decider.h"
+#include "services/reservations/schedules.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -40,6 +41,13 @@ absl::Status CheckDataClasses(const Texts& classes) {
                    });
 }
 
+absl::Status CheckAccess(bool has, const v1::AccessSchedule& access) {
+  if (!has) return absl::OkStatus();
+  const absl::Status status = RecurrenceOf(access).status();
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(fmt::format("access.{}", std::string(status.message())));
+}
+
 absl::Status Check(const v1::RegisterCustomerRequest& request) {
   return FirstError({
       runtime::CheckName("name", request.name(), "customers/*"),
@@ -61,6 +69,7 @@ absl::Status Check(const v1::SignContractRequest& request) {
       runtime::CheckSpan("start_time", request.has_start_time(), request.start_time(), "end_time",
                          request.has_end_time(), request.end_time()),
       CheckDataClasses(request.data_classes()),
+      CheckAccess(request.has_access(), request.access()),
   });
 }
 
@@ -75,6 +84,7 @@ absl::Status Check(const v1::ReserveRequest& request) {
       runtime::CheckEnum("purpose", request.purpose()),
       CheckDataClasses(request.data_classes()),
       runtime::CheckText("project", request.project(), runtime::Presence::kOptional),
+      CheckAccess(request.has_access(), request.access()),
   });
 }
 
@@ -127,6 +137,10 @@ absl::Status Validate(const v1::Command& command) {
       return CheckPresent("name", command.begin_end_reservation().name());
     case v1::Command::kEndReservation:
       return CheckPresent("name", command.end_reservation().name());
+    case v1::Command::kExtendSchedule:
+      return CheckPresent("name", command.extend_schedule().name());
+    case v1::Command::kReviewSchedule:
+      return CheckPresent("name", command.review_schedule().name());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

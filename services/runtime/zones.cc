@@ -25,6 +25,20 @@ bool IsZoneName(std::string_view name) {
   });
 }
 
+absl::StatusOr<std::string> ReadVersion() {
+  const char* folder = std::getenv("TZDIR");
+  const std::string path = fmt::format(
+      "{}/tzdata.zi", folder != nullptr && *folder != '\0' ? folder : "/usr/share/zoneinfo");
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  if (line.starts_with(kVersionMark) && line.size() > kVersionMark.size())
+    return line.substr(kVersionMark.size());
+  return absl::FailedPreconditionError(fmt::format(
+      "{}: found the first line \"{}\", expected \"{}\" and the version; install tzdata", path,
+      line, kVersionMark));
+}
+
 }  // namespace
 
 absl::StatusOr<absl::TimeZone> LoadZone(std::string_view field, std::string_view name) {
@@ -37,17 +51,10 @@ absl::StatusOr<absl::TimeZone> LoadZone(std::string_view field, std::string_view
                   field, name));
 }
 
-absl::StatusOr<std::string> ReadZoneDataVersion() {
-  const char* folder = std::getenv("TZDIR");
-  const std::string path = fmt::format(
-      "{}/tzdata.zi", folder != nullptr && *folder != '\0' ? folder : "/usr/share/zoneinfo");
-  std::string line;
-  std::getline(std::ifstream(path), line);
-  if (line.starts_with(kVersionMark) && line.size() > kVersionMark.size())
-    return line.substr(kVersionMark.size());
-  return absl::FailedPreconditionError(fmt::format(
-      "{}: found the first line \"{}\", expected \"{}\" and the version; install tzdata", path,
-      line, kVersionMark));
+const absl::StatusOr<std::string>& ZoneDataVersion() {
+  static const absl::StatusOr<std::string>* const version =
+      new absl::StatusOr<std::string>(ReadVersion());
+  return *version;
 }
 
 }  // namespace concordat::runtime

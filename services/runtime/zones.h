@@ -15,8 +15,8 @@ namespace concordat::runtime {
 // name that is not one of the data base's, such as `localtime` or a path.
 absl::StatusOr<absl::TimeZone> LoadZone(std::string_view field, std::string_view name);
 
-// The version of the data base, `2025b`, as its file tzdata.zi says. FAILED_PRECONDITION where it
-// says none.
-absl::StatusOr<std::string> ReadZoneDataVersion();
+// The version of the data base, `2025b`, as its file tzdata.zi said when it was asked first.
+// FAILED_PRECONDITION where it said none. Lives as long as the process.
+const absl::StatusOr<std::string>& ZoneDataVersion();
 
 }  // namespace concordat::runtime

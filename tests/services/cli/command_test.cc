@@ -99,6 +99,28 @@ TEST(Commands, AreMadeOfTheRequestsFields) {
             "sites/paris/reservations/r-1  ReservationHeld  paris.reservations.events:12\n");
 }
 
+TEST(Commands, SayWhatRecursInFlags) {
+  FakeSite site;
+  reservations::v1::ReserveRequest got;
+  site.Answer<reservations::v1::ReserveRequest, Outcome>(kReserve, [&](const auto& request) {
+    got = request;
+    return Accepted("sites/paris/reservations/r-1", "ReservationHeld");
+  });
+  site.Start();
+  const Ran ran = Concordat(
+      ReserveWords(site, {"--repeat", "FREQ=WEEKLY;BYDAY=MO,TU", "--zone", "Europe/Paris",
+                          "--repeat-from", "2027-01-04T08:00:00", "--for", "10h", "--gap", "skip",
+                          "--except", "2027-02-01T08:00:00,2027-02-02T08:00:00"}));
+  EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
+  EXPECT_THAT(got.access(), test::EqualsText(R"(
+      rule: "FREQ=WEEKLY;BYDAY=MO,TU" time_zone: "Europe/Paris" start: "2027-01-04T08:00:00"
+      duration { seconds: 36000 } gap: GAP_POLICY_SKIP
+      exceptions: "2027-02-01T08:00:00" exceptions: "2027-02-02T08:00:00")"));
+  EXPECT_EQ(got.contract(), "customers/hsbc/contracts/frame");
+  EXPECT_THAT(Concordat(ReserveWords(site, {"--for", "long"})).err,
+              HasSubstr("--for: found 'long', expected a duration"));
+}
+
 TEST(Commands, TakeRepeatedAndNestedFlags) {
   FakeSite site;
   inventory::v1::RegisterModelRequest got;

@@ -210,7 +210,7 @@ TEST(Zones, AreThoseOfTheDataBaseAlone) {
 }
 
 TEST(Zones, TheDataSaysItsVersion) {
-  const auto version = runtime::ReadZoneDataVersion();
+  const auto& version = runtime::ZoneDataVersion();
   ASSERT_TRUE(version.ok()) << version.status();
   EXPECT_THAT(*version, testing::MatchesRegex("20[0-9][0-9][a-z]+.*"));
 }
