@@ -45,7 +45,7 @@ absl::Status CheckDates(std::string_view field, const std::vector<absl::CivilSec
 // The starts of a rule and the additions, in order.
 class AllStarts {
  public:
-  AllStarts(const Rule& rule, const Schedule& schedule, absl::CivilSecond limit)
+  AllStarts(const Rule& rule, const RecurringSchedule& schedule, absl::CivilSecond limit)
       : starts_(rule, schedule.start, limit),
         additions_(schedule.additions),
         limit_(limit),
@@ -68,8 +68,8 @@ class AllStarts {
 
 }  // namespace
 
-absl::StatusOr<Recurrence> Recurrence::Create(const Schedule& schedule, absl::TimeZone zone,
-                                              Endless endless) {
+absl::StatusOr<Recurrence> Recurrence::Create(const RecurringSchedule& schedule,
+                                              absl::TimeZone zone, Endless endless) {
   absl::StatusOr<Rule> rule = ParseRule(schedule.rule);
   if (!rule.ok()) return rule.status();
   if (endless == Endless::kRefused && rule->IsEndless())

@@ -44,7 +44,7 @@ enum class Length { kElapsed, kWallClock };
 enum class Endless { kRefused, kAllowed };
 
 // A schedule as its author wrote it; times are those of the wall clock of its zone.
-struct Schedule {
+struct RecurringSchedule {
   std::string rule;         // RFC 5545, see rule.h
   absl::CivilSecond start;  // DTSTART, of the years 1970 to 9999
   absl::Duration duration;  // whole seconds, from 1 second to 366 days
@@ -70,7 +70,7 @@ class Recurrence {
   // longer than from one start to the next; an exception that is no start; an addition that is one
   // already or is before the start; more than 1,000 of them; nothing that takes place within a
   // hundred years. Overlaps are looked for among the first 400 starts.
-  static absl::StatusOr<Recurrence> Create(const Schedule& schedule, absl::TimeZone zone,
+  static absl::StatusOr<Recurrence> Create(const RecurringSchedule& schedule, absl::TimeZone zone,
                                            Endless endless);
 
   // The occurrences that start within [from, to), ordered, none overlapping another one. Costs a
@@ -88,7 +88,7 @@ class Recurrence {
   bool IsException(absl::CivilSecond start) const;
 
   Rule rule_;
-  Schedule schedule_;  // exceptions and additions are sorted
+  RecurringSchedule schedule_;  // exceptions and additions are sorted
   absl::TimeZone zone_;
 };
 

@@ -53,7 +53,7 @@ absl::Status CheckPolicy(std::string_view field, Enum value) {
 absl::StatusOr<Recurrence> RecurrenceOf(const v1::AccessSchedule& access) {
   const auto zone = runtime::LoadZone("time_zone", access.time_zone());
   if (!zone.ok()) return zone.status();
-  Schedule schedule;
+  RecurringSchedule schedule;
   schedule.rule = access.rule();
   absl::Status status = runtime::FirstError({
       ParseLocal("start", access.start(), schedule.start),

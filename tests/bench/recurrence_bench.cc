@@ -9,8 +9,8 @@
 namespace concordat::reservations {
 namespace {
 
-Schedule EveryWeek(const char* rule) {
-  Schedule schedule;
+RecurringSchedule EveryWeek(const char* rule) {
+  RecurringSchedule schedule;
   schedule.rule = rule;
   schedule.start = absl::CivilSecond(2027, 1, 4, 8, 0, 0);
   schedule.duration = absl::Hours(10);
@@ -38,7 +38,7 @@ BENCHMARK_CAPTURE(ExpandYear, WeeklyTenYearsOn, "FREQ=WEEKLY;BYDAY=MO", 2037);
 
 void Create(benchmark::State& state) {
   const absl::TimeZone zone = *runtime::LoadZone("zone", "Europe/Paris");
-  const Schedule schedule = EveryWeek("FREQ=WEEKLY;BYDAY=MO");
+  const RecurringSchedule schedule = EveryWeek("FREQ=WEEKLY;BYDAY=MO");
   for (auto _ : state) {
     const auto recurrence = Recurrence::Create(schedule, zone, Endless::kAllowed);
     benchmark::DoNotOptimize(recurrence.ok());

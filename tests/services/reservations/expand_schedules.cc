@@ -48,7 +48,7 @@ std::vector<absl::CivilSecond> Locals(const std::string& text) {
 std::string Expand(const std::vector<std::string>& fields) {
   const auto zone = runtime::LoadZone("zone", fields[0]);
   if (!zone.ok()) return fmt::format("error: {}", std::string(zone.status().message()));
-  Schedule schedule;
+  RecurringSchedule schedule;
   schedule.rule = fields[1];
   schedule.start = Local(fields[2]);
   schedule.duration = absl::Seconds(std::stoll(fields[3]));

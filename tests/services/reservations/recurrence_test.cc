@@ -20,16 +20,16 @@ absl::TimeZone Zone(const std::string& name = "Europe/Paris") {
 
 // Every night from 02:30 on, for three hours, from the Friday before Paris goes to summer time
 // (2027-03-28, 02:00 to 03:00) on; it goes back on 2027-10-31, 03:00 to 02:00.
-Schedule Nights() {
-  Schedule schedule;
+RecurringSchedule Nights() {
+  RecurringSchedule schedule;
   schedule.rule = "FREQ=DAILY";
   schedule.start = absl::CivilSecond(2027, 3, 26, 2, 30, 0);
   schedule.duration = absl::Hours(3);
   return schedule;
 }
 
-std::string Expanded(const Schedule& schedule, const std::string& from, const std::string& to,
-                     const absl::TimeZone& zone = Zone()) {
+std::string Expanded(const RecurringSchedule& schedule, const std::string& from,
+                     const std::string& to, const absl::TimeZone& zone = Zone()) {
   const auto recurrence = Recurrence::Create(schedule, zone, Endless::kAllowed);
   if (!recurrence.ok()) return std::string(recurrence.status().message());
   absl::Time first, last;
@@ -44,21 +44,21 @@ std::string Expanded(const Schedule& schedule, const std::string& from, const st
   return text;
 }
 
-std::string InSpring(const Schedule& schedule) {
+std::string InSpring(const RecurringSchedule& schedule) {
   return Expanded(schedule, "2027-03-28T00:00:00Z", "2027-03-29T00:00:00Z");
 }
 
-std::string InAutumn(const Schedule& schedule) {
+std::string InAutumn(const RecurringSchedule& schedule) {
   return Expanded(schedule, "2027-10-31T00:00:00Z", "2027-11-01T00:00:00Z");
 }
 
-std::string ErrorOf(const Schedule& schedule, Endless endless = Endless::kAllowed) {
+std::string ErrorOf(const RecurringSchedule& schedule, Endless endless = Endless::kAllowed) {
   const auto recurrence = Recurrence::Create(schedule, Zone(), endless);
   return recurrence.ok() ? "accepted" : std::string(recurrence.status().message());
 }
 
 TEST(Recurrence, KeepsTheTimeOfTheClockWhenTheClockChanges) {
-  Schedule schedule = Nights();
+  RecurringSchedule schedule = Nights();
   schedule.rule = "FREQ=WEEKLY;BYDAY=MO";
   schedule.start = absl::CivilSecond(2027, 3, 1, 8, 0, 0);
   schedule.duration = absl::Hours(10);
@@ -67,7 +67,7 @@ TEST(Recurrence, KeepsTheTimeOfTheClockWhenTheClockChanges) {
 }
 
 TEST(Recurrence, AStartThatDoesNotExistIsLaterByTheGapOrSkipped) {
-  Schedule schedule = Nights();
+  RecurringSchedule schedule = Nights();
   EXPECT_EQ(InSpring(schedule), "2027-03-28T01:30:00Z/2027-03-28T03:30:00Z");
   schedule.length = Length::kElapsed;
   EXPECT_EQ(InSpring(schedule), "2027-03-28T01:30:00Z/2027-03-28T04:30:00Z");
@@ -76,7 +76,7 @@ TEST(Recurrence, AStartThatDoesNotExistIsLaterByTheGapOrSkipped) {
 }
 
 TEST(Recurrence, AStartThatExistsTwiceIsTheFirstTheSecondOrBoth) {
-  Schedule schedule = Nights();
+  RecurringSchedule schedule = Nights();
   EXPECT_EQ(InAutumn(schedule), "2027-10-31T00:30:00Z/2027-10-31T04:30:00Z");
   schedule.fold = Fold::kSecond;
   EXPECT_EQ(InAutumn(schedule), "2027-10-31T01:30:00Z/2027-10-31T04:30:00Z");
@@ -87,7 +87,7 @@ TEST(Recurrence, AStartThatExistsTwiceIsTheFirstTheSecondOrBoth) {
 }
 
 TEST(Recurrence, OccurrencesThatAClockChangeMakesOverlapAreOne) {
-  Schedule schedule = Nights();
+  RecurringSchedule schedule = Nights();
   schedule.fold = Fold::kBoth;
   EXPECT_EQ(InAutumn(schedule), "2027-10-31T00:30:00Z/2027-10-31T04:30:00Z");
   schedule.start = absl::CivilSecond(2027, 3, 26, 9, 0, 0);
@@ -98,13 +98,13 @@ TEST(Recurrence, OccurrencesThatAClockChangeMakesOverlapAreOne) {
 }
 
 TEST(Recurrence, AnOccurrenceNeverEndsBeforeItsStart) {
-  Schedule schedule = Nights();
+  RecurringSchedule schedule = Nights();
   schedule.duration = absl::Minutes(45);  // to 03:15, and 02:30 became 03:30
   EXPECT_EQ(InSpring(schedule), "2027-03-28T01:30:00Z/2027-03-28T02:15:00Z");
 }
 
 TEST(Recurrence, AnEndThatExistsTwiceIsTheFirstAfterTheStart) {
-  Schedule schedule = Nights();
+  RecurringSchedule schedule = Nights();
   schedule.start = absl::CivilSecond(2027, 3, 26, 1, 0, 0);
   schedule.duration = absl::Minutes(90);
   EXPECT_EQ(Expanded(schedule, "2027-10-30T23:00:00Z", "2027-10-31T22:00:00Z"),
@@ -112,7 +112,7 @@ TEST(Recurrence, AnEndThatExistsTwiceIsTheFirstAfterTheStart) {
 }
 
 TEST(Recurrence, ADayThatAZoneLeftOutIsAGap) {
-  Schedule schedule = Nights();
+  RecurringSchedule schedule = Nights();
   schedule.start = absl::CivilSecond(2011, 12, 29, 9, 0, 0);
   schedule.gap = Gap::kSkip;
   EXPECT_EQ(
@@ -122,7 +122,7 @@ TEST(Recurrence, ADayThatAZoneLeftOutIsAGap) {
 }
 
 TEST(Recurrence, ExceptionsTakeAwayAndAdditionsAdd) {
-  Schedule schedule = Nights();
+  RecurringSchedule schedule = Nights();
   schedule.rule = "FREQ=DAILY;COUNT=3";
   schedule.exceptions = {absl::CivilSecond(2027, 3, 27, 2, 30, 0)};
   schedule.additions = {absl::CivilSecond(2027, 3, 26, 12, 0, 0)};
@@ -132,7 +132,7 @@ TEST(Recurrence, ExceptionsTakeAwayAndAdditionsAdd) {
 }
 
 TEST(Recurrence, UntilEndsStartsAndIsInclusive) {
-  Schedule schedule = Nights();
+  RecurringSchedule schedule = Nights();
   schedule.rule = "FREQ=DAILY;UNTIL=20270327T013000Z";
   const std::string two =
       "2027-03-26T01:30:00Z/2027-03-26T04:30:00Z 2027-03-27T01:30:00Z/2027-03-27T04:30:00Z";
@@ -145,49 +145,50 @@ TEST(Recurrence, UntilEndsStartsAndIsInclusive) {
 
 TEST(Recurrence, RefusesSchedulesThatAreNotWhatTheirAuthorMeans) {
   const auto with = [](auto change) {
-    Schedule schedule = Nights();
+    RecurringSchedule schedule = Nights();
     change(schedule);
     return ErrorOf(schedule);
   };
   EXPECT_THAT(ErrorOf(Nights()), "accepted");
   EXPECT_THAT(ErrorOf(Nights(), Endless::kRefused),
               "rule: found neither COUNT nor UNTIL, expected one of them, for it has to end");
-  EXPECT_THAT(with([](Schedule& s) { s.rule = ""; }), HasSubstr("rule: found nothing"));
-  EXPECT_THAT(with([](Schedule& s) { s.rule = "FREQ=DAILY;UNTIL=20270325"; }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.rule = ""; }), HasSubstr("rule: found nothing"));
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.rule = "FREQ=DAILY;UNTIL=20270325"; }),
               "rule: found UNTIL before the start, 2027-03-26T02:30:00, expected it later");
-  EXPECT_THAT(with([](Schedule& s) { s.rule = "FREQ=DAILY;UNTIL=20270326T012959Z"; }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.rule = "FREQ=DAILY;UNTIL=20270326T012959Z"; }),
               "rule: found UNTIL before the start, 2027-03-26T02:30:00, expected it later");
-  EXPECT_THAT(with([](Schedule& s) { s.rule = "FREQ=WEEKLY;BYDAY=MO;UNTIL=20270328"; }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.rule = "FREQ=WEEKLY;BYDAY=MO;UNTIL=20270328"; }),
               HasSubstr("rule: found nothing that takes place"));
-  EXPECT_THAT(with([](Schedule& s) { s.rule = "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"; }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.rule = "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"; }),
               HasSubstr("rule: found nothing that takes place within 100 years"));
-  EXPECT_THAT(with([](Schedule& s) { s.start = absl::CivilSecond(1969, 1, 1, 0, 0, 0); }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.start = absl::CivilSecond(1969, 1, 1, 0, 0, 0); }),
               "start: found 1969-01-01T00:00:00, expected a year from 1970 to 9999");
-  EXPECT_THAT(with([](Schedule& s) { s.duration = absl::ZeroDuration(); }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.duration = absl::ZeroDuration(); }),
               "duration: found 0, expected whole seconds, from 1s to 8784h");
-  EXPECT_THAT(with([](Schedule& s) { s.duration = absl::Milliseconds(1500); }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.duration = absl::Milliseconds(1500); }),
               HasSubstr("duration: found 1.5s"));
-  EXPECT_THAT(with([](Schedule& s) { s.duration = absl::InfiniteDuration(); }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.duration = absl::InfiniteDuration(); }),
               HasSubstr("duration: found inf"));
-  EXPECT_THAT(with([](Schedule& s) { s.duration = absl::Hours(25); }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.duration = absl::Hours(25); }),
               "duration: found 25h from 2027-03-26T02:30:00 on, and the next start at "
               "2027-03-27T02:30:00, expected at most 24h");
-  EXPECT_THAT(with([](Schedule& s) { s.exceptions = {absl::CivilSecond(2027, 3, 27, 2, 0, 0)}; }),
-              "exceptions: found 2027-03-27T02:00:00, expected the start of an occurrence, as the "
-              "clock shows it");
-  EXPECT_THAT(with([](Schedule& s) { s.additions = {s.start}; }),
+  EXPECT_THAT(
+      with([](RecurringSchedule& s) { s.exceptions = {absl::CivilSecond(2027, 3, 27, 2, 0, 0)}; }),
+      "exceptions: found 2027-03-27T02:00:00, expected the start of an occurrence, as the "
+      "clock shows it");
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.additions = {s.start}; }),
               "additions: found 2027-03-26T02:30:00, which the rule has, expected another");
-  EXPECT_THAT(with([](Schedule& s) { s.additions = {s.start + 3600}; }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.additions = {s.start + 3600}; }),
               HasSubstr("duration: found 3h from 2027-03-26T02:30:00 on"));
-  EXPECT_THAT(with([](Schedule& s) { s.additions = {s.start - 1}; }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.additions = {s.start - 1}; }),
               HasSubstr("additions: found 2027-03-26T02:29:59, expected 2027-03-26T02:30:00"));
-  EXPECT_THAT(with([](Schedule& s) {
+  EXPECT_THAT(with([](RecurringSchedule& s) {
                 s.exceptions = {s.start, s.start};
               }),
               "exceptions: found 2027-03-26T02:30:00 again, expected it once");
-  EXPECT_THAT(with([](Schedule& s) { s.exceptions.resize(1001, s.start); }),
+  EXPECT_THAT(with([](RecurringSchedule& s) { s.exceptions.resize(1001, s.start); }),
               "exceptions: found 1001 of them, expected at most 1000");
-  EXPECT_THAT(with([](Schedule& s) {
+  EXPECT_THAT(with([](RecurringSchedule& s) {
                 s.rule = "FREQ=DAILY;COUNT=1";
                 s.exceptions = {s.start};
               }),
