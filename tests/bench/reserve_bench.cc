@@ -289,6 +289,10 @@ class Site {
   std::unique_ptr<runtime::Writer> writer_;
 };
 
+void WaitUntilZero(const std::atomic<int>& running) {
+  while (running > 0) absl::SleepFor(absl::Milliseconds(10));
+}
+
 void Measure(const Options& options) {
   Site site(options);
   Recorder recorder(options);
@@ -323,7 +327,7 @@ void Measure(const Options& options) {
     site.Submit(std::move(submission));
   };
   for (int i = 0; i < options.clients; ++i) send();
-  while (running > 0) absl::SleepFor(absl::Milliseconds(10));
+  WaitUntilZero(running);
   recorder.Print(options);
 }
 

@@ -84,6 +84,19 @@ TEST(Pool, TakesSpansThatOverlapTouchOrAreEmpty) {
   EXPECT_THAT(FreeIn(pool, {{At(20), At(21)}, {At(0), At(7)}, {At(6), At(11)}}), IsEmpty());
 }
 
+TEST(Pool, KnowsTheRestOfAnHourWhenOneOfTwoReservationsThatFilledItIsGivenBack) {
+  Schedule taken = Taken({{At(0), At(30)}, {At(30), At(60)}});
+  const Schedule other = Taken({{At(0), At(55)}});  // for its sake the hour is divided already
+  Pool pool(1);
+  const std::string a = "a", b = "b";
+  pool.Join(a, taken);
+  pool.Join(b, other);
+  taken.Erase({At(0), At(30)});
+  pool.Refresh(a, {At(0), At(30)});
+  EXPECT_THAT(FreeIn(pool, {{At(0), At(30)}}), ElementsAre("a"));
+  EXPECT_THAT(FreeIn(pool, {{At(40), At(50)}}), IsEmpty());
+}
+
 TEST(Pool, LeavesOutWhatIsOverdue) {
   Schedule schedule;
   schedule.SetOverdueFrom(At(10));
