@@ -28,12 +28,12 @@ absl::Status FromKafka(rd_kafka_resp_err_t error, std::string_view doing) {
       return absl::OutOfRangeError(message);
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
     case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
       return absl::NotFoundError(message);
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
       return absl::PermissionDeniedError(message);
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
       return absl::InvalidArgumentError(message);
+    // Among them _UNKNOWN_PARTITION: not what a broker says, but that none has told this client yet.
     default:
       return absl::UnavailableError(message);
   }

@@ -204,16 +204,17 @@ def list_without(some, others):
 
 
 def compare_heads(site, followed, heads):
-    """`heads` is {stream: (sequence, link)} as the site says."""
+    """`heads` are (stream, (sequence, link)) as the site's processes say; several may tell of one stream."""
     for name, each in followed.items():
         ours = (each.chain.sequence, each.chain.head)
-        if heads.get(name) != ours:
-            yield f"{site}: {name}: the head is {heads.get(name)}, folded {ours}"
+        for theirs in {head for stream, head in heads if stream == name} or {None}:
+            if theirs != ours:
+                yield f"{site}: {name}: the head is {theirs}, folded {ours}"
 
 
 def heads_of(status, site):
-    return {stream["stream"]: (int(stream.get("sequence", 0)), stream.get("link", chain.ZEROS))
-            for answer in status["sites"] if answer.get("site") == site for stream in answer["streams"]}
+    return [(stream["stream"], (int(stream.get("sequence", 0)), stream.get("link", chain.ZEROS)))
+            for answer in status["sites"] if answer.get("site") == site for stream in answer["streams"]]
 
 
 def check(protos, brokers, shell):

@@ -58,7 +58,7 @@ class TheRecordedLog(unittest.TestCase):
     def differences(self, answers):
         return [*reader.compare_resources("paris", self.followed, lambda collection: answers["resources"][collection]),
                 *reader.compare_heads("paris", self.followed,
-                                      {name: tuple(head) for name, head in answers["heads"].items()})]
+                                      [(name, tuple(head)) for name, head in answers["heads"].items()])]
 
     def test_it_folds_to_what_the_site_answered(self):
         self.assertEqual(self.differences(ANSWERS), [])
@@ -81,6 +81,8 @@ class TheRecordedLog(unittest.TestCase):
         answers = copy.deepcopy(ANSWERS)
         answers["heads"]["paris.compliance.events"][1] = chain.ZEROS
         self.assertIn("paris.compliance.events: the head is", self.differences(answers)[0])
+        del answers["heads"]["paris.compliance.events"]
+        self.assertIn("paris.compliance.events: the head is None", self.differences(answers)[0])
 
     def test_a_record_twice_changes_nothing_and_one_missing_is_found(self):
         self.followed = reader.follow_recorded(PROTOS, LINES + LINES)

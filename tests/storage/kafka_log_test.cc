@@ -195,6 +195,13 @@ TEST(KafkaLog, AMissingTopicIsNotFoundAndNotCreated) {
   }
 }
 
+// A broker that is starting, or too busy, leaves a client without the partitions that it asks about.
+TEST(KafkaLog, APartitionThatNoBrokerHasToldOfIsUnavailable) {
+  const auto reader = NewLog().NewReader();
+  const absl::Status status = reader->End("untold.stream.events").status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+}
+
 TEST(KafkaLog, WithoutABrokerTheLogIsUnavailable) {
   KafkaLog log({"127.0.0.1:" + std::to_string(test::FreePort()), "test"});
   const absl::Status status = log.Check("paris.stream.events", {});

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf import json_format
 
 from history import OK, REFUSED, UNKNOWN, Answer, Operation, Read, Seen, now
+from state import COLLECTIONS
 
 ACTOR = "torture"
 TIMEOUT_SECONDS = 2
@@ -132,7 +133,7 @@ class Shared:
 
 
 class Client(threading.Thread):
-    """One client of one site; `addresses` tells where the site's processes listen now."""
+    """One client of one site; `addresses` tells where a service's processes listen now."""
 
     def __init__(self, api, history, sites, site, number, seed, addresses, stop):
         super().__init__(name=f"{site}-{number}", daemon=True)
@@ -154,8 +155,8 @@ class Client(threading.Thread):
             self.failure = error
             self.stop.set()
 
-    def address(self, site):
-        return self.chance.choice(self.addresses(site))
+    def address(self, site, service):
+        return self.chance.choice(self.addresses(site, service))
 
     # --- commands --------------------------------------------------------------------------------
 
@@ -166,7 +167,7 @@ class Client(threading.Thread):
                               fields=fields, model=list(model))
         attempts = self.chance.randint(1, ATTEMPTS)
         for _ in range(attempts):
-            answer = self.api.submit(self.address(self.site), service, name, operation.request_id, fields)
+            answer = self.api.submit(self.address(self.site, service), service, name, operation.request_id, fields)
             operation.complete = now()
             if answer.outcome != UNKNOWN:
                 break
@@ -175,8 +176,8 @@ class Client(threading.Thread):
         if answer.outcome != UNKNOWN:
             self.saw(operation.stream, answer.sequence)
             if self.chance.random() < 0.03:
-                operation.again.append(self.api.submit(self.address(self.site), service, name, operation.request_id,
-                                                       fields))
+                operation.again.append(self.api.submit(self.address(self.site, service), service, name,
+                                                       operation.request_id, fields))
         self.history.add(operation)
         return answer
 
@@ -298,7 +299,7 @@ class Client(threading.Thread):
         collection, name, of_stream, sequence = known
         least = max(sequence, self.positions.get(of_stream, -1))
         begun, site = now(), self.chance.choice([self.site, self.site, *self.sites])
-        found = self.api.read(self.address(site), collection, name, of_stream, least)
+        found = self.api.read(self.address(site, COLLECTIONS[collection]), collection, name, of_stream, least)
         if found is None:
             self.stop.wait(PAUSE_SECONDS)
             return
@@ -309,7 +310,7 @@ class Client(threading.Thread):
 
 
 class Subscriber(threading.Thread):
-    """Follows a stream at a site through its Watch door, from where it was when the call ended."""
+    """Follows a stream at a site through its Watch door, which is where compliance runs, from where it was when the call ended."""
 
     CALL_SECONDS = 10
 
@@ -323,7 +324,7 @@ class Subscriber(threading.Thread):
             self.calls += 1
             begin = self.next
             try:
-                for answer in self.api.watch(self.addresses(self.site)[0], self.of_stream, begin, self.CALL_SECONDS):
+                for answer in self.api.watch(self.addresses(self.site, "compliance")[0], self.of_stream, begin, self.CALL_SECONDS):
                     event = answer.event
                     self.history.add(Seen(self.name, self.site, self.calls, self.of_stream, begin, event.sequence,
                                           event.link))

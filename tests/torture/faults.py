@@ -4,6 +4,7 @@ A fault is begun, held and healed, and only then comes the next one at that site
 happen to one site while anything happens to the other. Both sites draw from one deck, and it is shuffled
 again only when it is empty; so every kind happens soon.
 """
+import os
 import random
 import subprocess
 import sys
@@ -46,9 +47,8 @@ class Disk:
                    pause=0)
 
     def used(self):
-        for line in subprocess.run(["df", "-B1", "--output=used", str(self.folder)], stdout=subprocess.PIPE, text=True,
-                                   check=True).stdout.splitlines()[1:]:
-            return int(line)
+        disk = os.statvfs(self.folder)
+        return (disk.f_blocks - disk.f_bfree) * disk.f_frsize
 
     def free(self):
         self.mount("-o", f"remount,size={DISK_BYTES}")
@@ -122,23 +122,25 @@ class Nemesis(threading.Thread):
         self.wait(HOLD_SECONDS)
         return ""
 
-    @property
-    def node(self):
-        return self.world.nodes[self.site]
+    def draw_node(self):
+        """One of the site's processes."""
+        return self.chance.choice(self.world.nodes[self.site])
 
     @property
     def broker(self):
         return self.world.brokers[self.site]
 
     def service_killed(self):
-        self.node.kill()
+        node = self.draw_node()
+        node.kill()
         self.wait(CALM_SECONDS)
-        self.node.start()
+        node.start()
 
     def service_paused(self):
-        self.node.pause()
+        node = self.draw_node()
+        node.pause()
         detail = self.hold()
-        self.node.resume()
+        node.resume()
         return detail
 
     def services_disk_full(self):
@@ -150,28 +152,30 @@ class Nemesis(threading.Thread):
     def clock_stepped(self):
         """Steps the clock, and goes on as the runbook says: the clock is made right and the process starts anew."""
         seconds = self.chance.choice([1, -1]) * self.chance.randint(*CLOCK_STEPS_SECONDS)
-        clock = self.world.clocks[self.site]
-        clock.step(seconds)
+        node = self.draw_node()
+        node.clock.step(seconds)
         eventually(self.clock_alarm, CLOCK_ALARM_SECONDS, "the site notices its clock")
         self.hold()
-        clock.step(0)
-        self.node.kill()
-        self.node.start()
+        node.clock.step(0)
+        node.kill()
+        node.start()
         return f"{seconds:+} s"
 
     def clock_alarm(self):
-        return any("the clock jumped" in state.get("alarm", "") for state in self.world.shell.streams(self.site).values())
+        states = self.world.shells[self.site].streams(self.site).values()
+        return any("the clock jumped" in state.get("alarm", "") for state in states)
 
     def two_writers(self):
-        """A second process of the same site, with a folder of its own; perhaps while the first one sleeps."""
+        """A second process for the same streams, with a folder of its own; perhaps while the first one sleeps."""
+        node = self.draw_node()
         sleeps = self.chance.random() < 0.5
         if sleeps:
-            self.node.pause()
-        twin = self.world.twin(self.site)
+            node.pause()
+        twin = self.world.twin(self.site, node.services)
         twin.start()
         if sleeps:
             self.wait(HOLD_SECONDS)
-            self.node.resume()
+            node.resume()
         self.wait(HOLD_SECONDS)
         twin.kill()
         return "the first wakes up" if sleeps else "side by side"

@@ -36,7 +36,7 @@ import reader  # noqa: E402
 from checker import ANOMALIES, Log, check, resolve  # noqa: E402
 from clients import ACTOR, CONTRACT, IDLE_MODEL, MODEL, Api, Client, Shared, Subscriber, stamp, stream  # noqa: E402
 from cluster import SERVICES, Cluster, Node, Shell, binary, eventually  # noqa: E402
-from enospc_test import enter_namespace  # noqa: E402
+from enospc_test import INSIDE, enter_namespace  # noqa: E402
 from faults import Clock, Deck, Disk, Nemesis  # noqa: E402
 from history import OK, REFUSED, UNKNOWN, History, now  # noqa: E402
 from proxy import Proxy  # noqa: E402
@@ -62,13 +62,17 @@ class Process(Node):
         os.kill(self.process.pid, signal.SIGCONT)
 
 
+# A site is one process, or one for each service.
+LAYOUT = {"paris": [SERVICES], "borlange": [(service,) for service in SERVICES]}
+
+
 class World:
-    """Everything that runs: brokers behind proxies, the mirror, a process a site, and sometimes a second one."""
+    """Everything that runs: brokers behind proxies, the mirror, the sites' processes, and sometimes one twice."""
 
     def __init__(self, cluster):
         self.cluster = cluster
-        self.proxies, self.brokers, self.disks, self.broker_disks, self.clocks = {}, {}, {}, {}, {}
-        self.nodes, self.twins, self.addresses_of = {}, {}, {}
+        self.proxies, self.brokers, self.disks, self.broker_disks = {}, {}, {}, {}
+        self.nodes, self.twins = {}, {}
         self.mirror_lock, self.over = threading.Lock(), threading.Event()
         self.numbers = itertools.count()
         for site in SITES:
@@ -79,14 +83,17 @@ class World:
         self.mirror = cluster.mirror(self.brokers).launch()
         for site in SITES:
             self.disks[site] = Disk(cluster, cluster.folder / f"disk-{site}")
-            self.clocks[site] = Clock(cluster.folder / f"clock-{site}", CLOCK_STEP)
-            self.addresses_of[site] = [cluster.address()]
-            self.nodes[site] = self.process(site, site, self.disks[site].folder, self.addresses_of[site][0],
-                                            self.clocks[site].wrapper).launch()
-        for node in self.nodes.values():
-            node.wait_ready()
+            self.nodes[site] = [self.process(site, services).launch() for services in LAYOUT[site]]
+        for site in SITES:
+            for node in self.nodes[site]:
+                node.wait_ready()
         self.mirror.wait_ready()
-        self.shell = Shell(cluster, {site: {"address": addresses[0]} for site, addresses in self.addresses_of.items()})
+        context = {site: {"address": self.addresses(site, "compliance")[0],
+                          "services": {service: self.addresses(site, service)[0] for service in SERVICES}}
+                   for site in SITES}
+        self.shell = Shell(cluster, context)
+        # One that asks a single site, for the other may not answer.
+        self.shells = {site: Shell(cluster, {site: context[site]}, name=f"shell-{site}") for site in SITES}
 
     def start_broker(self, site):
         self.proxies[site] = Proxy()
@@ -99,26 +106,31 @@ class World:
             "broker", "--dir", folder, "--topics", ",".join(own), "--mirrored-topics", ",".join(others),
             "--advertised", self.proxies[site].address).launch()
 
-    def process(self, site, name, folder, address, wrapper=()):
+    def process(self, site, services, twin=False):
+        """A process that is not started yet; a twin has a folder of its own, and a clock that is right."""
+        name = f"{'twin-' if twin else ''}{site}-{services[0]}-{next(self.numbers)}"
+        clock = None if twin else Clock(self.cluster.folder / f"clock-{name}", CLOCK_STEP)
+        folder = self.cluster.folder / name if twin else self.disks[site].folder / name
+        address = self.cluster.address()
         node = Process(self.cluster, name, {
-            "log": "kafka", "data_dir": str(folder), "here": [site],
+            "log": "kafka", "data_dir": str(folder), "here": [site], "services": list(services),
             "sites": [{"name": each, "kafka": self.brokers[each].bootstrap,
-                       **({"grpc": address} if each == site else {})} for each in SITES]}, wrapper)
+                       **({"grpc": address} if each == site else {})} for each in SITES]},
+            clock.wrapper if clock else ())
+        node.address, node.services, node.clock = address, services, clock
         self.cluster.stack.callback(node.release)
         return node
 
-    def twin(self, site):
-        """Another process of the same site, not started yet."""
-        name = f"twin-{site}-{next(self.numbers)}"
-        address = self.cluster.address()
-        node = self.process(site, name, self.cluster.folder / name, address)
-        self.twins[site] = (node, address)
-        return node
+    def twin(self, site, services):
+        """Another process for services of a site, not started yet."""
+        self.twins[site] = self.process(site, services, twin=True)
+        return self.twins[site]
 
-    def addresses(self, site):
-        """Where a client of the site may ask now."""
-        node, address = self.twins.get(site, (None, ""))
-        return [*self.addresses_of[site], *([address] if node is not None and node.alive() else [])]
+    def addresses(self, site, service):
+        """Where a client may ask a service of a site now; the first place is the lasting one."""
+        twin = self.twins.get(site)
+        return [node.address for node in (*self.nodes[site], *([twin] if twin is not None and twin.alive() else []))
+                if service in node.services]
 
     def start_mirror(self):
         """Whether the mirror serves again; it does not start while a broker is away."""
@@ -139,7 +151,7 @@ def furnish(world, api):
     begin = stamp(datetime.datetime.now(datetime.timezone.utc))
 
     def do(at, service, method, **fields):
-        answer = api.submit(world.addresses(at)[0], service, method, f"furnish-{next(numbers)}", fields, timeout=20)
+        answer = api.submit(world.addresses(at, service)[0], service, method, f"furnish-{next(numbers)}", fields, timeout=20)
         assert answer.outcome == OK, f"{method} at {at}: {answer}"
 
     for site, (country, zone) in SITES.items():
@@ -217,7 +229,7 @@ def ask_again(world, api, history, seed):
               *chance.sample(known, min(len(known), ASKED_AGAIN))]
     for operation in chosen:
         site, service, _ = operation.stream.split(".")
-        answer = api.submit(world.addresses(site)[0], service, operation.method, operation.request_id, operation.fields,
+        answer = api.submit(world.addresses(site, service)[0], service, operation.method, operation.request_id, operation.fields,
                             timeout=20)
         if operation.answer.outcome == UNKNOWN:
             operation.answer, operation.complete = answer, now()
@@ -359,6 +371,8 @@ def main():
     parser.add_argument("--seed", type=int, default=None, help="of what clients ask and which faults happen")
     parser.add_argument("--keep", type=Path, help="copy the history, the faults and the logs into this folder")
     options = parser.parse_args()
+    if not os.environ.get(INSIDE):
+        parser.error("disks are filled that this program mounts: run it as root or where `unshare -r -m` is allowed")
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
     cluster = Cluster()
     code = 1
