@@ -213,7 +213,7 @@ class SimulatedAppender final : public LogAppender {
     const std::shared_ptr<SimulatedCluster::Session> session = session_;
     // Not before what was sent before it.
     const absl::Duration arrives = std::max(now + fate.arrives, session->busy_until);
-    session->busy_until = arrives;
+    if (!fate.overtaken) session->busy_until = arrives;
     cluster.Later(arrives - now, [&cluster, session, records, cookies, first, fate] {
       cluster.LandPart(session, *records, *cookies, 0, first, fate);
     });
@@ -222,7 +222,7 @@ class SimulatedAppender final : public LogAppender {
       SimulatedFate rest = fate;
       rest.lost = fate.lost || fate.rest_arrives == absl::InfiniteDuration();
       last = arrives + (rest.lost ? absl::ZeroDuration() : fate.rest_arrives);
-      session->busy_until = last;
+      if (!fate.overtaken) session->busy_until = last;
       cluster.Later(last - now, [&cluster, session, records, cookies, first, all, rest] {
         cluster.LandPart(session, *records, *cookies, first, all, rest);
       });

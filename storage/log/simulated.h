@@ -1,6 +1,6 @@
 // A log in memory as a seed wants it: requests arrive late, torn, twice or never, reports are lost,
-// clients are cut off and die. Law: whatever it does, a Kafka cluster may do too, and what it
-// reported with an offset stays there for ever.
+// clients are cut off and die. Law: whatever it does, a Kafka cluster may do too (the last of it
+// only without idempotence), and what it reported with an offset stays there for ever.
 #pragma once
 
 #include <absl/functional/any_invocable.h>
@@ -35,6 +35,7 @@ struct SimulatedFate {
   absl::Duration rest_arrives;  // after the first part; infinite: never, and an error is reported
   bool lost = false;            // nothing of it arrives, and an error is reported
   Report report = Report::kOffset;
+  bool overtaken = false;                           // what is sent after it need not wait for it
   absl::Duration again = absl::InfiniteDuration();  // after the last part, it arrives once more
 };
 

@@ -28,6 +28,7 @@ using storage::SimulatedFate;
 constexpr int kNodes = 2;  // machines a site
 // Long enough that a world is mostly about what happens, and not about threads that look in vain.
 constexpr absl::Duration kIdle = absl::Seconds(1);
+constexpr int kMostOpen = 24;  // operations of callers at one site
 constexpr absl::Duration kQuietWithin = absl::Minutes(10);
 
 const char* const kFailpoints[] = {
@@ -72,6 +73,7 @@ struct Node {
   std::unique_ptr<node::Site> running;
   std::vector<int64_t> heads;  // of running->folded(), as last seen
   bool stopping = false;
+  int unanswered = 0;    // submissions to this process
   std::string crash_at;  // the failpoint at which it ends, or stops for a while
   std::string pause_at;
 
@@ -89,6 +91,7 @@ struct Operation {
   bool setup = false;
   bool over = false;
   bool validate_only = false;
+  bool alone = true;  // its caller goes on after it
 };
 
 struct SiteWorld {
@@ -237,7 +240,7 @@ class World {
   void CarryLater(Mirror& mirror);
   void Carry(Mirror& mirror);
 
-  void Ask(SiteWorld& site);
+  void Ask(SiteWorld& site, bool alone = true);
   void Send(const std::shared_ptr<Operation>& operation);
   void Answered(const std::shared_ptr<Operation>& operation, int attempt,
                 const absl::StatusOr<type::v1::Outcome>& outcome);
@@ -269,6 +272,7 @@ class World {
   uint64_t next_operation_ = 0;
   uint64_t incarnations_ = 0;
   int requests_ = 0;
+  std::set<std::string> overtaken_;  // streams whose next request comes too early
   absl::Duration trouble_until_;
   bool storm_ = true;  // faults happen
 };
@@ -352,7 +356,7 @@ void World::Build() {
     if (random_.OneIn(2)) enabled_.push_back(static_cast<Fault>(i));
   }
   requests_ = options_.requests > 0 ? options_.requests
-                                    : (160 + static_cast<int>(random_.Below(160))) / count;
+                                    : (300 + static_cast<int>(random_.Below(500))) / count;
 }
 
 SimulatedFate World::FateOf(const std::string& stream, size_t records) {
@@ -361,9 +365,20 @@ SimulatedFate World::FateOf(const std::string& stream, size_t records) {
   fate.arrives = Between(absl::Microseconds(200), absl::Milliseconds(10));
   fate.reported = Between(absl::Microseconds(100), absl::Milliseconds(10));
   if (!storm_) return fate;
+  if (overtaken_.erase(stream) > 0) {
+    fate.again = Between(absl::ZeroDuration(), absl::Seconds(2));
+    return fate;
+  }
   const bool trouble = scheduler_.Steady() < trouble_until_;
   if (!random_.OneIn(trouble ? 4 : 200)) return fate;
-  switch (random_.Below(9)) {
+  switch (random_.Below(10)) {
+    case 9:
+      // The next request arrives before it, and once more afterwards.
+      fate.overtaken = true;
+      fate.arrives = Between(absl::Milliseconds(5), absl::Seconds(1));
+      overtaken_.insert(stream);
+      Count("append-overtaken");
+      break;
     case 0:
       fate.lost = true;
       Count("append-lost");
@@ -473,6 +488,7 @@ void World::Start(Node& node) {
   }
   node.running = *std::move(opened);
   node.stopping = false;
+  node.unanswered = 0;
   node.heads.assign(node.running->folded().size(), -1);
   node.running->Run();
   Tell("{} starts as {}", node.name, node.process->name());
@@ -607,8 +623,9 @@ void World::Carry(Mirror& mirror) {
   if (more) CarryLater(mirror);
 }
 
-void World::Ask(SiteWorld& site) {
+void World::Ask(SiteWorld& site, bool alone) {
   auto operation = std::make_shared<Operation>();
+  operation->alone = alone;
   operation->site = site.index;
   std::deque<Request>& setup = site.workload->setup();
   if (!setup.empty()) {
@@ -660,32 +677,43 @@ void World::Send(const std::shared_ptr<Operation>& operation) {
   submission.actor = "caller";
   submission.validate_only = operation->validate_only;
   if (random_.OneIn(4)) submission.deadline = node->process->Now() + patience;
-  auto answered = std::make_shared<bool>(false);
-  submission.done = [this, operation, attempt,
-                     answered](absl::StatusOr<type::v1::Outcome> outcome) {
-    if (std::exchange(*answered, true)) Violation("answered-once", operation->id);
-    // On its way to the caller.
-    After(Between(absl::Microseconds(50), absl::Milliseconds(5)),
-          [this, operation, attempt, outcome = std::move(outcome)] {
-            Answered(operation, attempt, outcome);
-          });
+  const auto callback = [&]() -> runtime::AnswerCallback {
+    ++node->unanswered;
+    auto answered = std::make_shared<bool>(false);
+    return [this, operation, attempt, answered, node,
+            process = node->process.get()](absl::StatusOr<type::v1::Outcome> outcome) {
+      if (std::exchange(*answered, true)) Violation("answered-once", operation->id);
+      if (node->process.get() == process) --node->unanswered;
+      // On its way to the caller.
+      After(Between(absl::Microseconds(50), absl::Milliseconds(5)),
+            [this, operation, attempt, outcome = std::move(outcome)] {
+              Answered(operation, attempt, outcome);
+            });
+    };
   };
   // The same sent twice, by a caller that does not wait.
-  if (random_.OneIn(40) && !operation->validate_only) {
+  if (random_.OneIn(10) && !operation->validate_only) {
     runtime::Submission twin;
     twin.command.reset(submission.command->New());
     twin.command->CopyFrom(*submission.command);
     twin.command_id = submission.command_id;
     twin.actor = submission.actor;
-    twin.done = [this, operation, attempt](absl::StatusOr<type::v1::Outcome> outcome) {
-      Answered(operation, attempt, outcome);
-    };
     Count("request-doubled");
-    home->writer->Submit(std::move(submission));
-    home->writer->Submit(std::move(twin));
-  } else {
-    home->writer->Submit(std::move(submission));
+    After(Between(absl::ZeroDuration(), absl::Milliseconds(20)),
+          [this, node, process = node->process.get(), callback = callback(), twin = std::move(twin),
+           service = operation->request.service]() mutable {
+            if (node->process.get() != process) return;
+            if (!node->responds()) {
+              --node->unanswered;
+              return;
+            }
+            twin.done = std::move(callback);
+            node->running->Home(service)->writer->Submit(std::move(twin));
+            process->Touch();
+          });
   }
+  submission.done = callback();
+  home->writer->Submit(std::move(submission));
   node->process->Touch();
 }
 
@@ -734,9 +762,13 @@ void World::End(const std::shared_ptr<Operation>& operation, const std::string& 
     for (int caller = 0; caller < 3 && site.asked < requests_; ++caller) Ask(site);
     return;
   }
-  if (site.asked >= requests_) return;
+  if (site.asked >= requests_ || !operation->alone) return;
   After(Between(absl::Milliseconds(1), absl::Seconds(14)), [this, &site] {
-    if (site.asked < requests_) Ask(site);
+    // Now and then many at once, so that groups are large.
+    const uint64_t burst = random_.OneIn(4) ? 1 + random_.Below(12) : 1;
+    for (uint64_t i = 0; i < burst && site.asked < requests_ && (i == 0 || site.open < kMostOpen);
+         ++i)
+      Ask(site, i == 0);
   });
 }
 
@@ -923,6 +955,10 @@ bool World::Quiet(std::string* why) {
     Node& node = *site->nodes[static_cast<size_t>(site->preferred)];
     if (!node.responds()) {
       *why = node.name + " is down";
+      return false;
+    }
+    if (node.unanswered > 0) {
+      *why = fmt::format("{} has not answered {} submissions", node.name, node.unanswered);
       return false;
     }
     for (const auto& folded : node.running->folded()) {
