@@ -141,7 +141,7 @@ bool Follower::CheckHeads() {
         if (!log_end.ok() || *log_end > head.offset) return false;
         break;
       }
-      if (!status.ok()) PauseUnless(stopping_, kRetry);
+      if (!status.ok()) PauseUnless(machine_, stopping_, kRetry);
     }
     if (stopping_) return false;
     if (there == head.link.ToHex()) {
@@ -164,7 +164,7 @@ bool Follower::CheckHeads() {
 size_t Follower::Step(absl::Duration wait) {
   if (!checked_) checked_ = CheckHeads();
   if (!checked_) {
-    PauseUnless(stopping_, kRetry);
+    PauseUnless(machine_, stopping_, kRetry);
     return 0;
   }
   if (!assigned_) assigned_ = AssignAll();
