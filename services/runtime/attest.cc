@@ -86,7 +86,7 @@ system::v1::StateAttested Attestation(const std::string& stream, const events::H
   if (!options.accepted) return attested;
   for (const AcceptedHeads::One& one : options.accepted().heads) {
     if (one.head.sequence < 0) continue;
-    system::v1::AcceptedHead* accepted = attested.add_accepted();
+    system::v1::StateAttested::Accepted* accepted = attested.add_accepted();
     accepted->set_stream(one.stream);
     accepted->set_sequence(static_cast<uint64_t>(one.head.sequence));
     accepted->set_link(BytesOf(one.head.link));
@@ -126,7 +126,7 @@ absl::Status Diverged(const storage::RowSource& rows) {
 
 storage::Projection::Notes AttestedHeadRows(const system::v1::StateAttested& attested) {
   storage::Projection::Notes rows;
-  for (const system::v1::AcceptedHead& head : attested.accepted()) {
+  for (const system::v1::StateAttested::Accepted& head : attested.accepted()) {
     rows.emplace_back(std::string(kSeenPrefix) + head.stream(), head.SerializeAsString());
   }
   return rows;
@@ -135,7 +135,7 @@ storage::Projection::Notes AttestedHeadRows(const system::v1::StateAttested& att
 std::optional<events::Head> AttestedHead(const storage::RowSource& rows,
                                          const std::string& stream) {
   const auto row = rows.Get(std::string(kSeenPrefix) + stream);
-  system::v1::AcceptedHead accepted;
+  system::v1::StateAttested::Accepted accepted;
   if (!row || !accepted.ParseFromString(*row) || accepted.link().size() != 32) return std::nullopt;
   events::Head head;
   head.sequence = static_cast<int64_t>(accepted.sequence());

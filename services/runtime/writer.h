@@ -277,7 +277,7 @@ class Writer {
   bool impatient_ = false;  // the alarm says that the log does not answer
   AttestSchedule attest_;
   bool attest_waits_ = false;
-  std::optional<system::v1::StartedUnchecked> unchecked_;  // for the next WriterStarted
+  std::optional<system::v1::WriterStarted::Unchecked> unchecked_;  // for the next WriterStarted
 
   WriterCounters counters_;
   std::unique_ptr<storage::Thread> thread_;
