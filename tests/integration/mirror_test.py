@@ -146,7 +146,7 @@ class Guards(Kafka):
     def refuses(self):
         """Starts paris and expects it to end; what it said."""
         node = self.nodes["paris"].launch()
-        self.assertEqual(node.ends(), 1)
+        self.assertEqual(node.ends(), 1, node.said())
         return node.said()
 
     def test_a_topic_that_forgets_is_not_written(self):
@@ -159,19 +159,36 @@ class Guards(Kafka):
                 self.cluster.topic(self.brokers["paris"], "--alter", topic, "--config", f"{setting}={right}")
         self.nodes["paris"].start()
 
-    def test_a_log_that_lost_what_was_answered_is_not_written(self):
+    def test_a_log_that_lost_what_was_answered_is_filled_from_the_archive_or_not_written(self):
         node, broker = self.nodes["paris"].start(), self.brokers["paris"]
         story.open_site(self.shell, "paris")
         self.order("a01", "a02", "a03")
         node.stop()
-        self.cluster.topic(broker, "--delete", ORDERS)
-        self.cluster.topic(broker, "--create", ORDERS)
+        links = self.links(broker)
+        self.replace(broker)
+        node.start()
+        self.assertIn("that the log had lost were fetched from paris's own archive", node.said())
+        self.assertEqual(self.links(broker)[:len(links)], links)
+        self.order("a04")
+        node.stop()
+
+        # Where nobody has the history any more, nothing is written in its place.
+        self.replace(broker)
+        kept = node.data / "kept"
+        shutil.move(node.data / "paris", kept)
+        (node.data / "paris").mkdir()
+        shutil.copytree(kept / ORDERS, node.data / "paris" / ORDERS)
         said = self.refuses()
         self.assertIn(f"{ORDERS}: the projection holds the event at sequence", said)
         self.assertIn("docs/runbooks/ConcordatLogLost.md", said)
         self.assertEqual(read_topic(broker, ORDERS), [])
 
-        # Nor is another history at the same place taken for it.
+    def test_another_history_at_the_same_place_is_not_taken_for_the_own(self):
+        node, broker = self.nodes["paris"].start(), self.brokers["paris"]
+        story.open_site(self.shell, "paris")
+        self.order("a01", "a02", "a03")
+        node.stop()
+        self.replace(broker)
         kept = node.data / "kept"
         shutil.move(node.data / "paris", kept)
         node.start()
@@ -181,19 +198,27 @@ class Guards(Kafka):
         records = read_topic(broker, ORDERS)
         shutil.rmtree(node.data / "paris")
         shutil.move(kept, node.data / "paris")
-        self.assertIn("docs/runbooks/ConcordatLogLost.md", self.refuses())
+        self.assertRegex(self.refuses(), "docs/runbooks/Concordat(LogLost|HomeForked).md")
         self.assertEqual(read_topic(broker, ORDERS), records)
 
-    def test_a_fresh_broker_under_old_projections_is_not_written(self):
-        self.nodes["paris"].start()
+    def test_a_fresh_broker_under_an_old_disk_is_filled_from_its_archive(self):
+        node = self.nodes["paris"].start()
         story.open_site(self.shell, "paris")
-        self.nodes["paris"].stop()
+        node.stop()
+        links = {service: self.links(self.brokers["paris"], service) for service in SERVICES}
         self.brokers["paris"].release()
         shutil.rmtree(self.cluster.folder / "broker-paris" / "data")
         self.brokers["paris"].start()
-        self.assertIn("docs/runbooks/ConcordatLogLost.md", self.refuses())
-        for service in SERVICES:
-            self.assertEqual(read_topic(self.brokers["paris"], stream("paris", service)), [], service)
+        node.start()
+        for service, before in links.items():
+            self.assertEqual(self.links(self.brokers["paris"], service)[:len(before)], before, service)
+
+    def replace(self, broker):
+        self.cluster.topic(broker, "--delete", ORDERS)
+        self.cluster.topic(broker, "--create", ORDERS)
+
+    def links(self, broker, service="inventory"):
+        return [headers["ce_id"] for _, headers, _ in read_topic(broker, stream("paris", service))]
 
 
 if __name__ == "__main__":
