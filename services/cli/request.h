@@ -19,7 +19,7 @@ namespace concordat::cli {
 struct Typed {
   // Field name, or `group.field`, → values as typed.
   std::map<std::string, std::vector<std::string>> fields;
-  std::string file;                                        // a file, a folder, or `-`
+  std::string file;  // a file, a folder, or `-`
 };
 
 // Whether a field can be given as a flag: everything but messages that have no short form.

@@ -83,6 +83,10 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kOrderDeclined:
     case Event::kOrderAnswered:
     case Event::kReservationDelayed:
+    // The workload has no schedules.
+    case Event::kScheduleExtended:
+    case Event::kOccurrencesShifted:
+    case Event::kOccurrencesKept:
     case Event::EVENT_NOT_SET:
       return "";
   }

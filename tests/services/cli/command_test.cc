@@ -118,7 +118,7 @@ TEST(Commands, SayWhatRecursInFlags) {
       exceptions: "2027-02-01T08:00:00" exceptions: "2027-02-02T08:00:00")"));
   EXPECT_EQ(got.contract(), "customers/hsbc/contracts/frame");
   EXPECT_THAT(Concordat(ReserveWords(site, {"--for", "long"})).err,
-              HasSubstr("--for: found 'long', expected a duration"));
+              HasSubstr("--for: found duration 'long', expected a duration"));
 }
 
 TEST(Commands, TakeRepeatedAndNestedFlags) {
