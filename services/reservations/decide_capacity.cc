@@ -357,10 +357,8 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
   for (const Span& part : {Span{span.start, std::min(span.end, own.start)},
                            Span{std::max(span.start, own.end), span.end}}) {
     if (part.start >= part.end) continue;
-    const size_t all = state.index.CountBookable(terms.model());
-    const auto free = state.index.FindFree(terms.model(), part, facts.now, all);
     for (const std::string& server : reservation.servers()) {
-      if (std::find(free.begin(), free.end(), server) != free.end()) continue;
+      if (state.index.IsFree(server, part, facts.now)) continue;
       return Obstacle{v1::REASON_NO_CAPACITY,
                       fmt::format("{} is not free within {}.", server, ToText(part))};
     }

@@ -173,6 +173,13 @@ std::vector<std::string> Index::FindFree(const std::string& model, std::vector<S
   return free;
 }
 
+bool Index::IsFree(const std::string& server, const Span& span, absl::Time now) const {
+  const auto found = servers_.find(server);
+  return found != servers_.end() && found->second.bookable &&
+         !found->second.schedule.IsOverdue(now) &&
+         (span.start >= span.end || found->second.schedule.UseOf(span) == Schedule::Use::kFree);
+}
+
 size_t Index::CountBookable(const std::string& model) const {
   const auto pool = pools_.find(model);
   return pool == pools_.end() ? 0 : pool->second.size();

@@ -56,6 +56,8 @@ class Index {
   // touch; empty ones ask for nothing.
   std::vector<std::string> FindFree(const std::string& model, std::vector<Span> spans,
                                     absl::Time now, size_t count) const;
+  // Whether FindFree() would name this server of its model.
+  bool IsFree(const std::string& server, const Span& span, absl::Time now) const;
   // How many servers of the model are bookable, free or not.
   size_t CountBookable(const std::string& model) const;
   // What a server draws and gives off; zero where it is not known.

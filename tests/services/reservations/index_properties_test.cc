@@ -64,6 +64,14 @@ class World {
     const std::vector<std::string> found = index_.FindFree("m", wanted, now, 100);
     RC_ASSERT(found == expected);
     RC_ASSERT(std::set<std::string>(found.begin(), found.end()).size() == found.size());
+    for (int server = 0; server < kServers; ++server) {
+      const std::string name = ServerName(server);
+      const auto record = servers_.Get(name);
+      const bool is_m = record && record->server().model() == "m";
+      const std::vector<std::string> alone = Free({wanted[0]}, now);
+      const bool free = std::find(alone.begin(), alone.end(), name) != alone.end();
+      if (is_m) RC_ASSERT(index_.IsFree(name, wanted[0], now) == free);
+    }
     const std::vector<std::string> some = index_.FindFree("m", wanted, now, 2);
     RC_ASSERT(std::equal(some.begin(), some.end(), expected.begin()));
     RC_ASSERT(some.size() == std::min<size_t>(2, expected.size()));
