@@ -535,6 +535,7 @@ void Writer::Issue(Pending pending) {
   submission.cause = std::move(cause);
   submission.digest = CommandDigest(*submission.command);
   queue_.push_back(std::move(submission));
+  storage::Failpoint(machine_, "after_issue");
 }
 
 bool Writer::Pause(absl::Duration wait) {

@@ -35,7 +35,8 @@ const char* const kFailpoints[] = {
     "after_append", "after_decide", "before_reports",  "after_reports",  "before_commit",
     "after_commit", "after_react",  "before_flush",    "after_flush",    "before_recovery",
     "before_claim", "after_claim",  "before_readback", "after_readback", "before_resolve",
-    "after_start",  "before_batch", "after_batch",     "before_note",    "before_answer"};
+    "after_start",  "after_issue",  "before_batch",    "after_batch",    "before_note",
+    "before_answer"};
 
 // Puts models nowhere; repeats itself, and fails now and then.
 class Target final : public deployment::Target {
@@ -272,7 +273,8 @@ class World {
   uint64_t next_operation_ = 0;
   uint64_t incarnations_ = 0;
   int requests_ = 0;
-  std::set<std::string> overtaken_;  // streams whose next request comes too early
+  // When a request arrives that the next one of its stream overtakes.
+  std::map<std::string, absl::Duration> overtaken_;
   absl::Duration trouble_until_;
   bool storm_ = true;  // faults happen
 };
@@ -365,9 +367,15 @@ SimulatedFate World::FateOf(const std::string& stream, size_t records) {
   fate.arrives = Between(absl::Microseconds(200), absl::Milliseconds(10));
   fate.reported = Between(absl::Microseconds(100), absl::Milliseconds(10));
   if (!storm_) return fate;
-  if (overtaken_.erase(stream) > 0) {
-    fate.again = Between(absl::ZeroDuration(), absl::Seconds(2));
-    return fate;
+  const auto overtaken = overtaken_.find(stream);
+  if (overtaken != overtaken_.end()) {
+    const absl::Duration left = overtaken->second - scheduler_.Steady() - fate.arrives;
+    overtaken_.erase(overtaken);
+    // It arrives too early, and again as soon as what it overtook has arrived.
+    if (left > absl::ZeroDuration()) {
+      fate.again = left + Between(absl::Microseconds(10), absl::Milliseconds(4));
+      return fate;
+    }
   }
   const bool trouble = scheduler_.Steady() < trouble_until_;
   if (!random_.OneIn(trouble ? 4 : 200)) return fate;
@@ -375,8 +383,8 @@ SimulatedFate World::FateOf(const std::string& stream, size_t records) {
     case 9:
       // The next request arrives before it, and once more afterwards.
       fate.overtaken = true;
-      fate.arrives = Between(absl::Milliseconds(5), absl::Seconds(1));
-      overtaken_.insert(stream);
+      fate.arrives = Between(absl::Milliseconds(1200), absl::Seconds(6));
+      overtaken_[stream] = scheduler_.Steady() + fate.arrives;
       Count("append-overtaken");
       break;
     case 0:

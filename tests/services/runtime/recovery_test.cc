@@ -288,6 +288,26 @@ TEST_F(RecoveryTest, AStaleWriterThatWakesUpCannotChangeWhatTheNewOneWrote) {
   EXPECT_EQ(CountOf(TheHistory(), "ItemPut"), 1);
 }
 
+// Its steady clock runs ahead, so that nobody has to wait for what happens now and then.
+class HastyMachine final : public storage::Machine {
+ public:
+  absl::Duration Steady() override { return steady_ += absl::Seconds(1); }
+
+ private:
+  absl::Duration steady_;
+};
+
+TEST_F(RecoveryTest, AnIdleWriterHearsOfWhatAnotherOneWrote) {
+  HastyMachine machine;
+  Home idle(log_, clock_);
+  idle.options.machine = &machine;
+  idle.Start();
+  ExpectInTheLog(home_.Answer(Put("a"), "c-1"));
+  EXPECT_TRUE(idle.StepUntil([&] { return idle.Item("a").has_value(); }))
+      << "it had nothing of its own to append";
+  EXPECT_EQ(idle.state(), WriterState::kWriting);
+}
+
 TEST_F(RecoveryTest, ALogThatIsAwayForAWhileHoldsTheWriterUpAndNoMore) {
   log_.FailNextRead(absl::UnavailableError("the log is away"));
   Next(Fate::kFail);
