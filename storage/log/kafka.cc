@@ -33,7 +33,8 @@ absl::Status FromKafka(rd_kafka_resp_err_t error, std::string_view doing) {
       return absl::PermissionDeniedError(message);
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
       return absl::InvalidArgumentError(message);
-    // Among them _UNKNOWN_PARTITION: not what a broker says, but that none has told this client yet.
+    // Among them _UNKNOWN_PARTITION: not what a broker says, but that none has told this client
+    // yet.
     default:
       return absl::UnavailableError(message);
   }

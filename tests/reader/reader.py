@@ -94,11 +94,13 @@ class Followed:
         if record.text("ce_dataschema") == SCHEMA + self.message.DESCRIPTOR.full_name:
             event = self.message.FromString(entry.data)
         self.state.fold(event, entry.sequence, entry.time, record.text("ce_correlationid"))
-        self.allocations.after(event)
+        if not self.state.not_folded:
+            self.allocations.after(event)
         return outcome
 
     def problems(self):
         found = [*self.findings, *self.allocations.findings]
+        found += [f"{self.name}: this reader does not fold {event}" for event in self.state.not_folded[:3]]
         if self.chain.state != "ok":
             found.append(f"{self.name} is {self.chain.state}")
         return found

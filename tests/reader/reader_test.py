@@ -196,6 +196,19 @@ class Allocating(unittest.TestCase):
         self.assertIn("expected 1 bookable servers", self.found())
 
 
+class NotFolded(unittest.TestCase):
+    def test_an_event_that_this_reader_does_not_fold_is_said(self):
+        stream = Stream("paris", "reservations")
+        for case in ("schedule_extended", "contract_signed"):
+            event = PROTOS.event("reservations")()
+            getattr(event, case).SetInParent()
+            if case == "contract_signed":
+                event.contract_signed.access.SetInParent()
+            stream.fold(event, stream.sequence + 1, "2027-01-01T00:00:00Z", "")
+        self.assertEqual(stream.not_folded, ["schedule_extended at 0", "contract_signed at 1"])
+        self.assertEqual(stream.tables["contracts"], {})
+
+
 class Details(unittest.TestCase):
     def test_the_envelope_is_nothing_before_its_first_step(self):
         steps = [{"effectiveFrom": "1970-01-01T00:00:01Z", "itPowerWatts": "5"}]

@@ -57,7 +57,7 @@ class Stream:
     def __init__(self, site, service):
         self.site, self.service = site, service
         self.tables = {collection: {} for collection in OF_SERVICE[service]}
-        self.history = {}
+        self.history, self.not_folded = {}, []
         self.sequence = -1
         self.time = ""
         self.correlation = ""
@@ -68,7 +68,13 @@ class Stream:
         case = event.WhichOneof("event") if event is not None else None
         if case in (None, "command_refused"):
             return
-        getattr(self, f"{self.service}_{case}")(json_of(getattr(event, case)))
+        fold = getattr(self, f"{self.service}_{case}", None)
+        fields = json_of(getattr(event, case))
+        # Schedules, and whatever came after this reader, are not folded here: that is said, not passed over.
+        if fold is None or "access" in fields.get("terms", fields):
+            self.not_folded.append(f"{case} at {sequence}")
+        else:
+            fold(fields)
 
     def get(self, collection, name):
         return self.tables[collection].get(name)

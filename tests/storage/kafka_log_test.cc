@@ -195,7 +195,8 @@ TEST(KafkaLog, AMissingTopicIsNotFoundAndNotCreated) {
   }
 }
 
-// A broker that is starting, or too busy, leaves a client without the partitions that it asks about.
+// A broker that is starting, or too busy, leaves a client without the partitions that it asks
+// about.
 TEST(KafkaLog, APartitionThatNoBrokerHasToldOfIsUnavailable) {
   const auto reader = NewLog().NewReader();
   const absl::Status status = reader->End("untold.stream.events").status();

@@ -1,10 +1,10 @@
 // A wall clock that is wrong on demand, for one process: LD_PRELOAD this library and name a file in
 // CONCORDAT_CLOCK_OFFSET whose first eight bytes are the nanoseconds to add to CLOCK_REALTIME. The
-// file is mapped, so whoever writes it steps the clock while the process runs. The steady clock stays
-// right, as it does where an operator or NTP steps the wall clock.
+// file is mapped, so whoever writes it steps the clock while the process runs. The steady clock
+// stays right, as it does where an operator or NTP steps the wall clock.
 //
-// Law: only what is told and what is awaited by the wall clock is moved; a wait until a wall time ends
-// when the stepped clock shows it.
+// Law: only what is told and what is awaited by the wall clock is moved; a wait until a wall time
+// ends when the stepped clock shows it.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/futex.h>
