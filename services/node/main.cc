@@ -171,7 +171,13 @@ class Node {
         streams.push_back(events::StreamName(origin, service));
       for (const auto& [target, to] : embedded_) {
         if (origin == target) continue;
-        mirrors_.push_back(std::make_unique<Mirror>(origin, *from, *to, streams));
+        // Sites are open before mirrors run, and live longer.
+        const auto is_home = [this, origin = origin](const std::string& stream) {
+          const Folded& home = *running_.at(origin).site->Home(events::ServiceOf(stream));
+          const std::string check = home.writer->View().home_check;
+          return check == "whole" || check == "allowed";
+        };
+        mirrors_.push_back(std::make_unique<Mirror>(origin, *from, *to, streams, is_home));
         mirrors_to_[target].push_back(mirrors_.back().get());
       }
     }

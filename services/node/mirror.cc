@@ -18,8 +18,12 @@ std::string NoteKey(const std::string& stream) { return "mirror/" + stream; }
 }  // namespace
 
 Mirror::Mirror(std::string origin, storage::EmbeddedLog& from, storage::EmbeddedLog& to,
-               std::vector<std::string> streams)
-    : origin_(std::move(origin)), from_(from), to_(to), streams_(std::move(streams)) {}
+               std::vector<std::string> streams, std::function<bool(const std::string&)> is_home)
+    : origin_(std::move(origin)),
+      from_(from),
+      to_(to),
+      streams_(std::move(streams)),
+      is_home_(std::move(is_home)) {}
 
 Mirror::~Mirror() { Stop(); }
 
@@ -28,7 +32,7 @@ void Mirror::Run() {
     while (!stopping_) {
       const bool carried = !cut_ && CarrySome();
       if (carried) continue;
-      from_.WaitUntil([this] { return stopping_ || (!cut_ && Pending() > 0); },
+      from_.WaitUntil([this] { return stopping_ || (!cut_ && HasWork()); },
                       absl::Milliseconds(100));
     }
   });
@@ -60,9 +64,23 @@ bool Mirror::Continues(const std::string& stream, int64_t position) {
          events::HeaderValue(last->front().record, "ce_id") == note.substr(space + 1);
 }
 
+bool Mirror::MayCarry(const std::string& stream) {
+  if (homes_.contains(stream)) return true;
+  if (!is_home_(stream)) return false;
+  homes_.insert(stream);
+  return true;
+}
+
+bool Mirror::HasWork() {
+  return std::any_of(streams_.begin(), streams_.end(), [this](const std::string& stream) {
+    return MayCarry(stream) && from_.End(stream) > Position(stream);
+  });
+}
+
 bool Mirror::CarrySome() {
   bool carried = false;
   for (const std::string& stream : streams_) {
+    if (!MayCarry(stream)) continue;
     int64_t position = Position(stream);
     // A log that was restored, or filled again from a peer, has other records at these offsets.
     // From the beginning on nothing is left out, and what is delivered twice is void.

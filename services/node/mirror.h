@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <set>
 #include <string>
 #include <thread>
@@ -14,9 +15,11 @@ namespace concordat::node {
 
 class Mirror {
  public:
-  // Neither log is owned. `streams` are the origin's own.
+  // Neither log is owned. `streams` are the origin's own. `is_home` tells whether the origin's log
+  // of a stream was found to hold its history: before that nothing of it is carried, for what
+  // others receive cannot be taken back.
   Mirror(std::string origin, storage::EmbeddedLog& from, storage::EmbeddedLog& to,
-         std::vector<std::string> streams);
+         std::vector<std::string> streams, std::function<bool(const std::string&)> is_home);
   ~Mirror();
   Mirror(const Mirror&) = delete;
 
@@ -33,6 +36,8 @@ class Mirror {
 
  private:
   int64_t Position(const std::string& stream);
+  bool MayCarry(const std::string& stream);
+  bool HasWork();
   // Whether the origin still holds the record that was carried last, where it was.
   bool Continues(const std::string& stream, int64_t position);
   bool CarrySome();
@@ -41,6 +46,8 @@ class Mirror {
   storage::EmbeddedLog& from_;
   storage::EmbeddedLog& to_;
   const std::vector<std::string> streams_;
+  const std::function<bool(const std::string&)> is_home_;
+  std::set<std::string> homes_;      // the mirror's thread: streams for which is_home_ was true
   std::set<std::string> continued_;  // the mirror's thread: streams that were looked at
   std::atomic<bool> cut_ = false;
   std::atomic<bool> stopping_ = false;

@@ -180,6 +180,11 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const std::string& dir, 
   rocksdb::DB* raw = nullptr;
   const absl::Status status = FromRocksDb(rocksdb::DB::Open(OptionsFor(use), dir, &raw),
                                           fmt::format("cannot open the store in {}", dir));
+  if (absl::IsDataLoss(status)) {
+    return absl::DataLossError(
+        fmt::format("{}; stop the process, delete {} and start again: it is made anew from the log",
+                    std::string(status.message()), dir));
+  }
   if (!status.ok()) return status;
   return std::make_unique<RocksDbStore>(std::unique_ptr<rocksdb::DB>(raw), dir);
 }

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "storage/projection/digest.h"
+#include "storage/projection/rocksdb_store.h"
 
 namespace concordat::storage {
 namespace {
@@ -57,6 +58,17 @@ absl::StatusOr<Snapshot> ReadLabel(const std::string& dir) {
 // again.
 absl::StatusOr<Snapshot> Look(const std::string& dir, const std::string& stream,
                               const std::string& schema) {
+  {
+    // What cannot be read is a bad snapshot here, and no reason to end the process.
+    const auto store = OpenRocksDbStore(dir, StoreUse::kRows);
+    if (!store.ok()) return store.status();
+    const absl::Status readable =
+        (*store)->Scan("", [](std::string_view, std::string_view) { return true; });
+    if (!readable.ok()) {
+      return absl::DataLossError(fmt::format("{} cannot be read, do not use it: {}", dir,
+                                             std::string(readable.message())));
+    }
+  }
   auto projection = Projection::Open(dir, stream, events::Chain::Origin::kHome, schema);
   if (!projection.ok()) return projection.status();
   const Digests rows = Digests::Of(**projection);
