@@ -803,7 +803,9 @@ void World::Do(Fault fault) {
       Crash(node, "killed");
       return RestartLater(node);
     case Fault::kCrashAtFailpoint:
-      node.crash_at = kFailpoints[random_.Below(std::size(kFailpoints))];
+      // Most often where most is owed: commands that follow are issued, and not in the log yet.
+      node.crash_at =
+          random_.OneIn(4) ? "after_issue" : kFailpoints[random_.Below(std::size(kFailpoints))];
       return;
     case Fault::kPauseAtFailpoint:
       node.pause_at = kFailpoints[random_.Below(std::size(kFailpoints))];
