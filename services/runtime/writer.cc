@@ -401,7 +401,8 @@ void Writer::Append(Submission submission, Decision decision) {
   by_command_.emplace(KeyOf(in_flight.submission), &in_flight);
   appender_->Append(std::move(record), in_flight.cookie);
   storage::Failpoint(machine_, "after_append");
-  if (events::Has(events::Flaw::kAnswersBeforeAcceptance)) Answer(in_flight);
+  if (events::Has(events::Flaw::kAnswersBeforeAcceptance))
+    answers_.Add(std::exchange(in_flight.submission.done, nullptr), OutcomeOf(in_flight));
 }
 
 type::v1::Outcome Writer::OutcomeOf(InFlight& in_flight) const {
@@ -410,7 +411,7 @@ type::v1::Outcome Writer::OutcomeOf(InFlight& in_flight) const {
   outcome.set_site(options_.site);
   outcome.set_sequence(static_cast<uint64_t>(in_flight.sequence));
   outcome.set_link(in_flight.link.ToHex());
-  outcome.set_request_id(std::move(in_flight.submission.command_id));
+  outcome.set_request_id(in_flight.submission.command_id);  // by_command_ may look at it
   outcome.set_event_type(std::move(in_flight.event_type));
   outcome.set_subject(std::move(in_flight.subject));
   outcome.set_reason(std::move(in_flight.reason));

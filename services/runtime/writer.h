@@ -178,7 +178,7 @@ class Writer {
   void Decide(Submission submission);
   bool AnswerFromMemory(Submission& submission);
   void Append(Submission submission, Decision decision);
-  type::v1::Outcome OutcomeOf(InFlight& in_flight) const;  // takes the strings out of it
+  type::v1::Outcome OutcomeOf(InFlight& in_flight) const;  // takes most strings out of it
   // Tells all who asked for an accepted command. Takes them and the strings out of it.
   void Answer(InFlight& accepted);
   // Without an append of its own a writer hears of another one only by looking: what that one left

@@ -28,6 +28,7 @@
 #include "services/runtime/writer.h"
 #include "storage/log/embedded.h"
 #include "tests/services/runtime/home.h"
+#include "tests/support/wait.h"
 
 namespace concordat::test {
 namespace {
@@ -149,6 +150,10 @@ int Child(const std::string& dir, const std::string& place, int64_t countdown, i
   options.machine = &machine;
   runtime::Writer writer(engine, **projection, log, clock, options);
   writer.Run();
+  const auto settled = [&](int count) {
+    return writer.View().state == runtime::WriterState::kStopped ||
+           static_cast<int64_t>(writer.counters().accepted + writer.counters().repeated) >= count;
+  };
   for (int i = first; i < last; ++i) {
     const std::string id = "c-" + std::to_string(i);
     runtime::Submission submission;
@@ -163,15 +168,11 @@ int Child(const std::string& dir, const std::string& place, int64_t countdown, i
                              outcome->reason().empty() ? "-" : outcome->reason()));
     };
     writer.Submit(std::move(submission));
-    if (i % 16 == 15) absl::SleepFor(absl::Microseconds(300));  // several groups, not one
+    // Several groups, not one.
+    if (i % 16 == 15) WaitUntil([&] { return settled(i - first - 16); }, absl::Seconds(20));
   }
-  const absl::Time deadline = absl::Now() + absl::Seconds(20);
   // Whoever is not killed by then ends by itself, which is no kill.
-  while (writer.counters().accepted + writer.counters().repeated <
-             static_cast<uint64_t>(last - first) &&
-         writer.View().state != runtime::WriterState::kStopped && absl::Now() < deadline) {
-    absl::SleepFor(absl::Milliseconds(1));
-  }
+  WaitUntil([&] { return settled(last - first); }, absl::Seconds(20));
   if (writer.View().state == runtime::WriterState::kStopped)
     Tell(pipe, fmt::format("failed {}\n", writer.View().alarm));
   writer.Stop();
