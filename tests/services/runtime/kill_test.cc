@@ -260,7 +260,7 @@ int Parent(int kills, uint64_t seed) {
       return 1;
     }
     const std::string place = kPlaces[random() % kPlaces.size()];
-    const int64_t countdown = 1 + static_cast<int64_t>(random() % 40);
+    const int64_t countdown = 1 + static_cast<int64_t>(random() % 4);
     // Some of what was asked before is asked again; what is new follows.
     const int from = std::max(0, first - static_cast<int>(random() % 30));
     const int to = first + 20 + static_cast<int>(random() % 60);
