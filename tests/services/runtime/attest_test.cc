@@ -32,7 +32,8 @@ struct Copy {
   Copy(ScriptedLog& log, std::string dir, const std::string& code = kCode) {
     projection = *storage::Projection::Open(dir, kParis, events::Chain::Origin::kMirrored, "test");
     engine = std::make_unique<runtime::EngineOf<ledger::Service>>(projection->journal());
-    replica = std::make_unique<runtime::Replica>(*engine, *projection, "borlange", storage::Machine::Real(), code);
+    replica = std::make_unique<runtime::Replica>(*engine, *projection, "borlange",
+                                                 storage::Machine::Real(), code);
     follower = std::make_unique<runtime::Follower>(log, std::vector<runtime::Sink*>{replica.get()});
   }
   void Read() {
