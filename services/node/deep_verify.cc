@@ -49,8 +49,7 @@ absl::StatusOr<storage::Digests> Site::FoldAnew(const Folded& folded, const even
       if (!outcome.ok()) return outcome.status();
       fold.TakePending();
     }
-    status =
-        (*projection)->Commit(static_cast<uint64_t>(std::max<int64_t>(chain.head().sequence, 0)));
+    status = fold.Commit();
     if (!status.ok()) return status;
     if (absl::Now() - heard > kPatience) {
       return absl::DataLossError(

@@ -9,6 +9,7 @@
 
 #include "concordat/system/v1/events.pb.h"
 #include "events/flaw.h"
+#include "services/runtime/attest.h"
 
 namespace concordat::runtime {
 namespace {
@@ -37,8 +38,6 @@ std::string ExpiryKey(int64_t day, uint64_t sequence) {
   return fmt::format("{}{:010d}/{:020d}", kExpiryPrefix, day, sequence);
 }
 
-bool IsSystemEvent(std::string_view type) { return type.substr(0, 20) == "concordat.system.v1."; }
-
 events::Link LinkOf(const std::string& bytes) {
   events::Link link;
   if (bytes.size() == 32) std::copy(bytes.begin(), bytes.end(), link.bytes.begin());
@@ -54,7 +53,7 @@ absl::StatusOr<MessagePtr> EventOf(const events::Record& record, const Engine& e
     return ParseEvent(engine.event_type(), record.data);
   const auto* type =
       google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(schema);
-  if (type == nullptr || !IsSystemEvent(schema)) {
+  if (type == nullptr || !IsSystemType(schema)) {
     return absl::InvalidArgumentError(
         fmt::format("its data is a {}, which this release does not know", schema));
   }
@@ -208,16 +207,16 @@ absl::Status Fold::Commit(storage::Projection::Notes notes) {
   const auto head =
       static_cast<uint64_t>(std::max<int64_t>(projection_.chain().head().sequence, 0));
   while (!expiring_.empty() && expiring_.front().sequence <= head) {
-    const Expiring first = {expiring_.front().sequence, expiring_.front().day, {}};
+    const int64_t day = expiring_.front().day;
+    const uint64_t first = expiring_.front().sequence;
     ExpiryRow row;
-    for (; !expiring_.empty() && expiring_.front().sequence <= head &&
-           expiring_.front().day == first.day;
+    for (; !expiring_.empty() && expiring_.front().sequence <= head && expiring_.front().day == day;
          expiring_.pop_front()) {
       ExpiryRow::Command& command = *row.add_commands();
       command.set_key(std::move(expiring_.front().command_key));
       command.set_sequence(expiring_.front().sequence);
     }
-    notes.emplace_back(ExpiryKey(first.day, first.sequence), row.SerializeAsString());
+    notes.emplace_back(ExpiryKey(day, first), row.SerializeAsString());
   }
   return projection_.Commit(head, notes);
 }
