@@ -34,16 +34,8 @@ const std::string& WriterStartedType() {
   return type;
 }
 
-Link LinkOfBytes(const std::string& bytes) {
-  Link link;
-  if (bytes.size() == link.bytes.size()) std::copy(bytes.begin(), bytes.end(), link.bytes.begin());
-  return link;
-}
-
-std::string BytesOf(const Link& link) { return {link.bytes.begin(), link.bytes.end()}; }
-
 void Put(const WriterMark& mark, ChainState::Mark* to) {
-  to->set_link(BytesOf(mark.link));
+  to->set_link(mark.link.ToBytes());
   to->set_sequence(mark.sequence);
 }
 
@@ -188,7 +180,7 @@ void Chain::Accept(const Head& head) {
 
 std::string Chain::Encode() const {
   ChainState state;
-  state.set_link(BytesOf(head_.link));
+  state.set_link(head_.link.ToBytes());
   state.set_sequence(head_.sequence);
   state.set_offset(head_.offset);
   state.set_time_micros(absl::ToUnixMicros(head_.time));
@@ -201,7 +193,7 @@ std::string Chain::Encode() const {
   for (const auto& [link, sequence] : ahead_) {
     Put({link, sequence}, state.add_ahead());
   }
-  for (const Link& link : corrupt_) state.add_corrupt(BytesOf(link));
+  for (const Link& link : corrupt_) state.add_corrupt(link.ToBytes());
   for (const WriterMark& writer : accepted_writers_) Put(writer, state.add_accepted_writers());
   for (const WriterMark& writer : void_writers_) Put(writer, state.add_void_writers());
   return state.SerializeAsString();
@@ -214,7 +206,7 @@ absl::StatusOr<Chain> Chain::Decode(std::string stream, std::string_view bytes, 
     return absl::DataLossError(fmt::format("the stored head of {} cannot be read", stream));
   }
   Chain chain(std::move(stream), origin);
-  chain.head_ = {LinkOfBytes(state.link()), state.sequence(), state.offset(),
+  chain.head_ = {Link::FromBytes(state.link()), state.sequence(), state.offset(),
                  absl::FromUnixMicros(state.time_micros())};
   chain.next_offset_ = state.next_offset();
   chain.damaged_ = state.damaged();
@@ -222,13 +214,13 @@ absl::StatusOr<Chain> Chain::Decode(std::string stream, std::string_view bytes, 
   chain.suspect_ = state.suspect();
   chain.alarm_ = state.alarm();
   for (const auto& ahead : state.ahead())
-    chain.ahead_[LinkOfBytes(ahead.link())] = ahead.sequence();
-  for (const auto& link : state.corrupt()) chain.corrupt_.insert(LinkOfBytes(link));
+    chain.ahead_[Link::FromBytes(ahead.link())] = ahead.sequence();
+  for (const auto& link : state.corrupt()) chain.corrupt_.insert(Link::FromBytes(link));
   for (const auto& writer : state.accepted_writers()) {
-    chain.accepted_writers_.push_back({LinkOfBytes(writer.link()), writer.sequence()});
+    chain.accepted_writers_.push_back({Link::FromBytes(writer.link()), writer.sequence()});
   }
   for (const auto& writer : state.void_writers()) {
-    chain.void_writers_.push_back({LinkOfBytes(writer.link()), writer.sequence()});
+    chain.void_writers_.push_back({Link::FromBytes(writer.link()), writer.sequence()});
   }
   return chain;
 }

@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace concordat::events {
@@ -54,6 +55,14 @@ std::optional<Link> Link::FromHex(std::string_view hex) {
     if (high < 0 || low < 0) return std::nullopt;
     link.bytes[i] = static_cast<uint8_t>(high << 4 | low);
   }
+  return link;
+}
+
+std::string Link::ToBytes() const { return {bytes.begin(), bytes.end()}; }
+
+Link Link::FromBytes(std::string_view bytes) {
+  Link link;
+  if (bytes.size() == link.bytes.size()) std::copy(bytes.begin(), bytes.end(), link.bytes.begin());
   return link;
 }
 

@@ -26,6 +26,12 @@ struct Link {
 
   // Nothing unless `hex` is exactly 64 lower-case hexadecimal digits.
   static std::optional<Link> FromHex(std::string_view hex);
+
+  // The 32 bytes, as stored values and messages hold them.
+  std::string ToBytes() const;
+
+  // Zeros unless there are exactly 32 bytes.
+  static Link FromBytes(std::string_view bytes);
 };
 
 // The parent of a stream's first event.

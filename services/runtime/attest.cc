@@ -14,18 +14,6 @@ constexpr std::string_view kAttestedKey("\0attested", 9);
 constexpr std::string_view kDivergedKey("\0diverged", 9);
 constexpr std::string_view kSeenPrefix("\0seen\0", 6);
 
-std::string BytesOf(const events::Link& link) { return {link.bytes.begin(), link.bytes.end()}; }
-
-// Most significant byte first, as Digest::ToHex() has it.
-std::string BytesOf(const storage::Digest& digest) {
-  std::string bytes;
-  for (size_t i = digest.words.size(); i-- > 0;) {
-    for (int shift = 56; shift >= 0; shift -= 8)
-      bytes.push_back(static_cast<char>(digest.words[i] >> shift));
-  }
-  return bytes;
-}
-
 }  // namespace
 
 const std::string& StateAttestedType() {
@@ -80,8 +68,8 @@ system::v1::StateAttested Attestation(const std::string& stream, const events::H
   system::v1::StateAttested attested;
   attested.set_stream(stream);
   attested.set_sequence(static_cast<uint64_t>(head.sequence));
-  attested.set_link(BytesOf(head.link));
-  attested.set_digest(BytesOf(digests.Total()));
+  attested.set_link(head.link.ToBytes());
+  attested.set_digest(digests.Total().ToBytes());
   attested.set_code(options.code);
   if (!options.accepted) return attested;
   for (const AcceptedHeads::One& one : options.accepted().heads) {
@@ -89,7 +77,7 @@ system::v1::StateAttested Attestation(const std::string& stream, const events::H
     system::v1::StateAttested::Accepted* accepted = attested.add_accepted();
     accepted->set_stream(one.stream);
     accepted->set_sequence(static_cast<uint64_t>(one.head.sequence));
-    accepted->set_link(BytesOf(one.head.link));
+    accepted->set_link(one.head.link.ToBytes());
   }
   return attested;
 }
@@ -98,7 +86,7 @@ absl::Status CompareState(const system::v1::StateAttested& attested,
                           const storage::Digests& digests, const std::string& code) {
   if (attested.code() != code) return absl::OkStatus();
   const storage::Digest here = digests.Total();
-  if (attested.digest() == BytesOf(here)) return absl::OkStatus();
+  if (attested.digest() == here.ToBytes()) return absl::OkStatus();
   return absl::DataLossError(fmt::format(
       "{}: at sequence {} the stream's writer attested the state digest {}, here the same events "
       "were folded to {} by the same code ({}): one of the two is wrong, and nothing is answered "
@@ -139,7 +127,7 @@ std::optional<events::Head> AttestedHead(const storage::RowSource& rows,
   if (!row || !accepted.ParseFromString(*row) || accepted.link().size() != 32) return std::nullopt;
   events::Head head;
   head.sequence = static_cast<int64_t>(accepted.sequence());
-  std::copy(accepted.link().begin(), accepted.link().end(), head.link.bytes.begin());
+  head.link = events::Link::FromBytes(accepted.link());
   return head;
 }
 

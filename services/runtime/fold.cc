@@ -38,14 +38,6 @@ std::string ExpiryKey(int64_t day, uint64_t sequence) {
   return fmt::format("{}{:010d}/{:020d}", kExpiryPrefix, day, sequence);
 }
 
-events::Link LinkOf(const std::string& bytes) {
-  events::Link link;
-  if (bytes.size() == 32) std::copy(bytes.begin(), bytes.end(), link.bytes.begin());
-  return link;
-}
-
-std::string BytesOf(const events::Link& link) { return {link.bytes.begin(), link.bytes.end()}; }
-
 // The event of a record, or nothing for a system event.
 absl::StatusOr<MessagePtr> EventOf(const events::Record& record, const Engine& engine) {
   const std::string schema = events::DataType(record);
@@ -188,7 +180,7 @@ void Fold::KeepReactions(const google::protobuf::Message& event,
                                                                  : intent.correlation_id);
     pending.row.set_cause_stream(cause.stream);
     pending.row.set_cause_sequence(cause.sequence);
-    pending.row.set_cause_link(BytesOf(cause.link));
+    pending.row.set_cause_link(cause.link.ToBytes());
     projection_.journal().Write(IntentKey(pending.command_id), pending.row.SerializeAsString());
     pending_.push_back(std::move(pending));
   }
@@ -246,7 +238,7 @@ std::optional<Answered> Fold::Find(const std::string& actor, const std::string& 
   answered.outcome.set_stream(stream_);
   answered.outcome.set_site(site_);
   answered.outcome.set_sequence(row.sequence());
-  answered.outcome.set_link(LinkOf(row.link()).ToHex());
+  answered.outcome.set_link(events::Link::FromBytes(row.link()).ToHex());
   answered.outcome.set_request_id(command_id);
   answered.outcome.set_event_type(row.event_type());
   answered.outcome.set_subject(row.subject());

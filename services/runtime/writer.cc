@@ -530,10 +530,8 @@ void Writer::Issue(Pending pending) {
   submission.command_id = std::move(pending.command_id);
   submission.actor = fmt::format("{}{}", kSystemActor, engine_.name());
   submission.correlation_id = pending.row.correlation_id();
-  Cause cause{pending.row.cause_stream(), pending.row.cause_sequence(), {}};
-  const std::string& link = pending.row.cause_link();
-  if (link.size() == 32) std::copy(link.begin(), link.end(), cause.link.bytes.begin());
-  submission.cause = std::move(cause);
+  submission.cause = Cause{pending.row.cause_stream(), pending.row.cause_sequence(),
+                           events::Link::FromBytes(pending.row.cause_link())};
   submission.digest = CommandDigest(*submission.command);
   queue_.push_back(std::move(submission));
   storage::Failpoint(machine_, "after_issue");

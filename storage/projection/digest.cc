@@ -44,14 +44,16 @@ void Digest::Remove(std::string_view row_key, std::string_view value) {
   --rows;
 }
 
-std::string Digest::ToHex() const {
+std::string Digest::ToBytes() const {
   std::string bytes;
   for (size_t i = 4; i-- > 0;) {
     for (int shift = 56; shift >= 0; shift -= 8)
       bytes.push_back(static_cast<char>(words[i] >> shift));
   }
-  return events::ToHex(bytes);
+  return bytes;
 }
+
+std::string Digest::ToHex() const { return events::ToHex(ToBytes()); }
 
 void Digests::Apply(const Change& change) {
   const std::string_view table = TableOf(change.key);

@@ -25,7 +25,9 @@ struct Digest {
   friend bool operator==(const Digest&, const Digest&) = default;
   void Add(std::string_view row_key, std::string_view value);
   void Remove(std::string_view row_key, std::string_view value);
-  // 64 lower-case hexadecimal digits of the sum.
+  // The 32 bytes of the sum, most significant first.
+  std::string ToBytes() const;
+  // The same in 64 lower-case hexadecimal digits.
   std::string ToHex() const;
 };
 
