@@ -119,7 +119,8 @@ class Demo:
         name = f"a01-{number:02}"
         run("order", "server", name, "--site", site, "--model", MODEL, "--supplier", "nvidia", "--promised-time", "+30d")
         run("deliver", "server", name, "--site", site, "--serial", f"VR-{site}-{number:04}")
-        run("install", "server", name, "--site", site, "--room", "a", "--rack", "01", "--position", str(number))
+        run("install", "server", name, "--site", site, "--room", "a", "--rack", f"{(number + 1) // 2:02}", "--position",
+            str(number), "--nvlink-domain", f"a{(number + 1) // 2:02}", "--power-feed", f"feed-{'ab'[number % 2]}")
         run("test", "server", name, "--site", site, "--figures", GOOD)
         run("commission", "server", name, "--site", site)
 
@@ -127,7 +128,8 @@ class Demo:
         self.title("A server fails its burn-in and stays out of service")
         for words in (("order", "server", "a01-05", "--model", MODEL, "--supplier", "nvidia", "--promised-time", "+30d"),
                       ("deliver", "server", "a01-05", "--serial", "VR-paris-0005"),
-                      ("install", "server", "a01-05", "--room", "a", "--rack", "01", "--position", "5")):
+                      ("install", "server", "a01-05", "--room", "a", "--rack", "03", "--position", "5",
+                       "--nvlink-domain", "a03", "--power-feed", "feed-b")):
             self.quietly(*words)
         self.run("test", "server", "a01-05", "--figures", BAD, says="BurnInFailed")
         self.say("Somebody tries to commission it all the same:")

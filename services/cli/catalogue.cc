@@ -96,7 +96,8 @@ std::span<const Verb> Verbs() {
        {"name"},
        "servers",
        "Record where a delivered server was installed.",
-       {"install server a01-01 --room a --rack 01 --position 1"}},
+       {"install server a01-01 --room a --rack 01 --position 1 --nvlink-domain a01 --power-feed "
+        "feed-a"}},
       {"test",
        "server",
        "inventory",

@@ -45,6 +45,8 @@ std::span<const Kind> Kinds() {
         {"MODEL", "model"},
         {"SERIAL", "serial"},
         {"RACK", "rack"},
+        {"DOMAIN", "nvlink_domain"},
+        {"FEED", "power_feed"},
         {"REASON", "reason"}}},
       {"customers",
        "customer",

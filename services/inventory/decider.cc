@@ -166,6 +166,8 @@ v1::Event InstallServer(const State& state, const v1::InstallServerRequest& requ
   installed.set_room(request.room());
   installed.set_rack(request.rack());
   installed.set_position(request.position());
+  installed.set_nvlink_domain(request.nvlink_domain());
+  installed.set_power_feed(request.power_feed());
   return event;
 }
 
@@ -216,6 +218,11 @@ v1::Event EnterService(const State& state, const v1::EnterServiceRequest& reques
   entered.set_model(server.model());
   entered.set_it_power_watts(model.it_power_watts());
   entered.set_cooling_watts(model.cooling_watts());
+  entered.set_room(server.room());
+  entered.set_rack(server.rack());
+  entered.set_position(server.position());
+  entered.set_nvlink_domain(server.nvlink_domain());
+  entered.set_power_feed(server.power_feed());
   return event;
 }
 

@@ -88,6 +88,8 @@ void Install(Rows& rows, const v1::ServerInstalled& installed) {
     server.set_room(installed.room());
     server.set_rack(installed.rack());
     server.set_position(installed.position());
+    server.set_nvlink_domain(installed.nvlink_domain());
+    server.set_power_feed(installed.power_feed());
   });
   rows.positions.Put(PositionKey(installed.room(), installed.rack(), installed.position()),
                      Text(installed.name()));

@@ -98,6 +98,10 @@ absl::Status Check(const v1::InstallServerRequest& request) {
       CheckWordText("room", request.room()),
       CheckWordText("rack", request.rack()),
       runtime::CheckRange("position", request.position(), 1, kHighestPosition),
+      runtime::CheckText("nvlink_domain", request.nvlink_domain(), runtime::Presence::kOptional,
+                         kWordBytes),
+      runtime::CheckText("power_feed", request.power_feed(), runtime::Presence::kOptional,
+                         kWordBytes),
   });
 }
 

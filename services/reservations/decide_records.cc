@@ -159,9 +159,9 @@ v1::Event RecordServer(const State& state, const v1::RecordServer& command,
         command, v1::REASON_NOT_FOUND,
         fmt::format("{} is not known, expected that it entered service before.", found.name()));
   }
-  recorded.set_model(known->server().model());
-  recorded.set_it_power_watts(known->server().it_power_watts());
-  recorded.set_cooling_watts(known->server().cooling_watts());
+  recorded = known->server();
+  recorded.set_bookable(found.bookable());
+  recorded.set_lost(found.lost());
   return event;
 }
 

@@ -66,6 +66,11 @@ Intents Record(const inventory::v1::ServerEnteredService& entered) {
   server.set_model(entered.model());
   server.set_it_power_watts(entered.it_power_watts());
   server.set_cooling_watts(entered.cooling_watts());
+  server.set_room(entered.room());
+  server.set_rack(entered.rack());
+  server.set_position(entered.position());
+  server.set_nvlink_domain(entered.nvlink_domain());
+  server.set_power_feed(entered.power_feed());
   return Record(std::move(server));
 }
 

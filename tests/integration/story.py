@@ -33,7 +33,8 @@ def order_server(shell, site, server):
 def install_server(shell, site, server, position):
     order_server(shell, site, server)
     shell("deliver", "server", server, "--site", site, "--serial", f"SN-{server}")
-    shell("install", "server", server, "--site", site, "--room", "a", "--rack", "01", "--position", position)
+    shell("install", "server", server, "--site", site, "--room", "a", "--rack", "01", "--position", position,
+          "--nvlink-domain", "a01", "--power-feed", "feed-a")
 
 
 def run_burn_in(shell, site, server, tflops=2510):

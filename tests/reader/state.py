@@ -125,7 +125,8 @@ class Stream:
 
     def inventory_server_installed(self, event):
         self.server(event["name"], "INSTALLED", room=event.get("room"), rack=event.get("rack"),
-                    position=event.get("position"))
+                    position=event.get("position"), nvlinkDomain=event.get("nvlinkDomain"),
+                    powerFeed=event.get("powerFeed"))
 
     def inventory_burn_in_passed(self, event):
         self.server(event["name"], "QUALIFIED", figures=event.get("figures"), shortfalls=[])

@@ -60,9 +60,9 @@ Workload::Workload(std::string site, std::vector<std::string> sites, Chance& ran
                                       promised_time {{ seconds: 1900000000 }} }})",
                                  name));
     Add("inventory", fmt::format(R"(deliver_server {{ name: "{}" serial: "n{}" }})", name, i));
-    Add("inventory",
-        fmt::format(R"(install_server {{ name: "{}" room: "r" rack: "a" position: {} }})", name,
-                    i + 1));
+    Add("inventory", fmt::format(R"(install_server {{ name: "{}" room: "r" rack: "a{}" position: {}
+                                       nvlink_domain: "d{}" power_feed: "f{}" }})",
+                                 name, i / 2, i + 1, i / 2, i % 2));
     Add("inventory",
         fmt::format(
             R"(test_server {{ name: "{}" figures {{ name: "gemm" value: 5 unit: "tflops" }} }})",

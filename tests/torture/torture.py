@@ -167,7 +167,8 @@ def furnish(world, api):
             name = f"sites/{site}/servers/{server}"
             do(site, "inventory", "OrderServer", name=name, model=model, supplier="v", promisedTime="2099-01-01T00:00:00Z")
             do(site, "inventory", "DeliverServer", name=name, serial=f"SN-{server}")
-            do(site, "inventory", "InstallServer", name=name, room="a", rack="1", position=position)
+            do(site, "inventory", "InstallServer", name=name, room="a", rack="1", position=position,
+               nvlinkDomain=f"d{position % 2}", powerFeed=f"f{position % 2}")
             do(site, "inventory", "TestServer", name=name, figures=[{"name": "f", "value": 1, "unit": "u"}])
             do(site, "inventory", "EnterService", name=name)
         do(site, "deployment", "RegisterArtefact", name="artefacts/first", digest="ab" * 32, licence="MIT", trainedIn="FR")

@@ -208,8 +208,27 @@ TEST(Inventory, LetsNoServerIntoServiceWithoutItsPassedTest) {
   EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_TEST_NOT_PASSED)));
   scenario.When(kGoodTest);
   EXPECT_THAT(scenario.When(kEnter), EqualsText(R"(server_entered_service {
-    name: "sites/paris/servers/a01-01" model: "models/nvl144" it_power_watts: 190000 cooling_watts: 180000 })"));
+    name: "sites/paris/servers/a01-01" model: "models/nvl144" it_power_watts: 190000 cooling_watts: 180000
+    room: "r1" rack: "a01" position: 1 })"));
   EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
+}
+
+TEST(Inventory, KeepsAServersPlaceAndSaysItWhereItEntersService) {
+  OpenParis scenario;
+  Order(scenario);
+  scenario.When(R"(deliver_server { name: "sites/paris/servers/a01-01" serial: "SN1" })");
+  EXPECT_THAT(
+      scenario.When(R"(install_server { name: "sites/paris/servers/a01-01" room: "r1" rack: "a01"
+      position: 7 nvlink_domain: "nvl-3" power_feed: "feed-a" })"),
+      EqualsText(R"(server_installed { name: "sites/paris/servers/a01-01" room: "r1" rack: "a01"
+      position: 7 nvlink_domain: "nvl-3" power_feed: "feed-a" })"));
+  EXPECT_THAT(ServerOf(scenario),
+              HasText(R"(room: "r1" rack: "a01" position: 7 nvlink_domain: "nvl-3"
+      power_feed: "feed-a")"));
+  scenario.When(kGoodTest);
+  EXPECT_THAT(scenario.When(kEnter),
+              HasText(R"(server_entered_service { room: "r1" rack: "a01" position: 7
+      nvlink_domain: "nvl-3" power_feed: "feed-a" })"));
 }
 
 TEST(Inventory, JudgesABurnInByEveryCriterion) {

@@ -77,6 +77,12 @@ TEST(InventoryRequests, OfBadFormAreRefusedByField) {
       Message(
           R"(install_server { name: "sites/paris/servers/a" room: "r" rack: "a" position: 61 })"),
       Names("position"));
+  const std::string installed =
+      R"(install_server { name: "sites/paris/servers/a" room: "r" rack: "a" position: 1 )";
+  EXPECT_EQ(Message(installed + R"(nvlink_domain: "d" power_feed: "f" })"), "");
+  EXPECT_THAT(Message(installed + "nvlink_domain: \"" + std::string(101, 'a') + "\" }"),
+              Names("nvlink_domain"));
+  EXPECT_THAT(Message(installed + R"(power_feed: "a\nb" })"), Names("power_feed"));
   EXPECT_THAT(Message(R"(cordon_server { name: "sites/paris/servers/a" })"), Names("reason"));
   EXPECT_THAT(Message(R"(leave_service { name: "sites/paris/servers/a" })"), Names("reason"));
   EXPECT_THAT(

@@ -55,6 +55,25 @@ TEST(Story, AReservationFromTheInventoryToItsEnd) {
   EXPECT_TRUE(paris.DueAt("9999-01-01T00:00:00Z").empty());
 }
 
+TEST(Story, AServersPlaceStaysKnownThroughCordonsAndLosses) {
+  Paris paris;
+  const std::string place = R"(room: "r" rack: "k" position: 3 nvlink_domain: "d" power_feed: "f")";
+  Hear<inventory::v1::Event>(
+      paris, R"(server_entered_service { name: "sites/paris/servers/new" model: "models/new"
+          it_power_watts: 7 cooling_watts: 6 )" +
+                 place + "}");
+  const std::string about = R"( { name: "sites/paris/servers/new" })";
+  for (const char* event : {"server_cordoned", "server_uncordoned", "server_left_service"}) {
+    const auto recorded = Hear<inventory::v1::Event>(paris, event + about);
+    EXPECT_THAT(recorded.at(0), HasText(R"(server_recorded { model: "models/new" it_power_watts: 7
+        cooling_watts: 6 )" + place + "}"))
+        << event;
+    const auto row = paris.state().rows.server_records.Get("sites/paris/servers/new");
+    ASSERT_TRUE(row.has_value());
+    EXPECT_THAT(*row, HasText("server { " + place + "}")) << event;
+  }
+}
+
 TEST(Story, ComplianceProhibitsAndTheServersAreFree) {
   Paris paris;
   const std::string name = paris.Reserve({.count = 4}).reservation_held().name();
