@@ -9,6 +9,7 @@
 
 #include "events/chain.h"
 #include "events/record.h"
+#include "tests/support/source_dir.h"
 
 namespace concordat::events {
 namespace {

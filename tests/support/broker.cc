@@ -16,6 +16,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/source_dir.h"
+
 extern char** environ;
 
 namespace concordat::test {

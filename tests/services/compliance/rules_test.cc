@@ -9,6 +9,7 @@
 
 #include "services/runtime/yaml.h"
 #include "tests/services/compliance/rules.h"
+#include "tests/support/source_dir.h"
 
 namespace concordat::compliance {
 namespace {
