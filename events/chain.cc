@@ -96,7 +96,8 @@ Outcome Chain::Offer(const Record& record, int64_t offset, Attributes* attribute
 
 // The steps and their numbers are those of docs/subscribing.md.
 Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attributes) {
-  Reading reading = Read(record, source_);
+  Reading reading = Read(record, source_, std::move(*attributes));
+  *attributes = std::move(reading.attributes);
   if (!reading.status.ok()) {  // 1
     alarm_ = fmt::format("{}: the record at offset {} is void: {}", stream_, offset,
                          std::string(reading.status.message()));
@@ -108,7 +109,6 @@ Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attribute
     }
     return Outcome::kCorrupt;
   }
-  *attributes = std::move(reading.attributes);
   if (Contains(void_writers_, attributes->parent)) {
     forked_ = true;
     alarm_ = fmt::format(

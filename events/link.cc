@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 
 namespace concordat::events {
@@ -10,11 +11,16 @@ namespace {
 
 constexpr char kDigits[] = "0123456789abcdef";
 
-int Digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
+// The value of every character as a digit; -1 where it is none.
+constexpr std::array<int8_t, 256> MakeDigits() {
+  std::array<int8_t, 256> digits{};
+  for (int8_t& digit : digits) digit = -1;
+  for (int8_t digit = 0; digit < 16; ++digit) digits[static_cast<uint8_t>(kDigits[digit])] = digit;
+  return digits;
 }
+constexpr std::array<int8_t, 256> kValues = MakeDigits();
+
+int Digit(char c) { return kValues[static_cast<uint8_t>(c)]; }
 
 // Fetching the algorithm and making a context cost more than hashing an event does, so each thread
 // keeps its own.
@@ -66,15 +72,17 @@ Link Link::FromBytes(std::string_view bytes) {
   return link;
 }
 
-Link Sha256(std::string_view data) {
+Link Sha256(std::string_view data) { return Sha256(std::initializer_list<std::string_view>{data}); }
+
+Link Sha256(std::initializer_list<std::string_view> parts) {
   thread_local Hasher hasher;
   Link link;
   unsigned int length = 0;
-  if (EVP_DigestInit_ex2(hasher.context, hasher.algorithm, nullptr) != 1 ||
-      EVP_DigestUpdate(hasher.context, data.data(), data.size()) != 1 ||
-      EVP_DigestFinal_ex(hasher.context, link.bytes.data(), &length) != 1 || length != 32) {
-    std::abort();  // SHA-256 of memory cannot fail; going on without it would break every law.
-  }
+  bool ok = EVP_DigestInit_ex2(hasher.context, hasher.algorithm, nullptr) == 1;
+  for (const std::string_view part : parts)
+    ok = ok && EVP_DigestUpdate(hasher.context, part.data(), part.size()) == 1;
+  ok = ok && EVP_DigestFinal_ex(hasher.context, link.bytes.data(), &length) == 1 && length == 32;
+  if (!ok) std::abort();  // SHA-256 of memory cannot fail; going on would break every law.
   return link;
 }
 

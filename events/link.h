@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,8 +38,9 @@ struct Link {
 // The parent of a stream's first event.
 inline constexpr Link kNoLink{};
 
-// SHA-256 of `data`.
+// SHA-256 of `data`; of the parts one after the other.
 Link Sha256(std::string_view data);
+Link Sha256(std::initializer_list<std::string_view> parts);
 
 // Lower-case hexadecimal of any bytes.
 std::string ToHex(std::string_view bytes);

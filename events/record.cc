@@ -25,28 +25,34 @@ std::string Shown(std::string_view value) {
   return value.size() > kMost ? shown + "..." : shown;
 }
 
-void AppendSized(std::string& out, std::string_view bytes) {
+// Four bytes, most significant first.
+std::array<char, 4> SizeOf(std::string_view bytes) {
   const auto size = static_cast<uint32_t>(bytes.size());
-  const char prefix[4] = {static_cast<char>(size >> 24), static_cast<char>(size >> 16),
-                          static_cast<char>(size >> 8), static_cast<char>(size)};
-  out.append(prefix, 4);
+  return {static_cast<char>(size >> 24), static_cast<char>(size >> 16),
+          static_cast<char>(size >> 8), static_cast<char>(size)};
+}
+
+void AppendSized(std::string& out, std::string_view bytes) {
+  const std::array<char, 4> size = SizeOf(bytes);
+  out.append(size.data(), size.size());
   out.append(bytes);
 }
 
-bool TakeSized(std::string_view& in, std::string& out) {
-  if (in.size() < 4) return false;
+// What AppendSized() appended; nothing where it is cut short.
+std::optional<std::string_view> TakeSized(std::string_view& in) {
+  if (in.size() < 4) return std::nullopt;
   uint32_t size = 0;
   for (int i = 0; i < 4; ++i) size = size << 8 | static_cast<uint8_t>(in[i]);
   in.remove_prefix(4);
-  if (in.size() < size) return false;
-  out.assign(in.substr(0, size));
+  if (in.size() < size) return std::nullopt;
+  const std::string_view taken = in.substr(0, size);
   in.remove_prefix(size);
-  return true;
+  return taken;
 }
 
 // A name ends at its first zero byte, because clients built on librdkafka see no more of it.
-std::string_view Name(const Header& header) {
-  return std::string_view(header.first).substr(0, header.first.find('\0'));
+std::string_view Name(const Headers::Header& header) {
+  return header.first.substr(0, header.first.find('\0'));
 }
 
 bool Covered(std::string_view name) {
@@ -100,6 +106,47 @@ std::optional<uint64_t> ParseSequence(std::string_view text) {
   return value;
 }
 
+// What headers say. The names that a record is known to have come in their order, so a list with a
+// place for the next one is as good as a map.
+class Values {
+ public:
+  // False where there is one of that name already; then it has no value any more.
+  bool Add(std::string_view name, std::string_view value) {
+    if (fields_.empty() || fields_.back().name < name) {
+      fields_.push_back({name, value});
+      return true;
+    }
+    const auto at = std::lower_bound(fields_.begin(), fields_.end(), name, ByName);
+    if (at == fields_.end() || at->name != name) {
+      fields_.insert(at, {name, value});
+      return true;
+    }
+    at->twice = true;
+    return false;
+  }
+  std::optional<std::string_view> Find(std::string_view name) const {
+    const auto at = std::lower_bound(fields_.begin(), fields_.end(), name, ByName);
+    if (at == fields_.end() || at->name != name || at->twice) return std::nullopt;
+    return at->value;
+  }
+  std::string_view Text(std::string_view name) const { return Find(name).value_or(""); }
+
+ private:
+  struct Field {
+    std::string_view name;
+    std::string_view value;
+    bool twice = false;
+  };
+  static bool ByName(const Field& field, std::string_view name) { return field.name < name; }
+  absl::InlinedVector<Field, 20> fields_;  // by name
+};
+
+std::string_view WithoutPrefix(std::string_view schema) {
+  if (schema.substr(0, kSchemaPrefix.size()) == kSchemaPrefix)
+    schema.remove_prefix(kSchemaPrefix.size());
+  return schema;
+}
+
 std::vector<std::string_view> Split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
   for (size_t start = 0;;) {
@@ -121,20 +168,50 @@ std::optional<std::pair<std::string_view, std::string_view>> Parts(std::string_v
 
 }  // namespace
 
+namespace {
+
+// Thousands of events share a second, and its calendar costs more than hashing one of them: each
+// thread remembers the last one that it wrote, and the last one that it read.
+struct Second {
+  int64_t since_epoch = INT64_MIN;
+  std::string calendar;  // `2027-01-04T08:00:00`
+};
+
+// The time of an event; the Unix epoch where the text is no time of RFC 3339.
+absl::Time ParseEventTime(std::string_view text) {
+  constexpr size_t kCalendar = 19;
+  constexpr size_t kWhole = 27;  // six digits of a second and a Z behind it
+  int64_t micros = 0;
+  bool usual = text.size() == kWhole && text[kCalendar] == '.' && text.back() == 'Z';
+  for (size_t i = kCalendar + 1; usual && i + 1 < kWhole; ++i) {
+    usual = text[i] >= '0' && text[i] <= '9';
+    micros = micros * 10 + (text[i] - '0');
+  }
+  thread_local Second last;
+  if (usual && text.substr(0, kCalendar) == last.calendar)
+    return absl::FromUnixMicros(last.since_epoch * 1000000 + micros);
+  absl::Time time;
+  if (!absl::ParseTime(absl::RFC3339_full, {text.data(), text.size()}, &time, nullptr))
+    return absl::UnixEpoch();
+  if (usual) last = {absl::ToUnixSeconds(time), std::string(text.substr(0, kCalendar))};
+  return time;
+}
+
+}  // namespace
+
 std::string EventTime(absl::Time time) {
   const int64_t micros = absl::ToUnixMicros(time);
   const int64_t second = micros / 1000000 - (micros % 1000000 < 0 ? 1 : 0);
-  // Thousands of events share a second, and its calendar costs more than hashing one of them.
-  thread_local int64_t known_second = INT64_MIN;
-  thread_local std::string calendar;
-  if (second != known_second) {
+  thread_local Second last;
+  if (second != last.since_epoch) {
     const absl::CivilSecond civil =
         absl::ToCivilSecond(absl::FromUnixSeconds(second), absl::UTCTimeZone());
-    calendar = fmt::format("{:04d}-{:02d}-{:02d}T{:02d}:{:02d}:{:02d}", civil.year(), civil.month(),
-                           civil.day(), civil.hour(), civil.minute(), civil.second());
-    known_second = second;
+    last.calendar =
+        fmt::format("{:04d}-{:02d}-{:02d}T{:02d}:{:02d}:{:02d}", civil.year(), civil.month(),
+                    civil.day(), civil.hour(), civil.minute(), civil.second());
+    last.since_epoch = second;
   }
-  return fmt::format("{}.{:06d}Z", calendar, micros - second * 1000000);
+  return fmt::format("{}.{:06d}Z", last.calendar, micros - second * 1000000);
 }
 
 std::string StreamName(std::string_view site, std::string_view service) {
@@ -158,28 +235,45 @@ std::string ServiceOf(std::string_view stream) {
 
 namespace {
 
-void AppendCanonicalBytes(const Record& record, std::string& bytes) {
-  absl::InlinedVector<const Header*, 20> covered;
-  for (const Header& header : record.headers) {
-    if (Covered(Name(header))) covered.push_back(&header);
+// The headers that the link covers where they stand as Seal() lays them out, in the order of their
+// names with ce_id behind them and nothing else: then their bytes are the canonical ones already.
+std::optional<std::string_view> SealedHeaders(const Headers& headers) {
+  std::string_view last;
+  for (auto at = headers.begin(); at != headers.end(); ++at) {
+    const auto [name, value] = *at;
+    if (name == "ce_id") {
+      const auto size = static_cast<size_t>(name.data() - 4 - headers.bytes().data());
+      if (++at != headers.end()) return std::nullopt;
+      return std::string_view(headers.bytes()).substr(0, size);
+    }
+    if (!Covered(name) || name <= last || name.find('\0') != name.npos) return std::nullopt;
+    last = name;
   }
-  const auto by_name = [](const Header* a, const Header* b) { return Name(*a) < Name(*b); };
-  if (!std::is_sorted(covered.begin(), covered.end(), by_name)) {
-    std::stable_sort(covered.begin(), covered.end(), by_name);
+  return headers.bytes();
+}
+
+void AppendCovered(const Headers& headers, std::string& bytes) {
+  absl::InlinedVector<Headers::Header, 20> covered;
+  for (const Headers::Header& header : headers) {
+    if (Covered(Name(header))) covered.emplace_back(Name(header), header.second);
   }
-  for (const Header* header : covered) {
-    AppendSized(bytes, Name(*header));
-    AppendSized(bytes, header->second);
+  std::stable_sort(
+      covered.begin(), covered.end(),
+      [](const Headers::Header& a, const Headers::Header& b) { return a.first < b.first; });
+  for (const auto& [name, value] : covered) {
+    AppendSized(bytes, name);
+    AppendSized(bytes, value);
   }
-  AppendSized(bytes, record.data);
 }
 
 Link LinkOf(const Record& record) {
-  // Its memory is used again and again: a thread seals or reads many records.
-  thread_local std::string bytes;
-  bytes.clear();
-  AppendCanonicalBytes(record, bytes);
-  return Sha256(bytes);
+  const std::array<char, 4> size = SizeOf(record.data);
+  const std::string_view prefix(size.data(), size.size());
+  if (const auto sealed = SealedHeaders(record.headers))
+    return Sha256({*sealed, prefix, record.data});
+  std::string covered;
+  AppendCovered(record.headers, covered);
+  return Sha256({covered, prefix, record.data});
 }
 
 }  // namespace
@@ -188,63 +282,59 @@ Record Seal(Attributes& attributes, std::string data) {
   Record record;
   record.key = attributes.subject;
   record.data = std::move(data);
-  record.headers.reserve(17);
-  const auto add = [&](const char* name, std::string value) {
-    record.headers.emplace_back(name, std::move(value));
+  Headers& headers = record.headers;
+  constexpr size_t kUsual = 1024;  // what most records need
+  headers.Reserve(kUsual);
+  const auto add_unless_empty = [&](std::string_view name, const std::string& value) {
+    if (!value.empty()) headers.Add(name, value);
   };
-  const auto add_unless_empty = [&](const char* name, const std::string& value) {
-    if (!value.empty()) add(name, value);
-  };
-  // In the order of their names, so that the canonical bytes need no sorting.
+  // In the order of their names, so that these are the canonical bytes.
   add_unless_empty("ce_actor", attributes.actor);
   add_unless_empty("ce_causationid", attributes.causation_id);
   add_unless_empty("ce_commanddigest", attributes.command_digest);
   add_unless_empty("ce_commandid", attributes.command_id);
   add_unless_empty("ce_correlationid", attributes.correlation_id);
-  add("ce_dataschema", std::string(kSchemaPrefix) + attributes.data_type);
-  add("ce_parent", attributes.parent.ToHex());
-  add("ce_sequence", std::to_string(attributes.sequence));
-  add("ce_source", attributes.source);
-  add("ce_specversion", "1.0");
-  add("ce_subject", attributes.subject);
-  add("ce_time", EventTime(attributes.time));
+  headers.Add("ce_dataschema", std::string(kSchemaPrefix) + attributes.data_type);
+  headers.Add("ce_parent", attributes.parent.ToHex());
+  headers.Add("ce_sequence", fmt::format_int(attributes.sequence).c_str());
+  headers.Add("ce_source", attributes.source);
+  headers.Add("ce_specversion", "1.0");
+  headers.Add("ce_subject", attributes.subject);
+  headers.Add("ce_time", EventTime(attributes.time));
   add_unless_empty("ce_traceparent", attributes.trace_parent);
-  add("ce_type", attributes.type);
-  add("ce_writer", attributes.writer);
-  add("content-type", std::string(kContentType));
+  headers.Add("ce_type", attributes.type);
+  headers.Add("ce_writer", attributes.writer);
+  headers.Add("content-type", kContentType);
   attributes.id = LinkOf(record);
-  add("ce_id", attributes.id.ToHex());
+  headers.Add("ce_id", attributes.id.ToHex());
   return record;
 }
 
 std::string CanonicalBytes(const Record& record) {
   std::string bytes;
-  AppendCanonicalBytes(record, bytes);
+  AppendCovered(record.headers, bytes);
+  AppendSized(bytes, record.data);
   return bytes;
 }
 
 std::string_view HeaderValue(const Record& record, std::string_view name) {
-  for (const Header& header : record.headers) {
-    if (header.first == name) return header.second;
+  for (const auto& [found, value] : record.headers) {
+    if (found == name) return value;
   }
   return {};
 }
 
-Reading Read(const Record& record, std::string_view source) {
+Reading Read(const Record& record, std::string_view source, Attributes reuse) {
   Reading reading;
+  reading.attributes = std::move(reuse);
   const auto corrupt = [&](std::string what) {
     if (reading.status.ok()) reading.status = absl::InvalidArgumentError(std::move(what));
   };
   // A header that is there twice has no value: readers that take the first one and readers that
   // take the last one must not disagree.
-  struct Field {
-    std::string_view name;
-    std::string_view value;
-    bool twice = false;
-  };
-  absl::InlinedVector<Field, 20> fields;
+  Values values;
   bool has_link = true;
-  for (const Header& header : record.headers) {
+  for (const Headers::Header& header : record.headers) {
     const std::string_view name = Name(header);
     if (!IsReadable(name)) {
       // Clients disagree about such a record's headers, so nothing in it is looked at.
@@ -256,39 +346,27 @@ Reading Read(const Record& record, std::string_view source) {
                           Shown(name)));
       has_link = false;
     }
-    const auto known =
-        std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == name; });
-    if (known == fields.end()) {
-      fields.push_back({name, header.second});
-      continue;
-    }
-    known->twice = true;
+    if (values.Add(name, header.second)) continue;
     if (Covered(name) || name == "ce_id")
       corrupt(fmt::format("header {} is there twice, expected once", Shown(name)));
     if (Covered(name)) has_link = false;
   }
-  const auto value = [&](std::string_view name) -> std::optional<std::string_view> {
-    for (const Field& field : fields) {
-      if (field.name == name && !field.twice) return field.value;
-    }
-    return std::nullopt;
-  };
-  const auto text = [&](std::string_view name) { return std::string(value(name).value_or("")); };
   for (const std::string_view name : kRequired) {
-    if (!value(name)) corrupt(fmt::format("header {} is missing", name));
+    if (!values.Find(name)) corrupt(fmt::format("header {} is missing", name));
   }
-  const auto id = Link::FromHex(value("ce_id").value_or(""));
-  reading.parent = Link::FromHex(value("ce_parent").value_or(""));
-  const auto sequence = ParseSequence(value("ce_sequence").value_or(""));
+  const auto id = Link::FromHex(values.Text("ce_id"));
+  reading.parent = Link::FromHex(values.Text("ce_parent"));
+  const auto sequence = ParseSequence(values.Text("ce_sequence"));
   if (!id) corrupt("ce_id is not 64 lower-case hexadecimal digits");
   if (!reading.parent) corrupt("ce_parent is not 64 lower-case hexadecimal digits");
   if (!sequence) {
     corrupt(fmt::format(
         "ce_sequence is \"{}\", expected a decimal number below 2^63 without leading zeros",
-        Shown(text("ce_sequence"))));
+        Shown(values.Text("ce_sequence"))));
   }
-  if (text("ce_source") != source)
-    corrupt(fmt::format("ce_source is {}, expected {}", Shown(text("ce_source")), source));
+  if (values.Text("ce_source") != source) {
+    corrupt(fmt::format("ce_source is {}, expected {}", Shown(values.Text("ce_source")), source));
+  }
   std::optional<Link> link;
   if (has_link) link = LinkOf(record);
   if (id && link && *id != *link) {
@@ -304,58 +382,65 @@ Reading Read(const Record& record, std::string_view source) {
   attributes.id = *id;
   attributes.parent = *reading.parent;
   attributes.sequence = *sequence;
-  const std::string time = text("ce_time");
-  if (!absl::ParseTime(absl::RFC3339_full, time, &attributes.time, nullptr))
-    attributes.time = absl::UnixEpoch();
-  attributes.source = text("ce_source");
-  attributes.type = text("ce_type");
-  attributes.subject = text("ce_subject");
-  attributes.writer = text("ce_writer");
-  attributes.command_id = text("ce_commandid");
-  attributes.command_digest = text("ce_commanddigest");
-  attributes.causation_id = text("ce_causationid");
-  attributes.correlation_id = text("ce_correlationid");
-  attributes.actor = text("ce_actor");
-  attributes.trace_parent = text("ce_traceparent");
-  attributes.data_type = DataType(record);
+  attributes.time = ParseEventTime(values.Text("ce_time"));
+  attributes.source = values.Text("ce_source");
+  attributes.type = values.Text("ce_type");
+  attributes.subject = values.Text("ce_subject");
+  attributes.writer = values.Text("ce_writer");
+  attributes.command_id = values.Text("ce_commandid");
+  attributes.command_digest = values.Text("ce_commanddigest");
+  attributes.causation_id = values.Text("ce_causationid");
+  attributes.correlation_id = values.Text("ce_correlationid");
+  attributes.actor = values.Text("ce_actor");
+  attributes.trace_parent = values.Text("ce_traceparent");
+  attributes.data_type = WithoutPrefix(values.Text("ce_dataschema"));
   return reading;
 }
 
-std::string DataType(const Record& record) {
-  std::string_view schema = HeaderValue(record, "ce_dataschema");
-  if (schema.substr(0, kSchemaPrefix.size()) == kSchemaPrefix)
-    schema.remove_prefix(kSchemaPrefix.size());
-  return std::string(schema);
+std::string_view DataType(const Record& record) {
+  return WithoutPrefix(HeaderValue(record, "ce_dataschema"));
+}
+
+Headers::Headers(std::initializer_list<Header> headers) {
+  for (const auto& [name, value] : headers) Add(name, value);
+}
+
+void Headers::Add(std::string_view name, std::string_view value) {
+  AppendSized(bytes_, name);
+  AppendSized(bytes_, value);
+}
+
+size_t Headers::size() const {
+  size_t count = 0;
+  for (auto at = begin(); at != end(); ++at) ++count;
+  return count;
+}
+
+std::optional<Headers> Headers::FromBytes(std::string_view bytes) {
+  Headers headers;
+  headers.bytes_ = bytes;
+  while (!bytes.empty()) {
+    if (!TakeSized(bytes) || !TakeSized(bytes)) return std::nullopt;
+  }
+  return headers;
 }
 
 std::string EncodeRecord(const Record& record) {
-  size_t size = 8 + record.key.size() + record.data.size() + 4;
-  for (const Header& header : record.headers)
-    size += 8 + header.first.size() + header.second.size();
   std::string bytes;
-  bytes.reserve(size);
+  bytes.reserve(8 + record.key.size() + record.data.size() + record.headers.bytes().size());
   AppendSized(bytes, record.key);
   AppendSized(bytes, record.data);
-  for (const Header& header : record.headers) {
-    AppendSized(bytes, header.first);
-    AppendSized(bytes, header.second);
-  }
+  bytes.append(record.headers.bytes());
   return bytes;
 }
 
 absl::StatusOr<Record> DecodeRecord(std::string_view bytes) {
-  Record record;
-  if (!TakeSized(bytes, record.key) || !TakeSized(bytes, record.data)) {
-    return absl::DataLossError("a stored record is cut short");
-  }
-  while (!bytes.empty()) {
-    Header header;
-    if (!TakeSized(bytes, header.first) || !TakeSized(bytes, header.second)) {
-      return absl::DataLossError("a stored record's headers are cut short");
-    }
-    record.headers.push_back(std::move(header));
-  }
-  return record;
+  const auto key = TakeSized(bytes);
+  const auto data = key ? TakeSized(bytes) : std::nullopt;
+  if (!data) return absl::DataLossError("a stored record is cut short");
+  auto headers = Headers::FromBytes(bytes);
+  if (!headers) return absl::DataLossError("a stored record's headers are cut short");
+  return Record{std::string(*key), *std::move(headers), std::string(*data)};
 }
 
 }  // namespace concordat::events

@@ -5,8 +5,11 @@
 
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
+#include <endian.h>
 
 #include <cstdint>
+#include <cstring>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,12 +39,61 @@ struct Attributes {
   std::string trace_parent;    // ce_traceparent; may be empty
 };
 
-using Header = std::pair<std::string, std::string>;
+// A record's headers: names and values, any bytes, in their order, in one piece of memory. Thread-
+// compatible value; what it hands out are views into it.
+class Headers {
+ public:
+  using Header = std::pair<std::string_view, std::string_view>;  // name, value
+
+  class Iterator {
+   public:
+    explicit Iterator(const char* at) : at_(at) {}
+    Header operator*() const { return {Part(at_), Part(Behind(at_))}; }
+    Iterator& operator++() {
+      at_ = Behind(Behind(at_));
+      return *this;
+    }
+    bool operator==(const Iterator&) const = default;
+
+   private:
+    friend class Headers;
+    static uint32_t SizeAt(const char* at);
+    static std::string_view Part(const char* at) { return {at + 4, SizeAt(at)}; }
+    static const char* Behind(const char* at) { return at + 4 + SizeAt(at); }
+    const char* at_;
+  };
+
+  Headers() = default;
+  Headers(std::initializer_list<Header> headers);
+  void Add(std::string_view name, std::string_view value);
+  // Room for so many bytes in all, names, values and 8 more a header.
+  void Reserve(size_t bytes) { bytes_.reserve(bytes); }
+  size_t size() const;
+  bool empty() const { return bytes_.empty(); }
+  Iterator begin() const { return Iterator(bytes_.data()); }
+  Iterator end() const { return Iterator(bytes_.data() + bytes_.size()); }
+
+  // For each header u32be(len(name)) name u32be(len(value)) value: the form that is hashed.
+  const std::string& bytes() const { return bytes_; }
+  // Nothing where these are not such bytes.
+  static std::optional<Headers> FromBytes(std::string_view bytes);
+
+  friend bool operator==(const Headers&, const Headers&) = default;
+
+ private:
+  std::string bytes_;
+};
+
+inline uint32_t Headers::Iterator::SizeAt(const char* at) {
+  uint32_t size = 0;
+  std::memcpy(&size, at, sizeof(size));
+  return be32toh(size);
+}
 
 // The record, byte for byte. Thread-compatible value.
 struct Record {
   std::string key;
-  std::vector<Header> headers;
+  Headers headers;
   std::string data;
 };
 
@@ -59,15 +111,18 @@ struct Reading {
   // OK where the record is well-formed, of this source, and its content matches its id. Otherwise
   // INVALID_ARGUMENT, saying what was found and what was expected: the record is corrupt.
   absl::Status status;
-  Attributes attributes;       // filled where status is OK; a time that is none is the Unix epoch
+  // Filled where status is OK, and to be ignored otherwise; a time that is none is the Unix epoch.
+  Attributes attributes;
   std::optional<Link> parent;  // ce_parent, where it can be read
   std::vector<Link>
       claims;  // the ids that a corrupt record may have had: ce_id, the link computed anew
 };
-Reading Read(const Record& record, std::string_view source);
+// `reuse` lends the memory of its strings to the attributes, for those who read many records.
+Reading Read(const Record& record, std::string_view source, Attributes reuse = {});
 
-// Protobuf full name of the record's data, as ce_dataschema says; empty where it does not.
-std::string DataType(const Record& record);
+// Protobuf full name of the record's data, as ce_dataschema says; empty where it does not. A view
+// into the record.
+std::string_view DataType(const Record& record);
 
 // The header's value, or empty. The first, where it is there twice.
 std::string_view HeaderValue(const Record& record, std::string_view name);

@@ -393,10 +393,10 @@ absl::Status ReadRecords(const NodeContext& node, const Call&,
   for (events::Record& record : *records) {
     v1::RawRecord* raw = response.add_records();
     raw->set_key(std::move(record.key));
-    for (auto& [name, value] : record.headers) {
+    for (const auto& [name, value] : record.headers) {
       v1::RawHeader* header = raw->add_headers();
-      header->set_name(std::move(name));
-      header->set_value(std::move(value));
+      header->set_name(std::string(name));
+      header->set_value(std::string(value));
     }
     raw->set_data(std::move(record.data));
   }

@@ -53,7 +53,7 @@ class RemotePeer final : public runtime::Peer {
       events::Record& record = records.emplace_back();
       record.key = raw.key();
       for (const v1::RawHeader& header : raw.headers())
-        record.headers.emplace_back(header.name(), header.value());
+        record.headers.Add(header.name(), header.value());
       record.data = raw.data();
     }
     return records;

@@ -40,12 +40,12 @@ std::string ExpiryKey(int64_t day, uint64_t sequence) {
 
 // The event of a record, or nothing for a system event.
 absl::StatusOr<MessagePtr> EventOf(const events::Record& record, const Engine& engine) {
-  const std::string schema = events::DataType(record);
+  const std::string_view schema = events::DataType(record);
   if (schema == engine.event_type()->full_name())
     return ParseEvent(engine.event_type(), record.data);
-  const auto* type =
-      google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(schema);
-  if (type == nullptr || !IsSystemType(schema)) {
+  const auto* type = google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(
+      std::string(schema));
+  if (type == nullptr || !IsSystemType(std::string(schema))) {
     return absl::InvalidArgumentError(
         fmt::format("its data is a {}, which this release does not know", schema));
   }

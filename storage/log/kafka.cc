@@ -104,13 +104,12 @@ events::Record RecordOf(const rd_kafka_message_t& message) {
     const char* name = nullptr;
     const void* value = nullptr;
     size_t size = 0;
-    record.headers.reserve(rd_kafka_header_cnt(headers));
     for (size_t i = 0;
          rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
          ++i) {
-      record.headers.emplace_back(name, value == nullptr
-                                            ? std::string()
-                                            : std::string(static_cast<const char*>(value), size));
+      record.headers.Add(name, value == nullptr
+                                   ? std::string_view()
+                                   : std::string_view(static_cast<const char*>(value), size));
     }
   }
   return record;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -72,7 +73,7 @@ void Journal::Record(std::string key, std::optional<std::string> before,
                      std::optional<std::string> after) {
   const auto [at, is_new] = overlay_.try_emplace(std::move(key));
   Overlay::value_type& row = *at;
-  if (is_new) order_.insert(row.first);
+  if (is_new) unordered_.push_back(&row);
   row.second.value = std::move(after);
   ++row.second.writes;
   changes_.push_back({sequence_, &row, std::move(before)});
@@ -80,7 +81,12 @@ void Journal::Record(std::string key, std::optional<std::string> before,
 }
 
 void Journal::Forget(const Overlay::value_type& row) {
-  order_.erase(row.first);
+  if (row.second.ordered) {
+    order_.erase(row.first);
+  } else {
+    // The last that came is the first to go where changes are undone.
+    unordered_.erase(std::next(std::find(unordered_.rbegin(), unordered_.rend(), &row)).base());
+  }
   overlay_.erase(row.first);
 }
 
@@ -94,19 +100,24 @@ bool Journal::Read(std::string_view key, absl::FunctionRef<void(std::string_view
 
 void Journal::Scan(std::string_view from,
                    absl::FunctionRef<bool(std::string_view, std::string_view)> row) const {
+  for (Overlay::value_type* fresh : unordered_) {
+    fresh->second.ordered = true;
+    order_.emplace(fresh->first, fresh);
+  }
+  unordered_.clear();
   auto over = order_.lower_bound(from);
   bool wanted = true;
   const auto emit = [&] {
-    const auto& value = overlay_.find(absl::string_view(over->data(), over->size()))->second.value;
-    if (value) wanted = row(*over, *value);
+    const auto& value = over->second->second.value;
+    if (value) wanted = row(over->first, *value);
   };
   const auto emit_before = [&](const std::string_view* key) {
-    for (; wanted && over != order_.end() && (key == nullptr || *over < *key); ++over) emit();
+    for (; wanted && over != order_.end() && (key == nullptr || over->first < *key); ++over) emit();
     return wanted;
   };
   base_.Scan(from, [&](std::string_view key, std::string_view value) {
     if (!emit_before(&key)) return false;
-    if (over != order_.end() && *over == key) {
+    if (over != order_.end() && over->first == key) {
       emit();
       ++over;
     } else {
@@ -140,7 +151,15 @@ void Journal::Commit(uint64_t sequence, absl::FunctionRef<void(const Change&)> s
   for (const Numbered* first : firsts) {
     Entry& entry = first->row->second;
     entry.writes -= std::exchange(entry.taken, 0);
-    if (entry.writes == 0) Forget(*first->row);
+  }
+  unordered_.erase(std::remove_if(unordered_.begin(), unordered_.end(),
+                                  [](const auto* row) { return row->second.writes == 0; }),
+                   unordered_.end());
+  for (const Numbered* first : firsts) {
+    const Overlay::value_type& row = *first->row;
+    if (row.second.writes > 0) continue;
+    if (row.second.ordered) order_.erase(row.first);
+    overlay_.erase(row.first);
   }
   changes_.erase(changes_.begin(), end);
 }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <absl/container/btree_map.h>
-#include <absl/container/btree_set.h>
 #include <absl/container/node_hash_map.h>
 #include <absl/functional/function_ref.h>
 
@@ -95,8 +94,9 @@ class Journal final : public RowSource {
  private:
   struct Entry {
     std::optional<std::string> value;
-    uint64_t writes = 0;  // changes of this row that are in `changes_`
-    uint64_t taken = 0;   // of those, the ones that a Commit() under way takes
+    uint64_t writes = 0;   // changes of this row that are in `changes_`
+    uint64_t taken = 0;    // of those, the ones that a Commit() under way takes
+    bool ordered = false;  // it is in `order_`
   };
   using Overlay = absl::node_hash_map<std::string, Entry>;
   struct Numbered {
@@ -113,7 +113,10 @@ class Journal final : public RowSource {
   Observer observe_;
   uint64_t sequence_ = 0;
   Overlay overlay_;
-  absl::btree_set<std::string_view> order_;  // the keys of overlay_
+  // The rows of overlay_ by key, but for those that came since the last Scan(): most rows come and
+  // go without one, and putting each in its place costs more than the change itself.
+  mutable absl::btree_map<std::string_view, Overlay::value_type*> order_;
+  mutable std::vector<Overlay::value_type*> unordered_;
   std::deque<Numbered> changes_;
 };
 

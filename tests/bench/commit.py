@@ -19,6 +19,7 @@ STREAMS = os.path.join(ROOT, "tests", "bench", "streams", "run.py")
 # The commit intervals that served Kafka Streams best; tests/bench/streams/README.md has the search.
 STREAMS_BEST_MS = {1: 5, 16: 5, 128: 20}
 STREAMS_BEST_AT_SATURATION_MS = 100
+WARM_SECONDS = 20
 WAYS = ["raw", "writer", "grpc", "streams_default", "streams_best"]
 TITLES = {"raw": "librdkafka alone (the limit)", "writer": "Concordat", "grpc": "Concordat behind gRPC",
           "streams_default": "Kafka Streams, default", "streams_best": "Kafka Streams, best setting"}
@@ -107,6 +108,9 @@ def main():
     broker = Broker(os.path.join(folder, "broker"))
     figures, number = {}, 0
     try:
+        say("warming the broker up: what is measured first would pay for its compiler otherwise")
+        measure("raw", options.saturation, True, broker, argparse.Namespace(build=options.build, seconds=WARM_SECONDS, warmup=1),
+                folder, number)
         for clients in [int(c) for c in options.clients.split(",") if c] + [options.saturation]:
             saturated = clients == options.saturation
             name = "saturation" if saturated else "clients_%d" % clients

@@ -68,19 +68,22 @@ TEST(Record, AChangedByteOfAnyCoveredHeaderOrOfTheDataIsFound) {
   Head head;
   Record record = test::Next(head, "payload");
   ASSERT_TRUE(Read(record, kSource).status.ok());
-  for (size_t i = 0; i < record.headers.size(); ++i) {
-    for (size_t at = 0; at < record.headers[i].second.size(); ++at) {
-      Record changed = record;
-      changed.headers[i].second[at] ^= 1;
-      EXPECT_EQ(Read(changed, kSource).status.code(), absl::StatusCode::kInvalidArgument)
-          << record.headers[i].first << " at " << at;
+  const test::HeaderList headers = test::HeadersOf(record);
+  ASSERT_EQ(headers.size(), record.headers.size());
+  for (size_t i = 0; i < headers.size(); ++i) {
+    for (size_t at = 0; at < headers[i].second.size(); ++at) {
+      test::HeaderList changed = headers;
+      changed[i].second[at] ^= 1;
+      EXPECT_EQ(Read(test::WithHeaders(record, changed), kSource).status.code(),
+                absl::StatusCode::kInvalidArgument)
+          << headers[i].first << " at " << at;
     }
-    Record lost = record;
-    lost.headers.erase(lost.headers.begin() + static_cast<int64_t>(i));
-    EXPECT_FALSE(Read(lost, kSource).status.ok()) << record.headers[i].first;
-    Record twice = record;
-    twice.headers.push_back(record.headers[i]);
-    EXPECT_FALSE(Read(twice, kSource).status.ok()) << record.headers[i].first;
+    test::HeaderList lost = headers;
+    lost.erase(lost.begin() + static_cast<int64_t>(i));
+    EXPECT_FALSE(Read(test::WithHeaders(record, lost), kSource).status.ok()) << headers[i].first;
+    test::HeaderList twice = headers;
+    twice.push_back(headers[i]);
+    EXPECT_FALSE(Read(test::WithHeaders(record, twice), kSource).status.ok()) << headers[i].first;
   }
   for (size_t at = 0; at < record.data.size(); ++at) {
     Record changed = record;
@@ -109,9 +112,10 @@ TEST(Record, TheOrderOfHeadersDoesNotMatter) {
     Head head;
     Record record = test::Next(head, AnyBytes());
     const std::string canonical = CanonicalBytes(record);
-    for (size_t i = record.headers.size(); i-- > 1;) {
-      std::swap(record.headers[i], record.headers[*rc::gen::inRange<size_t>(0, i + 1)]);
-    }
+    test::HeaderList headers = test::HeadersOf(record);
+    for (size_t i = headers.size(); i-- > 1;)
+      std::swap(headers[i], headers[*rc::gen::inRange<size_t>(0, i + 1)]);
+    record = test::WithHeaders(std::move(record), headers);
     RC_ASSERT(CanonicalBytes(record) == canonical);
     RC_ASSERT(Read(record, kSource).status.ok());
   }));
@@ -122,8 +126,7 @@ TEST(Record, EncodedRecordsAreDecodedByteForByte) {
     Record record;
     record.key = AnyBytes();
     record.data = AnyBytes();
-    for (int i = *rc::gen::inRange(0, 5); i > 0; --i)
-      record.headers.emplace_back(AnyBytes(), AnyBytes());
+    for (int i = *rc::gen::inRange(0, 5); i > 0; --i) record.headers.Add(AnyBytes(), AnyBytes());
     const std::string bytes = EncodeRecord(record);
     const auto decoded = DecodeRecord(bytes);
     RC_ASSERT(decoded.ok());

@@ -34,7 +34,7 @@ Record RecordOf(const Json& json) {
   Record record;
   if (json.contains("key")) record.key = Text(json["key"]);
   for (const Json& header : json["headers"]) {
-    record.headers.emplace_back(header[0].get<std::string>(), Text(header[1]));
+    record.headers.Add(header[0].get<std::string>(), Text(header[1]));
   }
   record.data = Bytes(json["data_base64"]);
   return record;

@@ -12,6 +12,7 @@
 #include "events/chain.h"
 #include "events/record.h"
 #include "tests/fuzz/expect.h"
+#include "tests/support/records.h"
 
 namespace concordat::events {
 namespace {
@@ -98,12 +99,14 @@ Made Make(const Made* parent, uint8_t kind, size_t number) {
 
 // Damages a record: its content, its id, or what its id claims.
 void Damage(Record& record, uint8_t kind, const Link& claim) {
-  for (Header& header : record.headers) {
-    if (kind % 8 == 5 && kind < 128 && header.first == "ce_subject") header.second += "x";
-    if (kind % 8 == 5 && kind >= 128 && header.first == "ce_sequence") header.second = "\xff";
-    if (kind % 8 == 6 && header.first == "ce_id") header.second = claim.ToHex();
+  test::HeaderList headers = test::HeadersOf(record);
+  for (auto& [name, value] : headers) {
+    if (kind % 8 == 5 && kind < 128 && name == "ce_subject") value += "x";
+    if (kind % 8 == 5 && kind >= 128 && name == "ce_sequence") value = "\xff";
+    if (kind % 8 == 6 && name == "ce_id") value = claim.ToHex();
   }
-  if (kind % 8 == 7) record.headers.emplace_back("ce_actor", "twice");
+  if (kind % 8 == 7) headers.emplace_back("ce_actor", "twice");
+  record = test::WithHeaders(std::move(record), headers);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "events/record.h"
 #include "tests/fuzz/expect.h"
+#include "tests/support/records.h"
 
 namespace concordat::events {
 namespace {
@@ -90,10 +91,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   // A corrupt record whose link is right but for its ce_id: give it its link, and try once more.
   for (const Link& claim : reading.claims) {
-    Record mended = *record;
-    for (Header& header : mended.headers) {
-      if (header.first == "ce_id") header.second = claim.ToHex();
+    concordat::test::HeaderList headers = concordat::test::HeadersOf(*record);
+    for (auto& [name, value] : headers) {
+      if (name == "ce_id") value = claim.ToHex();
     }
+    const Record mended = concordat::test::WithHeaders(*record, headers);
     const Reading again = Read(mended, kSource);
     if (again.status.ok()) SealAgain(mended, again.attributes);
   }

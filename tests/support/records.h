@@ -4,6 +4,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "events/chain.h"
 #include "events/record.h"
@@ -44,6 +45,21 @@ inline events::Record Next(events::Head& head, std::string data = "data",
   events::Attributes attributes = AttributesAfter(head, stream, writer);
   events::Record record = events::Seal(attributes, std::move(data));
   head = {attributes.id, static_cast<int64_t>(attributes.sequence), -1, attributes.time};
+  return record;
+}
+
+// Names and values of a record's headers, to be changed and put back.
+using HeaderList = std::vector<std::pair<std::string, std::string>>;
+
+inline HeaderList HeadersOf(const events::Record& record) {
+  HeaderList headers;
+  for (const auto& [name, value] : record.headers) headers.emplace_back(name, value);
+  return headers;
+}
+
+inline events::Record WithHeaders(events::Record record, const HeaderList& headers) {
+  record.headers = {};
+  for (const auto& [name, value] : headers) record.headers.Add(name, value);
   return record;
 }
 
