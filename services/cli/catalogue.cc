@@ -174,6 +174,9 @@ std::span<const Verb> Verbs() {
         "--until +90d --purpose inference --data-classes PUBLIC "
         "--repeat 'FREQ=WEEKLY;BYDAY=MO,TU' --zone Europe/Paris --repeat-from 2027-01-04T08:00:00 "
         "--for 10h",
+        "reserve --contract hsbc/2027-frame --model vera-rubin-nvl144 --count 2 --start-time +1d "
+        "--end-time +31d --purpose inference --data-classes PUBLIC --placement spread-racks "
+        "--validate-only",
         "reserve --at borlange -f request.yaml --wait --timeout 5m"},
        true},
       {"cancel",
@@ -184,6 +187,23 @@ std::span<const Verb> Verbs() {
        "reservations",
        "Give a reservation back that has not started.",
        {"cancel reservation r-7k2m9x4q1b --reason 'project postponed'"}},
+      {"separate",
+       "parties",
+       "reservations",
+       "SeparateParties",
+       {"name"},
+       "separations",
+       "Keep two customers, or two reservations, out of each other's racks and NVLink domains.",
+       {"separate parties hsbc-sap --parties customers/hsbc,customers/sap --reason 'contract "
+        "7.2'"}},
+      {"end",
+       "separation",
+       "reservations",
+       "EndSeparation",
+       {"name"},
+       "separations",
+       "Let two parties share racks and NVLink domains again.",
+       {"end separation hsbc-sap --reason 'contract 7.2 was lifted'"}},
       {"adopt",
        "rule",
        "compliance",
@@ -225,10 +245,15 @@ std::span<const Verb> Verbs() {
 const Verb* CreateVerb(std::string_view collection) {
   // What a thing's life begins with; every other verb of its kind needs it to exist.
   constexpr std::pair<std::string_view, std::string_view> kFirst[] = {
-      {"sites", "OpenSite"},         {"models", "RegisterModel"},
-      {"servers", "OrderServer"},    {"customers", "RegisterCustomer"},
-      {"contracts", "SignContract"}, {"reservations", "Reserve"},
-      {"rules", "AdoptRule"},        {"artefacts", "RegisterArtefact"},
+      {"sites", "OpenSite"},
+      {"models", "RegisterModel"},
+      {"servers", "OrderServer"},
+      {"customers", "RegisterCustomer"},
+      {"contracts", "SignContract"},
+      {"reservations", "Reserve"},
+      {"separations", "SeparateParties"},
+      {"rules", "AdoptRule"},
+      {"artefacts", "RegisterArtefact"},
       {"deployments", "Deploy"}};
   for (const auto& [first, method] : kFirst) {
     if (first != collection) continue;
@@ -263,6 +288,7 @@ std::string FlagOf(const google::protobuf::FieldDescriptor& field) {
       if (field.name() == name) return std::string(flag);
     }
   }
+  if (field.full_name() == "concordat.reservations.v1.Placement.policy") return "placement";
   return field.name() == "site" ? "at" : FlagName(field.name());
 }
 

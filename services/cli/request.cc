@@ -20,6 +20,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
 constexpr std::string_view kAccessSchedule = "concordat.reservations.v1.AccessSchedule";
+constexpr std::string_view kPlacement = "concordat.reservations.v1.Placement";
 
 std::string MessageName(const FieldDescriptor& field) {
   return field.message_type() == nullptr ? "" : field.message_type()->full_name();
@@ -217,7 +218,8 @@ bool IsFlag(const FieldDescriptor& field) {
 }
 
 bool IsGroup(const FieldDescriptor& field) {
-  return !field.is_repeated() && MessageName(field) == kAccessSchedule;
+  return !field.is_repeated() &&
+         (MessageName(field) == kAccessSchedule || MessageName(field) == kPlacement);
 }
 
 std::string Placeholder(const FieldDescriptor& field) {

@@ -138,6 +138,8 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kScheduleExtended:
     case Event::kOccurrencesShifted:
     case Event::kOccurrencesKept:
+    case Event::kPartiesSeparated:
+    case Event::kSeparationEnded:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:
       break;

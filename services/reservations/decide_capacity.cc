@@ -88,59 +88,25 @@ Checked CheckQuota(const Index& index, const v1::ContractSigned& contract, int64
           contract.name(), used, ToText(span), count, contract.max_servers_per_site())};
 }
 
-// Occurrences that touch are as good as one.
-Checked CheckHours(const Frame& frame, const Span& span) {
-  if (!frame.hours) return std::nullopt;
-  absl::Time reached = span.start;
-  for (const v1::Occurrence& known : frame.hours->occurrences()) {
-    const Occurrence hours = OccurrenceOf(known);
-    if (hours.start <= reached && reached < hours.end) reached = hours.end;
-    if (reached >= span.end) return std::nullopt;
-  }
-  return Obstacle{
-      v1::REASON_ACCESS_HOURS,
-      fmt::format("The time span is {}, expected within the access hours of {}, {} in {}, which "
-                  "are known up to {}.",
-                  ToText(span), frame.contract.name(), frame.hours->access().rule(),
-                  frame.hours->access().time_zone(),
-                  runtime::ToText(runtime::ToTime(frame.hours->occurrences_until())))};
+// In one sentence, for power or else for cooling.
+Obstacle Describe(const Short& found, const Watts& wanted) {
+  const bool power = found.missing.it_power > 0;
+  const int64_t used = power ? found.used.it_power : found.used.cooling;
+  const int64_t more = power ? wanted.it_power : wanted.cooling;
+  return {
+      power ? v1::REASON_POWER_ENVELOPE : v1::REASON_COOLING_ENVELOPE,
+      fmt::format("At {} the site would {} {} W, {} W of them for this reservation; expected at "
+                  "most {} W, {} W less.",
+                  runtime::ToText(found.at), power ? "draw" : "give off", used + more, more,
+                  power ? found.limit.it_power : found.limit.cooling,
+                  power ? found.missing.it_power : found.missing.cooling)};
 }
 
-// One resource within one span in which its envelope does not change.
-Checked CheckLimit(v1::Reason reason, std::string_view verb, const Span& span, int64_t used,
-                   int64_t wanted, int64_t limit) {
-  if (used + wanted <= limit) return std::nullopt;
-  return Obstacle{
-      reason,
-      fmt::format("Within {} the site would {} {} W, {} W of them for this reservation; expected "
-                  "at most {} W.",
-                  ToText(span), verb, used + wanted, wanted, limit)};
-}
-
-// The envelope is a step function, and so is its use: each step is compared with the highest use
-// within it.
 Checked CheckEnvelope(const v1::SiteRecord& site, const Index& index, const Span& span,
                       const Watts& wanted, absl::Time now) {
-  const auto begins = [&](int step) {
-    return step < site.envelope_size() ? runtime::ToTime(site.envelope(step).effective_from())
-                                       : absl::InfiniteFuture();
-  };
-  for (int step = -1; step < site.envelope_size(); ++step) {
-    const Span part{step < 0 ? span.start : std::max(span.start, begins(step)),
-                    std::min(span.end, begins(step + 1))};
-    if (part.start >= part.end) continue;
-    const Watts used = index.Peak(part, now);
-    const Watts limit = EnvelopeAt(site, part.start);
-    if (auto obstacle = CheckLimit(v1::REASON_POWER_ENVELOPE, "draw", part, used.it_power,
-                                   wanted.it_power, limit.it_power)) {
-      return obstacle;
-    }
-    if (auto obstacle = CheckLimit(v1::REASON_COOLING_ENVELOPE, "give off", part, used.cooling,
-                                   wanted.cooling, limit.cooling)) {
-      return obstacle;
-    }
-  }
-  return std::nullopt;
+  const auto found = FindShort(site, index, span, wanted, now);
+  if (!found) return std::nullopt;
+  return Describe(*found, wanted);
 }
 
 google::protobuf::Timestamp HoldExpiry(const Span& span, absl::Time now) {
@@ -173,8 +139,10 @@ std::variant<v1::ReservationHeld, Obstacle> HoldSpan(const State& state, const F
                                                      v1::ReservationHeld held,
                                                      const runtime::Facts& facts) {
   const Span span = SpanOf(held.terms());
-  auto found = FindGrant(state, frame, held.terms(), span, facts);
-  if (auto* obstacle = std::get_if<Obstacle>(&found)) return *std::move(obstacle);
+  const Wanted wanted{held.terms()};
+  auto found = FindGrant(state, frame, wanted, span, facts);
+  if (auto* obstacle = std::get_if<Obstacle>(&found))
+    return Explained(state, frame, wanted, span, facts, std::move(*obstacle));
   const Grant& grant = std::get<Grant>(found);
   held.mutable_servers()->Assign(grant.servers.begin(), grant.servers.end());
   held.set_it_power_watts(grant.watts.it_power);
@@ -213,11 +181,11 @@ std::variant<v1::ReservationHeld, Obstacle> HoldSeries(const State& state, const
   }
   for (const Occurrence& occurrence : expansion->occurrences) {
     const Span span{occurrence.start, occurrence.end};
-    auto found = FindGrant(state, frame, terms, span, facts);
-    if (const auto* obstacle = std::get_if<Obstacle>(&found)) {
-      return Obstacle{obstacle->reason,
-                      fmt::format("Occurrence {} of {}, {}: {}", held.occurrences_size() + 1,
-                                  expansion->occurrences.size(), ToText(span), obstacle->detail)};
+    auto found = FindGrant(state, frame, {terms}, span, facts);
+    if (auto* obstacle = std::get_if<Obstacle>(&found)) {
+      obstacle->detail = fmt::format("Occurrence {} of {}, {}: {}", held.occurrences_size() + 1,
+                                     expansion->occurrences.size(), ToText(span), obstacle->detail);
+      return Explained(state, frame, {terms}, span, facts, std::move(*obstacle));
     }
     const Grant& grant = std::get<Grant>(found);
     v1::Occurrence& granted = *held.add_occurrences();
@@ -267,6 +235,15 @@ v1::Terms TermsOf(const v1::ReserveRequest& request) {
   *terms.mutable_data_classes() = request.data_classes();
   terms.set_project(request.project());
   if (request.has_access()) *terms.mutable_access() = WithPolicies(request.access());
+  if (!request.has_placement()) return terms;
+  v1::Placement& placement = *terms.mutable_placement();
+  placement = request.placement();
+  if (!placement.servers().empty()) {
+    placement.set_policy(v1::PLACEMENT_POLICY_EXACT);
+    terms.set_count(placement.servers_size());
+  } else if (placement.policy() == v1::PLACEMENT_POLICY_UNSPECIFIED) {
+    placement.set_policy(v1::PLACEMENT_POLICY_PACK);
+  }
   return terms;
 }
 
@@ -303,10 +280,45 @@ v1::Event OrderDeclined(const std::string& order, const Obstacle& obstacle) {
   declined.set_order(order);
   declined.set_reason(obstacle.reason);
   declined.set_detail(obstacle.detail);
+  if (obstacle.shortage) *declined.mutable_shortage() = *obstacle.shortage;
   return event;
 }
 
 }  // namespace
+
+// Occurrences that touch are as good as one.
+Checked CheckHours(const Frame& frame, const Span& span) {
+  if (!frame.hours) return std::nullopt;
+  absl::Time reached = span.start;
+  for (const v1::Occurrence& known : frame.hours->occurrences()) {
+    const Occurrence hours = OccurrenceOf(known);
+    if (hours.start <= reached && reached < hours.end) reached = hours.end;
+    if (reached >= span.end) return std::nullopt;
+  }
+  return Obstacle{
+      v1::REASON_ACCESS_HOURS,
+      fmt::format("The time span is {}, expected within the access hours of {}, {} in {}, which "
+                  "are known up to {}.",
+                  ToText(span), frame.contract.name(), frame.hours->access().rule(),
+                  frame.hours->access().time_zone(),
+                  runtime::ToText(runtime::ToTime(frame.hours->occurrences_until())))};
+}
+
+// The envelope is a step function, and so is its use: each step is compared with the use within it.
+std::optional<Short> FindShort(const v1::SiteRecord& site, const Index& index, const Span& span,
+                               const Watts& wanted, absl::Time now) {
+  std::optional<Short> found;
+  ForEachStep(site, span, [&](const Span& part, const Watts& limit) {
+    Watts left = limit;
+    const auto first = index.FirstAbove(part, left -= wanted, now);
+    if (first) {
+      found = Short{first->first, first->second, limit, first->second};
+      found->missing -= left;
+    }
+    return !found;
+  });
+  return found;
+}
 
 std::string ToText(const Span& span) {
   return fmt::format("{} to {}", runtime::ToText(span.start), runtime::ToText(span.end));
@@ -324,16 +336,18 @@ std::variant<Frame, Obstacle> FrameOf(const State& state, const std::string& con
 }
 
 std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
-                                        const v1::Terms& terms, const Span& span,
+                                        const Wanted& wanted, const Span& span,
                                         const runtime::Facts& facts) {
+  const v1::Terms& terms = wanted.terms;
   if (auto obstacle = CheckHours(frame, span)) return *obstacle;
   if (auto obstacle = CheckQuota(state.index, frame.contract, terms.count(), span))
     return *obstacle;
   const size_t count = static_cast<size_t>(terms.count());
-  Grant grant{state.index.FindFree(terms.model(), span, facts.now, count), {}};
+  Grant grant{ChooseServers(state, wanted, span, facts.now), {}};
   if (grant.servers.size() < count) {
     return Obstacle{v1::REASON_NO_CAPACITY,
-                    fmt::format("{} of {} bookable servers of {} are free within {}, expected {}.",
+                    fmt::format("{} of {} bookable servers of {} can be given within {}, expected "
+                                "{}.",
                                 grant.servers.size(), state.index.CountBookable(terms.model()),
                                 terms.model(), ToText(span), count)};
   }
@@ -362,6 +376,10 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
       return Obstacle{v1::REASON_NO_CAPACITY,
                       fmt::format("{} is not free within {}.", server, ToText(part))};
     }
+    const Wanted wanted{terms,
+                        reservation.series().empty() ? reservation.name() : reservation.series()};
+    if (auto obstacle = CheckApart(state, wanted, reservation.servers(), part, facts.now))
+      return obstacle;
     if (auto obstacle = CheckQuota(state.index, frame.contract, terms.count(), part))
       return obstacle;
     const Watts watts{reservation.it_power_watts(), reservation.cooling_watts()};
@@ -381,8 +399,12 @@ v1::Event Reserve(const State& state, const v1::ReserveRequest& request,
                    fmt::format("{} exists already; expected a new id.", name));
   }
   auto decided = Hold(state, name, "", TermsOf(request), facts);
-  if (const auto* obstacle = std::get_if<Obstacle>(&decided))
-    return Refused(request, obstacle->reason, obstacle->detail);
+  if (const auto* obstacle = std::get_if<Obstacle>(&decided)) {
+    v1::Event refused = Refused(request, obstacle->reason, obstacle->detail);
+    if (obstacle->shortage)
+      *refused.mutable_command_refused()->mutable_shortage() = *obstacle->shortage;
+    return refused;
+  }
   v1::Event event;
   *event.mutable_reservation_held() = std::get<v1::ReservationHeld>(std::move(decided));
   return event;

@@ -27,10 +27,10 @@ v1::Event UnknownSchedule(const google::protobuf::Message& command, const std::s
 }
 
 // Servers for an occurrence that the horizon has reached, or why there are none.
-void GrantServers(const State& state, const Frame& frame, const v1::Terms& terms,
+void GrantServers(const State& state, const Frame& frame, const Wanted& wanted,
                   v1::Occurrence& occurrence, const runtime::Facts& facts) {
   const Occurrence times = OccurrenceOf(occurrence);
-  auto found = FindGrant(state, frame, terms, {times.start, times.end}, facts);
+  auto found = FindGrant(state, frame, wanted, {times.start, times.end}, facts);
   if (const auto* obstacle = std::get_if<Obstacle>(&found)) {
     occurrence.set_reason(obstacle->reason);
     occurrence.set_detail(obstacle->detail);
@@ -162,7 +162,7 @@ v1::Event Extend(const State& state, const v1::ExtendSchedule& command,
     if (!series) continue;
     added.set_name(
         OccurrenceName(command.name(), series->occurrences() + extended.occurrences_size()));
-    GrantServers(state, *frame, series->terms(), added, facts);
+    GrantServers(state, *frame, {series->terms(), series->name()}, added, facts);
   }
   return event;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "services/runtime/check.h"
@@ -26,6 +27,19 @@ Watts EnvelopeAt(const v1::SiteRecord& site, absl::Time at) {
     envelope = {step.it_power_watts(), step.cooling_watts()};
   }
   return envelope;
+}
+
+void ForEachStep(const v1::SiteRecord& site, const Span& span,
+                 absl::FunctionRef<bool(const Span& part, const Watts& limit)> visit) {
+  const auto begins = [&](int step) {
+    return step < site.envelope_size() ? runtime::ToTime(site.envelope(step).effective_from())
+                                       : absl::InfiniteFuture();
+  };
+  for (int step = -1; step < site.envelope_size(); ++step) {
+    const Span part{step < 0 ? span.start : std::max(span.start, begins(step)),
+                    std::min(span.end, begins(step + 1))};
+    if (part.start < part.end && !visit(part, EnvelopeAt(site, part.start))) return;
+  }
 }
 
 std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
@@ -69,6 +83,10 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.extend_schedule().name();
     case v1::Command::kReviewSchedule:
       return command.review_schedule().name();
+    case v1::Command::kSeparateParties:
+      return command.separate_parties().name();
+    case v1::Command::kEndSeparation:
+      return command.end_separation().name();
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -113,6 +131,10 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return Extend(state, command.extend_schedule(), facts);
     case v1::Command::kReviewSchedule:
       return Review(state, command.review_schedule(), facts);
+    case v1::Command::kSeparateParties:
+      return SeparateParties(state, command.separate_parties(), facts);
+    case v1::Command::kEndSeparation:
+      return EndSeparation(state, command.end_separation(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -4,6 +4,7 @@
 // instant; and what starts does so on servers, power and cooling that are really free.
 #pragma once
 
+#include <absl/functional/function_ref.h>
 #include <absl/status/status.h>
 
 #include <optional>
@@ -44,6 +45,7 @@ v1::Event Fulfil(const State& state, const v1::FulfilOrder& command, const runti
 struct Obstacle {
   v1::Reason reason;
   std::string detail;
+  std::optional<v1::Shortage> shortage = {};  // what Explained() found
 };
 using Checked = std::optional<Obstacle>;
 
@@ -56,14 +58,33 @@ struct Frame {
 std::variant<Frame, Obstacle> FrameOf(const State& state, const std::string& contract,
                                       const runtime::Facts& facts);
 
+// What servers are looked for.
+struct Wanted {
+  const v1::Terms& terms;
+  // The reservation that they are for, as far as separations name it: a series, or what exists.
+  std::string reservation = {};
+};
+
 // Servers that are free over a span, and what they draw, within contract and envelope.
 struct Grant {
   std::vector<std::string> servers;
   Watts watts;
 };
 std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
-                                        const v1::Terms& terms, const Span& span,
+                                        const Wanted& wanted, const Span& span,
                                         const runtime::Facts& facts);
+
+Checked CheckHours(const Frame& frame, const Span& span);
+
+// The first instant of a span at which the site's power or cooling would not suffice.
+struct Short {
+  absl::Time at;
+  Watts used;     // by others, at that instant
+  Watts limit;    // the envelope then
+  Watts missing;  // negative where something is left
+};
+std::optional<Short> FindShort(const v1::SiteRecord& site, const Index& index, const Span& span,
+                               const Watts& wanted, absl::Time now);
 
 // What stands against the reservation taking its servers over `span` instead; nothing where they
 // could be had. Counts what other occurrences of its series take now, not what they will.
@@ -71,6 +92,24 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
                   const Span& span, const runtime::Facts& facts);
 
 std::string ToText(const Span& span);
+
+// decide_placement.cc: which servers are chosen, and why the others were not.
+// Of the servers that could be given over the span those that the placement asks for; fewer than
+// wanted where there are not so many. The same on the same state.
+std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& span,
+                                       absl::Time now);
+// Whether one of the servers stands in a rack or domain of somebody to be kept apart from.
+Checked CheckApart(const State& state, const Wanted& wanted,
+                   const google::protobuf::RepeatedPtrField<std::string>& servers, const Span& span,
+                   absl::Time now);
+// The obstacle with its shortage, in the event and in words, where something was short within the
+// span. Costs a look at each server of the model a step of the search for an earlier start.
+Obstacle Explained(const State& state, const Frame& frame, const Wanted& wanted, const Span& span,
+                   const runtime::Facts& facts, Obstacle obstacle);
+v1::Event SeparateParties(const State& state, const v1::SeparatePartiesRequest& request,
+                          const runtime::Facts& facts);
+v1::Event EndSeparation(const State& state, const v1::EndSeparationRequest& request,
+                        const runtime::Facts& facts);
 
 // decide_schedules.cc: when something with a schedule takes place.
 // The schedule with its occurrences from now on, as an event is to carry it: an access schedule of
@@ -115,5 +154,9 @@ v1::Event Refused(const google::protobuf::Message& command, v1::Reason reason, s
 std::string Here(const runtime::Facts& facts);
 // What the site may draw and cool at an instant; nothing before the envelope's first step.
 Watts EnvelopeAt(const v1::SiteRecord& site, absl::Time at);
+// Calls `visit` with the parts of a span, in order, over which the envelope stays as it is, and
+// with the envelope, until it returns false.
+void ForEachStep(const v1::SiteRecord& site, const Span& span,
+                 absl::FunctionRef<bool(const Span& part, const Watts& limit)> visit);
 
 }  // namespace concordat::reservations

@@ -1,5 +1,7 @@
 #include "services/reservations/index.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <tuple>
 #include <utility>
@@ -36,6 +38,17 @@ Occupancy::Phase PhaseOf(v1::ReservationState state) {
   return Occupancy::Phase::kNone;
 }
 
+// Racks and domains have names of their own, so a word says which it is.
+ServerPlace PlaceIn(const v1::ServerRecorded& recorded) {
+  ServerPlace place;
+  place.rack = fmt::format("rack\x1f{}\x1f{}", recorded.room(), recorded.rack());
+  place.domain = recorded.nvlink_domain().empty()
+                     ? place.rack
+                     : fmt::format("domain\x1f{}", recorded.nvlink_domain());
+  place.feed = recorded.power_feed();
+  return place;
+}
+
 template <typename Message>
 std::optional<Message> Parse(const storage::Change& change,
                              const std::optional<std::string_view>& value) {
@@ -54,6 +67,7 @@ Occupancy OccupancyOf(const v1::Reservation& reservation) {
   if (occupancy.phase == Occupancy::Phase::kNone) return occupancy;
   occupancy.reservation = reservation.name();
   occupancy.contract = terms.contract();
+  occupancy.customer = terms.customer();
   occupancy.count = terms.count();
   occupancy.span = {runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
   occupancy.watts = {Bounded(reservation.it_power_watts()), Bounded(reservation.cooling_watts())};
@@ -76,7 +90,47 @@ void Index::Apply(const storage::Change& change) {
   } else if (table == "server_records") {
     const auto record = Parse<v1::ServerRecord>(change, change.after);
     SetServer(std::string(storage::KeyOf(change.key)), record ? &record->server() : nullptr);
+  } else if (table == "separations") {
+    SetSeparation(Parse<v1::Separation>(change, change.before),
+                  Parse<v1::Separation>(change, change.after));
   }
+}
+
+// Enters a server into what is known of its model, or takes it out.
+void Index::CountServer(const std::string& name, const Server& server, bool lost, bool enters) {
+  Model& model = models_[server.model];
+  const auto count = [&](size_t& number) { enters ? ++number : --number; };
+  count(model.known);
+  const std::pair watts(server.watts.it_power, server.watts.cooling);
+  count(model.watts[watts]);
+  if (model.watts[watts] == 0) model.watts.erase(watts);
+  if (!server.bookable) {
+    std::set<std::string>& others = lost ? model.lost : model.cordoned;
+    enters ? static_cast<void>(others.insert(name)) : static_cast<void>(others.erase(name));
+  }
+  if (model.known == 0) models_.erase(server.model);
+}
+
+void Index::SetSeparation(const std::optional<v1::Separation>& before,
+                          const std::optional<v1::Separation>& after) {
+  for (const auto* separation : {&before, &after}) {
+    if (!separation->has_value() || (*separation)->ended() || (*separation)->parties_size() != 2)
+      continue;
+    for (const int party : {0, 1}) {
+      const auto at = apart_.try_emplace((*separation)->parties(party)).first;
+      if (separation == &after) {
+        at->second.insert((*separation)->parties(1 - party));
+      } else if (const auto other = at->second.find((*separation)->parties(1 - party));
+                 other != at->second.end()) {
+        at->second.erase(other);
+      }
+      if (at->second.empty()) apart_.erase(at);
+    }
+  }
+}
+
+Schedule::Holder Index::HolderOf(const std::string& customer) {
+  return &*customers_.insert(customer).first;
 }
 
 void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorded) {
@@ -87,13 +141,17 @@ void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorde
     pool->second.Leave(name);
     if (pool->second.empty()) pools_.erase(pool);
   }
+  if (server.known) CountServer(name, server, server.lost, false);
   server.known = recorded != nullptr;
   server.model = recorded == nullptr ? "" : recorded->model();
   server.bookable = recorded != nullptr && recorded->bookable() && !recorded->lost();
+  server.lost = recorded != nullptr && recorded->lost();
+  server.place = recorded == nullptr ? ServerPlace() : PlaceIn(*recorded);
   server.watts = recorded == nullptr ? Watts()
                                      : Watts{Bounded(recorded->it_power_watts()),
                                              Bounded(recorded->cooling_watts())};
-  if (server.bookable) pools_[server.model].Join(at->first, server.schedule);
+  if (server.known) CountServer(name, server, server.lost, true);
+  if (server.bookable) pools_[server.model].Join(at->first, server.schedule, server.place);
   if (server.empty()) servers_.erase(at);
 }
 
@@ -113,16 +171,18 @@ void Index::Occupy(const std::string& name, const Occupancy& occupancy, bool tak
   const auto at = servers_.try_emplace(name).first;
   Server& server = at->second;
   const bool ending = occupancy.phase == Occupancy::Phase::kEnding;
+  const Schedule::Holder holder = HolderOf(occupancy.customer);
   if (!ending) {
     if (take) {
-      server.schedule.Insert(occupancy.span);
+      server.schedule.Insert(occupancy.span, holder);
     } else {
-      server.schedule.Erase(occupancy.span);
+      server.schedule.Erase(occupancy.span, holder);
     }
     if (server.bookable) pools_.at(server.model).Refresh(name, occupancy.span);
   }
   if (occupancy.phase != Occupancy::Phase::kPlanned) {
-    const Run run{occupancy.reservation, ending ? absl::InfinitePast() : occupancy.span.end};
+    const Run run{occupancy.reservation, ending ? absl::InfinitePast() : occupancy.span.end,
+                  holder};
     const auto order = [](const Run& a, const Run& b) {
       return std::tie(a.overdue_from, a.reservation) < std::tie(b.overdue_from, b.reservation);
     };
@@ -135,6 +195,7 @@ void Index::Occupy(const std::string& name, const Occupancy& occupancy, bool tak
     }
     server.schedule.SetOverdueFrom(server.running.empty() ? absl::InfiniteFuture()
                                                           : server.running.front().overdue_from);
+    if (server.bookable) pools_.at(server.model).RefreshOverdue(name);
   }
   if (server.empty()) servers_.erase(at);
 }
@@ -185,6 +246,52 @@ size_t Index::CountBookable(const std::string& model) const {
   return pool == pools_.end() ? 0 : pool->second.size();
 }
 
+const Pool* Index::FindPool(const std::string& model) const {
+  const auto pool = pools_.find(model);
+  return pool == pools_.end() ? nullptr : &pool->second;
+}
+
+Watts Index::LeastWatts(const std::string& model, int64_t count) const {
+  const auto found = models_.find(model);
+  if (found == models_.end()) return {};
+  // A model's servers draw alike, so that there is hardly ever more than one entry.
+  Watts least{found->second.watts.begin()->first.first, found->second.watts.begin()->first.second};
+  for (const auto& [watts, unused] : found->second.watts)
+    least.cooling = std::min(least.cooling, watts.second);
+  return {least.it_power * count, least.cooling * count};
+}
+
+std::set<std::string> Index::ApartFrom(const std::string& party) const {
+  const auto found = apart_.find(party);
+  if (found == apart_.end()) return {};
+  return {found->second.begin(), found->second.end()};
+}
+
+void Index::VisitPlaces(const std::set<std::string>& customers, const Span& span, absl::Time now,
+                        absl::FunctionRef<void(const ServerPlace&)> visit) const {
+  std::vector<Schedule::Holder> holders;
+  for (const std::string& customer : customers) {
+    const auto holder = customers_.find(customer);
+    if (holder != customers_.end()) holders.push_back(&*holder);
+  }
+  if (holders.empty()) return;
+  for (const auto& [name, server] : servers_) {
+    const bool has =
+        std::any_of(holders.begin(), holders.end(), [&, &server = server](auto holder) {
+          return server.schedule.IsHeldBy(holder, span) ||
+                 std::any_of(server.running.begin(), server.running.end(), [&](const Run& run) {
+                   return run.customer == holder && run.overdue_from <= now;
+                 });
+        });
+    if (has) visit(server.place);
+  }
+}
+
+const ServerPlace* Index::PlaceOf(const std::string& server) const {
+  const auto found = servers_.find(server);
+  return found == servers_.end() || !found->second.known ? nullptr : &found->second.place;
+}
+
 Watts Index::WattsOf(const std::string& server) const {
   const auto found = servers_.find(server);
   return found == servers_.end() ? Watts() : found->second.watts;
@@ -192,11 +299,38 @@ Watts Index::WattsOf(const std::string& server) const {
 
 Watts Index::Peak(const Span& span, absl::Time now) const {
   Watts peak = watts_.Peak(span);
+  return peak += Late(now);
+}
+
+// What counts without end because it should have ended by now.
+Watts Index::Late(absl::Time now) const {
+  Watts late;
   for (const auto& [key, watts] : active_) {
     if (key.first > now) break;
-    peak += watts;
+    late += watts;
   }
-  return peak;
+  return late;
+}
+
+std::optional<std::pair<absl::Time, Watts>> Index::FirstAbove(const Span& span, const Watts& limit,
+                                                              absl::Time now) const {
+  const Watts late = Late(now);
+  Watts left = limit;
+  auto first = watts_.FirstAbove(span, left -= late);
+  if (first) first->second += late;
+  return first;
+}
+
+absl::Time Index::KeptFrom(const Span& span, const Watts& limit, absl::Time now) const {
+  Watts left = limit;
+  return watts_.KeptFrom(span, left -= Late(now));
+}
+
+absl::Time Index::ContractKeptFrom(const std::string& contract, const Span& span,
+                                   int64_t most) const {
+  const auto found = contracts_.find(contract);
+  if (found == contracts_.end()) return most < 0 ? span.end : span.start;
+  return found->second.KeptFrom(span, most);
 }
 
 int64_t Index::ContractPeak(const std::string& contract, const Span& span) const {
@@ -221,8 +355,9 @@ std::vector<std::string> Index::TakenServers(
 }
 
 bool operator==(const Index& a, const Index& b) {
-  return a.servers_ == b.servers_ && a.pools_ == b.pools_ && a.watts_ == b.watts_ &&
-         a.contracts_ == b.contracts_ && a.active_ == b.active_ && a.running_ == b.running_;
+  return a.servers_ == b.servers_ && a.models_ == b.models_ && a.apart_ == b.apart_ &&
+         a.pools_ == b.pools_ && a.watts_ == b.watts_ && a.contracts_ == b.contracts_ &&
+         a.active_ == b.active_ && a.running_ == b.running_;
 }
 
 }  // namespace concordat::reservations

@@ -14,6 +14,8 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +33,7 @@ struct Occupancy {
   Phase phase = Phase::kNone;
   std::string reservation;
   std::string contract;
+  std::string customer;
   int64_t count = 0;
   Span span;
   Watts watts;
@@ -60,13 +63,45 @@ class Index {
   bool IsFree(const std::string& server, const Span& span, absl::Time now) const;
   // How many servers of the model are bookable, free or not.
   size_t CountBookable(const std::string& model) const;
+  // The bookable servers of a model; nothing where there are none. Until the next change.
+  const Pool* FindPool(const std::string& model) const;
+
+  // What is known of a model's servers beside those that are bookable.
+  struct Model {
+    size_t known = 0;  // bookable ones too
+    std::set<std::string> lost;
+    std::set<std::string> cordoned;  // neither bookable nor lost
+    // How many of its servers draw and give off so much.
+    std::map<std::pair<int64_t, int64_t>, size_t> watts;
+    bool operator==(const Model&) const = default;
+  };
+  const std::map<std::string, Model>& models() const { return models_; }
+  // The least that so many servers of the model draw and give off.
+  Watts LeastWatts(const std::string& model, int64_t count) const;
+
+  // Those that a customer or reservation is kept apart from.
+  std::set<std::string> ApartFrom(const std::string& party) const;
+  // Calls `visit` with the place of each server that one of the customers has within the span, or
+  // that runs late for it. Looks at every server.
+  void VisitPlaces(const std::set<std::string>& customers, const Span& span, absl::Time now,
+                   absl::FunctionRef<void(const ServerPlace&)> visit) const;
+  // Where a server stands; nothing where it is not known. Until the next change.
+  const ServerPlace* PlaceOf(const std::string& server) const;
   // What a server draws and gives off; zero where it is not known.
   Watts WattsOf(const std::string& server) const;
 
   // The most in use at any instant of the span.
   Watts Peak(const Span& span, absl::Time now) const;
+  // The first instant of the span at which more than the limit is in use, of power or of cooling,
+  // and what is; nothing where it never is.
+  std::optional<std::pair<absl::Time, Watts>> FirstAbove(const Span& span, const Watts& limit,
+                                                         absl::Time now) const;
+  // From when on the limit is kept up to the span's end; the end where it is not.
+  absl::Time KeptFrom(const Span& span, const Watts& limit, absl::Time now) const;
   // The most servers that the contract has reserved at any instant of the span.
   int64_t ContractPeak(const std::string& contract, const Span& span) const;
+  // From when on it has at most so many up to the span's end; the end where it has more.
+  absl::Time ContractKeptFrom(const std::string& contract, const Span& span, int64_t most) const;
 
   // What runs now, late or not: ACTIVE and ENDING.
   const Watts& running() const { return running_; }
@@ -83,13 +118,19 @@ class Index {
   struct Run {
     std::string reservation;
     absl::Time overdue_from;  // its end; the beginning of time once it is ENDING
-    bool operator==(const Run&) const = default;
+    Schedule::Holder customer;
+    bool operator==(const Run& other) const {
+      return reservation == other.reservation && overdue_from == other.overdue_from &&
+             *customer == *other.customer;
+    }
   };
   struct Server {
     bool known = false;  // it has a row
     std::string model;
     bool bookable = false;
+    bool lost = false;
     Watts watts;
+    ServerPlace place;
     Schedule schedule;         // of what is HELD, CONFIRMED or ACTIVE
     std::vector<Run> running;  // one at most, but for histories that no decider wrote
     bool operator==(const Server&) const = default;
@@ -97,12 +138,20 @@ class Index {
   };
 
   void SetServer(const std::string& name, const v1::ServerRecorded* recorded);
+  void CountServer(const std::string& name, const Server& server, bool lost, bool enters);
+  void SetSeparation(const std::optional<v1::Separation>& before,
+                     const std::optional<v1::Separation>& after);
+  Schedule::Holder HolderOf(const std::string& customer);
+  Watts Late(absl::Time now) const;
   void Take(const Occupancy& occupancy);
   void Release(const Occupancy& occupancy);
   void TakeUse(const Occupancy& occupancy, int64_t sign);
   void Occupy(const std::string& name, const Occupancy& occupancy, bool take);
 
   absl::node_hash_map<std::string, Server> servers_;
+  std::map<std::string, Model> models_;
+  std::map<std::string, std::multiset<std::string>> apart_;
+  std::set<std::string> customers_;  // every one that ever held anything; schedules point to them
   // Bookable servers by model. They point into servers_, whose nodes stay where they are.
   std::map<std::string, Pool> pools_;
   Timeline<Watts> watts_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <utility>
 
 namespace concordat::reservations {
@@ -71,10 +72,31 @@ std::vector<Span> Merged(std::vector<Span> spans) {
 
 }  // namespace
 
-void Schedule::Insert(const Span& span) {
+size_t Selection::count() const {
+  size_t count = 0;
+  for (const uint64_t word : bits) count += static_cast<size_t>(std::popcount(word));
+  return count;
+}
+
+bool Schedule::Before(const Taken& a, const Taken& b) {
+  if (ByStart(a, b) || ByStart(b, a)) return ByStart(a, b);
+  if (a.holder == nullptr || b.holder == nullptr) return a.holder == nullptr && b.holder != nullptr;
+  return *a.holder < *b.holder;
+}
+
+bool operator==(const Schedule& a, const Schedule& b) {
+  return a.overlaps_ == b.overlaps_ && a.overdue_from_ == b.overdue_from_ &&
+         std::equal(a.spans_.begin(), a.spans_.end(), b.spans_.begin(), b.spans_.end(),
+                    [](const Schedule::Taken& x, const Schedule::Taken& y) {
+                      return !Schedule::Before(x, y) && !Schedule::Before(y, x);
+                    });
+}
+
+void Schedule::Insert(const Span& span, Holder holder) {
   if (span.start >= span.end) return;
+  const Taken taken{span, holder};
   const auto at =
-      spans_.insert(std::upper_bound(spans_.begin(), spans_.end(), span, ByStart), span);
+      spans_.insert(std::upper_bound(spans_.begin(), spans_.end(), taken, Before), taken);
   const bool has_before = at != spans_.begin();
   const bool has_after = std::next(at) != spans_.end();
   if (has_before && std::prev(at)->Overlaps(*at)) ++overlaps_;
@@ -82,9 +104,10 @@ void Schedule::Insert(const Span& span) {
   if (has_before && has_after && std::prev(at)->Overlaps(*std::next(at))) --overlaps_;
 }
 
-void Schedule::Erase(const Span& span) {
-  const auto at = std::lower_bound(spans_.begin(), spans_.end(), span, ByStart);
-  if (at == spans_.end() || !(*at == span)) return;
+void Schedule::Erase(const Span& span, Holder holder) {
+  const Taken taken{span, holder};
+  const auto at = std::lower_bound(spans_.begin(), spans_.end(), taken, Before);
+  if (at == spans_.end() || Before(taken, *at)) return;
   const bool has_before = at != spans_.begin();
   const bool has_after = std::next(at) != spans_.end();
   if (has_before && std::prev(at)->Overlaps(*at)) --overlaps_;
@@ -93,14 +116,32 @@ void Schedule::Erase(const Span& span) {
   spans_.erase(at);
 }
 
-Schedule::Use Schedule::UseOf(const Span& span) const {
-  // Of spans that do not overlap, only the last that starts no later can reach into it.
-  auto next = spans_.begin();
-  if (overlaps_ == 0) {
-    next = std::partition_point(spans_.begin(), spans_.end(),
-                                [&](const Span& taken) { return taken.start <= span.start; });
-    if (next != spans_.begin()) --next;
+// Of spans that do not overlap, only the last that starts no later can reach into it.
+std::vector<Schedule::Taken>::const_iterator Schedule::FirstThatMayReach(absl::Time start) const {
+  if (overlaps_ != 0) return spans_.begin();
+  const auto next = std::partition_point(spans_.begin(), spans_.end(),
+                                         [&](const Taken& taken) { return taken.start <= start; });
+  return next == spans_.begin() ? next : std::prev(next);
+}
+
+bool Schedule::IsHeldBy(Holder holder, const Span& span) const {
+  for (auto next = FirstThatMayReach(span.start); next != spans_.end() && next->start < span.end;
+       ++next) {
+    if (next->holder == holder && next->Overlaps(span)) return true;
   }
+  return false;
+}
+
+absl::Time Schedule::NextGap(absl::Time from, absl::Duration length) const {
+  for (auto next = FirstThatMayReach(from); next != spans_.end(); ++next) {
+    if (next->start >= from + length) break;
+    from = std::max(from, next->end);
+  }
+  return from;
+}
+
+Schedule::Use Schedule::UseOf(const Span& span) const {
+  auto next = FirstThatMayReach(span.start);
   absl::Time taken_until = span.start;
   bool any = false;
   for (; next != spans_.end() && next->start < span.end; ++next) {
@@ -186,7 +227,21 @@ std::vector<Pool::Position>::const_iterator Pool::Find(const std::string& name) 
                           });
 }
 
-void Pool::Join(const std::string& name, const Schedule& schedule) {
+void Pool::Enter(Groups& groups, const std::string& group, Position position) {
+  std::vector<Position>& members = groups[group];
+  members.insert(std::lower_bound(
+                     members.begin(), members.end(), position,
+                     [&](Position a, Position b) { return *members_[a].name < *members_[b].name; }),
+                 position);
+}
+
+void Pool::Remove(Groups& groups, const std::string& group, Position position) {
+  const auto found = groups.find(group);
+  std::erase(found->second, position);
+  if (found->second.empty()) groups.erase(found);
+}
+
+void Pool::Join(const std::string& name, const Schedule& schedule, const ServerPlace& place) {
   Position position = static_cast<Position>(members_.size());
   if (unused_.empty()) {
     members_.emplace_back();
@@ -195,7 +250,12 @@ void Pool::Join(const std::string& name, const Schedule& schedule) {
     unused_.pop_back();
   }
   by_name_.insert(Find(name), position);
-  members_[position] = {&name, &schedule};
+  members_[position] = {&name, &schedule, &place};
+  Set(joined_, position, true);
+  Enter(domains_, place.domain, position);
+  Enter(racks_, place.rack, position);
+  Enter(feeds_, place.feed, position);
+  RefreshOverdue(name);
   Refresh(root_, {kTop, 0}, position, SpanOf({kTop, 0}));
 }
 
@@ -203,6 +263,11 @@ void Pool::Leave(const std::string& name) {
   const auto found = Find(name);
   const Position position = *found;
   by_name_.erase(found);
+  Set(joined_, position, false);
+  overdue_.erase({members_[position].overdue_from, position});
+  Remove(domains_, members_[position].place->domain, position);
+  Remove(racks_, members_[position].place->rack, position);
+  Remove(feeds_, members_[position].place->feed, position);
   members_[position] = {};
   Refresh(root_, {kTop, 0}, position, SpanOf({kTop, 0}));
   unused_.push_back(position);
@@ -210,6 +275,15 @@ void Pool::Leave(const std::string& name) {
 
 void Pool::Refresh(const std::string& name, const Span& changed) {
   Refresh(root_, {kTop, 0}, *Find(name), changed);
+}
+
+void Pool::RefreshOverdue(const std::string& name) {
+  const Position position = *Find(name);
+  Member& member = members_[position];
+  overdue_.erase({member.overdue_from, position});
+  member.overdue_from = member.schedule->overdue_from();
+  if (member.overdue_from != absl::InfiniteFuture())
+    overdue_.emplace(member.overdue_from, position);
 }
 
 // The spans of [begin, end) overlap the node.
@@ -230,26 +304,58 @@ void Pool::Gather(const Node& node, const Place& place, const Span* begin, const
   }
 }
 
+// What the rows say of the spans. Of what lies outside of the root no row knows: all are unsure.
+Pool::Rows Pool::RowsOf(const std::vector<Span>& merged) const {
+  Rows rows;
+  const Span root = SpanOf({kTop, 0});
+  const bool known = std::all_of(merged.begin(), merged.end(),
+                                 [&](const Span& span) { return root.Contains(span); });
+  if (!known) {
+    rows.unsure.push_back(&joined_);
+  } else if (!merged.empty()) {
+    Gather(root_, {kTop, 0}, merged.data(), merged.data() + merged.size(), rows);
+  }
+  return rows;
+}
+
+Pool::Bits Pool::AnyOf(const std::vector<const Bits*>& rows) const {
+  Bits any(members_.size() / 64 + 1);
+  for (const Bits* bits : rows) {
+    const size_t common = std::min(any.size(), bits->size());
+    for (size_t word = 0; word < common; ++word) any[word] |= (*bits)[word];
+  }
+  return any;
+}
+
+Selection Pool::FindFree(std::vector<Span> spans, absl::Time now) const {
+  spans = Merged(std::move(spans));
+  const Rows rows = RowsOf(spans);
+  Selection free = Without({joined_}, {AnyOf(rows.taken)});
+  for (const auto& [from, position] : overdue_) {
+    if (from > now) break;
+    Set(free.bits, position, false);
+  }
+  const Selection unsure = Both(free, {AnyOf(rows.unsure)});
+  for (size_t word = 0; word < unsure.bits.size(); ++word) {
+    for (uint64_t left = unsure.bits[word]; left != 0; left &= left - 1) {
+      const auto position =
+          static_cast<Position>(word * 64) + static_cast<Position>(std::countr_zero(left));
+      const Schedule& schedule = *members_[position].schedule;
+      const bool is_free = std::all_of(spans.begin(), spans.end(), [&](const Span& span) {
+        return schedule.UseOf(span) == Use::kFree;
+      });
+      if (!is_free) Set(free.bits, position, false);
+    }
+  }
+  return free;
+}
+
 void Pool::FindFree(std::vector<Span> spans, absl::Time now,
                     absl::FunctionRef<bool(const std::string& name)> take) const {
   spans = Merged(std::move(spans));
-  Rows rows;
-  const Span root = SpanOf({kTop, 0});
-  const bool known = std::all_of(spans.begin(), spans.end(),
-                                 [&](const Span& span) { return root.Contains(span); });
-  if (known && !spans.empty())
-    Gather(root_, {kTop, 0}, spans.data(), spans.data() + spans.size(), rows);
-  const size_t words = members_.size() / 64 + 1;
-  const auto any_of = [&](const std::vector<const Bits*>& all) {
-    Bits any(words);
-    for (const Bits* bits : all) {
-      const size_t common = std::min(words, bits->size());
-      for (size_t word = 0; word < common; ++word) any[word] |= (*bits)[word];
-    }
-    return any;
-  };
-  const Bits taken = any_of(rows.taken);
-  const Bits unsure = any_of(rows.unsure);
+  const Rows rows = RowsOf(spans);
+  const Bits taken = AnyOf(rows.taken);
+  const Bits unsure = AnyOf(rows.unsure);
   for (const Position position : by_name_) {
     if (Get(taken, position)) continue;
     const Member& member = members_[position];
@@ -257,9 +363,7 @@ void Pool::FindFree(std::vector<Span> spans, absl::Time now,
       return member.schedule->UseOf(span) == Use::kFree;
     };
     if (member.schedule->IsOverdue(now)) continue;
-    // What lies outside of the root no row knows.
-    if ((!known || Get(unsure, position)) && !std::all_of(spans.begin(), spans.end(), is_free))
-      continue;
+    if (Get(unsure, position) && !std::all_of(spans.begin(), spans.end(), is_free)) continue;
     if (!take(*member.name)) return;
   }
 }
@@ -279,8 +383,13 @@ bool Pool::Equal(const Node& node, const Pool& other, const Node& others) const 
 bool operator==(const Pool& a, const Pool& b) {
   return std::equal(a.by_name_.begin(), a.by_name_.end(), b.by_name_.begin(), b.by_name_.end(),
                     [&](Pool::Position of_a, Pool::Position of_b) {
-                      return *a.members_[of_a].name == *b.members_[of_b].name;
+                      const Pool::Member& one = a.members_[of_a];
+                      const Pool::Member& other = b.members_[of_b];
+                      return *one.name == *other.name && *one.place == *other.place &&
+                             one.overdue_from == other.overdue_from;
                     }) &&
+         a.overdue_.size() == b.overdue_.size() && a.domains_.size() == b.domains_.size() &&
+         a.racks_.size() == b.racks_.size() && a.feeds_.size() == b.feeds_.size() &&
          a.Equal(a.root_, b, b.root_);
 }
 

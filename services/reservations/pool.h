@@ -10,44 +10,77 @@
 // reservations and not the length of time.
 #pragma once
 
+#include <absl/container/btree_map.h>
+#include <absl/container/btree_set.h>
 #include <absl/functional/function_ref.h>
 #include <absl/time/time.h>
 
 #include <cstdint>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "services/reservations/timeline.h"
 
 namespace concordat::reservations {
 
-// The spans for which one server is taken. A value.
+// The spans for which one server is taken, each by somebody or by nobody in particular. A value;
+// the names of holders are not owned and must outlive it.
 class Schedule {
  public:
   enum class Use { kFree, kPartly, kFull };
+  using Holder = const std::string*;
 
   // Empty spans take nothing and are not kept.
-  void Insert(const Span& span);
-  // Takes back one span that was inserted; ignores others.
-  void Erase(const Span& span);
+  void Insert(const Span& span, Holder holder = nullptr);
+  // Takes back one span that was inserted for that holder; ignores others.
+  void Erase(const Span& span, Holder holder = nullptr);
   bool empty() const { return spans_.empty(); }
 
   // From this time on the server is taken without end: what runs on it is late, or is ending.
   void SetOverdueFrom(absl::Time at) { overdue_from_ = at; }
   bool IsOverdue(absl::Time now) const { return overdue_from_ <= now; }
+  absl::Time overdue_from() const { return overdue_from_; }
 
   // How far the server is taken over a span. Costs a logarithm, and a step for each span that
   // follows on another without a gap.
   Use UseOf(const Span& span) const;
+  // Whether the holder has any of the span. Costs the same.
+  bool IsHeldBy(Holder holder, const Span& span) const;
+  // The earliest time, `from` or later, from which the server is free for as long. Costs a step for
+  // each span from there on.
+  absl::Time NextGap(absl::Time from, absl::Duration length) const;
 
-  bool operator==(const Schedule&) const = default;
+  // Holders are equal by name.
+  friend bool operator==(const Schedule& a, const Schedule& b);
 
  private:
-  std::vector<Span> spans_;  // by start, then end
+  struct Taken : Span {
+    Holder holder;
+  };
+  static bool Before(const Taken& a, const Taken& b);
+  std::vector<Taken>::const_iterator FirstThatMayReach(absl::Time start) const;
+
+  std::vector<Taken> spans_;  // by start, then end, then holder
   // Neighbours in `spans_` that overlap. No decider books a server twice; a history that none
   // wrote may, and costs more to look through.
   size_t overlaps_ = 0;
   absl::Time overdue_from_ = absl::InfiniteFuture();
+};
+
+// Where a server stands, as placement sees it: servers with an equal word share the thing.
+struct ServerPlace {
+  std::string domain;  // the NVLink domain; where there is none, the rack in its stead
+  std::string rack;    // with its room
+  std::string feed;
+  bool operator==(const ServerPlace&) const = default;
+};
+
+// Some servers of a pool, a bit each. A value, of use until the pool changes.
+struct Selection {
+  std::vector<uint64_t> bits;
+  size_t count() const;
 };
 
 // Not thread-safe.
@@ -61,10 +94,12 @@ class Pool {
 
   // A server enters, or leaves. The name and the schedule are not owned and must outlive its stay.
   // REQUIRES: no two servers have one name.
-  void Join(const std::string& name, const Schedule& schedule);
+  void Join(const std::string& name, const Schedule& schedule, const ServerPlace& place = {});
   void Leave(const std::string& name);
   // What a schedule says within a span may have changed. REQUIRES: `name` is in the pool.
   void Refresh(const std::string& name, const Span& changed);
+  // From when on the schedule is overdue may have changed. REQUIRES: `name` is in the pool.
+  void RefreshOverdue(const std::string& name);
 
   size_t size() const { return by_name_.size(); }
   bool empty() const { return by_name_.empty(); }
@@ -74,6 +109,38 @@ class Pool {
   // ask for nothing.
   void FindFree(std::vector<Span> spans, absl::Time now,
                 absl::FunctionRef<bool(const std::string& name)> take) const;
+
+  // The same servers as a selection; what it costs does not depend on how many are free.
+  Selection FindFree(std::vector<Span> spans, absl::Time now) const;
+  // All servers.
+  Selection All() const { return {joined_}; }
+  // Those of a selection that are in another too, or are not.
+  static Selection Both(const Selection& a, const Selection& b);
+  static Selection Without(const Selection& a, const Selection& b);
+  // Those with these names, as far as they are in the pool.
+  template <typename Names>
+  Selection Named(const Names& names) const {
+    Selection named;
+    for (const std::string& name : names) Add(name, named);
+    return named;
+  }
+  // Those that stand in one of the racks or domains.
+  Selection Standing(const std::set<std::string>& racks,
+                     const std::set<std::string>& domains) const;
+  // A time, `from` or later, before which fewer than `count` of a selection are free for as long at
+  // once; never where so many are not there or overdue. Looks at each of them.
+  absl::Time EarliestGap(const Selection& selection, absl::Time from, absl::Duration length,
+                         size_t count, absl::Time now) const;
+  // The first of a selection by name, `skip` of them left out.
+  std::vector<std::string> Names(const Selection& selection, size_t most, size_t skip = 0) const;
+
+  // `count` of a selection, or all of it where there are fewer. Packed: in as few domains as can
+  // be, the largest first and at last the smallest that holds the rest, so that large ones stay
+  // whole. Spread: one after the other from each rack or feed, so that as many as can be give some
+  // and none gives two more than another that has some left. Whatever is equal is taken by name.
+  std::vector<std::string> Pack(const Selection& selection, size_t count) const;
+  std::vector<std::string> SpreadRacks(const Selection& selection, size_t count) const;
+  std::vector<std::string> SpreadFeeds(const Selection& selection, size_t count) const;
 
   // The servers and, bit by bit, the trees are the same: an index kept through any history has the
   // same one as an index rebuilt from the rows.
@@ -85,6 +152,14 @@ class Pool {
   struct Member {
     const std::string* name = nullptr;  // nothing: the position is not taken
     const Schedule* schedule = nullptr;
+    const ServerPlace* place = nullptr;
+    absl::Time overdue_from = absl::InfiniteFuture();
+  };
+  // Servers by what they share, each by name.
+  using Groups = absl::btree_map<std::string, std::vector<Position>>;
+  struct Group {  // those of a group that are selected
+    const std::vector<Position>* members;
+    size_t count;
   };
   struct Node {
     Bits partly;
@@ -113,11 +188,24 @@ class Pool {
   void Forget(Node& node, const Place& place, Position position);
   void Divide(Node& node, const Place& place);
   bool Equal(const Node& node, const Pool& other, const Node& others) const;
+  Rows RowsOf(const std::vector<Span>& merged) const;
+  Bits AnyOf(const std::vector<const Bits*>& rows) const;
+  void Add(const std::string& name, Selection& selection) const;
+  void Enter(Groups& groups, const std::string& group, Position position);
+  static void Remove(Groups& groups, const std::string& group, Position position);
+  static std::vector<Group> Selected(const Groups& groups, const Selection& selection);
+  std::vector<std::string> Spread(const Groups& groups, const Selection& selection,
+                                  size_t count) const;
 
   const size_t most_undivided_;
   std::vector<Member> members_;  // by position
   std::vector<Position> unused_;
   std::vector<Position> by_name_;
+  Bits joined_;                                               // positions that are taken
+  absl::btree_set<std::pair<absl::Time, Position>> overdue_;  // by when they are
+  Groups domains_;
+  Groups racks_;
+  Groups feeds_;
   Node root_;
 };
 

@@ -236,6 +236,8 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kScheduleExtended:
     case v1::Event::kOccurrencesShifted:
     case v1::Event::kOccurrencesKept:
+    case v1::Event::kPartiesSeparated:
+    case v1::Event::kSeparationEnded:
     case v1::Event::kCommandRefused:
     case v1::Event::EVENT_NOT_SET:
       break;
@@ -357,6 +359,8 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kScheduleExtended:
     case v1::Event::kOccurrencesShifted:
     case v1::Event::kOccurrencesKept:
+    case v1::Event::kPartiesSeparated:
+    case v1::Event::kSeparationEnded:
     case v1::Event::kCommandRefused:
     case v1::Event::EVENT_NOT_SET:
       break;

@@ -53,7 +53,8 @@ struct Service {
             {"schedules", &v1::Schedule::default_instance()},
             {"orders", &v1::Order::default_instance()},
             {"site_records", &v1::SiteRecord::default_instance()},
-            {"server_records", &v1::ServerRecord::default_instance()}};
+            {"server_records", &v1::ServerRecord::default_instance()},
+            {"separations", &v1::Separation::default_instance()}};
   }
 };
 

@@ -345,6 +345,21 @@ void Answer(Rows& rows, const v1::OrderAnswered& answered) {
   rows.orders.Put(answered.order(), *order);
 }
 
+void Separate(Rows& rows, const v1::PartiesSeparated& separated) {
+  v1::Separation separation;
+  separation.set_name(separated.name());
+  *separation.mutable_parties() = separated.parties();
+  separation.set_reason(separated.reason());
+  rows.separations.Put(separated.name(), separation);
+}
+
+void EndSeparation(Rows& rows, const v1::SeparationEnded& ended) {
+  std::optional<v1::Separation> separation = rows.separations.Get(ended.name());
+  if (!separation) return;
+  separation->set_ended(true);
+  rows.separations.Put(ended.name(), *separation);
+}
+
 }  // namespace
 
 std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation) {
@@ -422,6 +437,10 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return Shift(rows, event.occurrences_shifted());
     case v1::Event::kOccurrencesKept:
       return Keep(rows, event.occurrences_kept());
+    case v1::Event::kPartiesSeparated:
+      return Separate(rows, event.parties_separated());
+    case v1::Event::kSeparationEnded:
+      return EndSeparation(rows, event.separation_ended());
     case v1::Event::kCommandRefused:
       return;
     case v1::Event::EVENT_NOT_SET:

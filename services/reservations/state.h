@@ -27,7 +27,8 @@ struct Rows {
         horizons("horizons", journal, &journal),
         zone_versions("zone_versions", journal, &journal),
         delayed("delayed", journal, &journal),
-        declined_orders("declined_orders", journal, &journal) {}
+        declined_orders("declined_orders", journal, &journal),
+        separations("separations", journal, &journal) {}
   explicit Rows(const storage::RowSource& source)
       : customers("customers", source),
         contracts("contracts", source),
@@ -40,7 +41,8 @@ struct Rows {
         horizons("horizons", source),
         zone_versions("zone_versions", source),
         delayed("delayed", source),
-        declined_orders("declined_orders", source) {}
+        declined_orders("declined_orders", source),
+        separations("separations", source) {}
 
   storage::Table<v1::Customer> customers;
   storage::Table<v1::Contract> contracts;
@@ -60,6 +62,7 @@ struct Rows {
   storage::Table<v1::ReservationDelayed> delayed;
   // Other sites' orders that were declined here: asked again, they are not decided again.
   storage::Table<v1::OrderDeclined> declined_orders;
+  storage::Table<v1::Separation> separations;
 };
 
 using State = runtime::StateOf<Rows, Index>;

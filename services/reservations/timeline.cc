@@ -25,6 +25,11 @@ Watts Highest(const Watts& a, const Watts& b) {
 
 }  // namespace
 
+bool Exceeds(int64_t level, int64_t limit) { return level > limit; }
+bool Exceeds(const Watts& level, const Watts& limit) {
+  return level.it_power > limit.it_power || level.cooling > limit.cooling;
+}
+
 Watts& Watts::operator+=(const Watts& other) {
   it_power += other.it_power;
   cooling += other.cooling;
@@ -139,6 +144,71 @@ Amount Timeline<Amount>::Peak(const Span& span) const {
   const absl::Time after_start = span.start + kTick;
   const Amount level = Fold(root_, absl::InfinitePast(), after_start).sum;
   return Sum(level, Fold(root_, after_start, span.end).peak);
+}
+
+// Whether a change within the span leads above the limit: the first. Subtrees whose peak stays
+// below are passed over, so that it costs a logarithm.
+template <typename Amount>
+bool Timeline<Amount>::FindFirst(Place tree, Above& above) const {
+  if (tree == kNone) return false;
+  const Node& node = nodes_[tree];
+  if (!Exceeds(Sum(above.level, node.total.peak), above.limit)) {
+    above.level = Sum(above.level, node.total.sum);
+    return false;
+  }
+  if (node.at <= above.span.start) {  // what is before it counts for the level alone
+    above.level = Sum(above.level, Sum(TotalOf(node.before).sum, node.delta));
+    return FindFirst(node.after, above);
+  }
+  if (FindFirst(node.before, above)) return true;
+  if (node.at >= above.span.end) return false;
+  above.level = Sum(above.level, node.delta);
+  if (Exceeds(above.level, above.limit)) {
+    above.at = node.at;
+    return true;
+  }
+  return FindFirst(node.after, above);
+}
+
+// The same for the last such change; `above.at` is then the change that follows on it.
+template <typename Amount>
+bool Timeline<Amount>::FindLast(Place tree, const Amount& before, Above& above) const {
+  if (tree == kNone) return false;
+  const Node& node = nodes_[tree];
+  const Amount here = Sum(Sum(before, TotalOf(node.before).sum), node.delta);
+  if (node.at >= above.span.end) return FindLast(node.before, before, above);
+  if (node.at > above.span.start && !Exceeds(Sum(before, node.total.peak), above.limit)) {
+    // Nothing in this subtree; the change that follows on what comes before is its first.
+    for (Place at = tree; at != kNone;) {
+      const bool within = nodes_[at].at > above.span.start;
+      if (within) above.at = nodes_[at].at;
+      at = within ? nodes_[at].before : nodes_[at].after;
+    }
+    return false;
+  }
+  if (FindLast(node.after, here, above)) return true;
+  if (node.at <= above.span.start) return false;
+  if (Exceeds(here, above.limit)) return true;
+  above.at = node.at;
+  return FindLast(node.before, before, above);
+}
+
+template <typename Amount>
+std::optional<std::pair<absl::Time, Amount>> Timeline<Amount>::FirstAbove(
+    const Span& span, const Amount& limit) const {
+  const Amount level = Fold(root_, absl::InfinitePast(), span.start + kTick).sum;
+  if (Exceeds(level, limit)) return std::pair(span.start, level);
+  Above above{span, limit, {}, span.end};
+  if (!FindFirst(root_, above)) return std::nullopt;
+  return std::pair(above.at, above.level);
+}
+
+template <typename Amount>
+absl::Time Timeline<Amount>::KeptFrom(const Span& span, const Amount& limit) const {
+  Above above{span, limit, {}, span.end};
+  if (FindLast(root_, {}, above)) return above.at;
+  const Amount level = Fold(root_, absl::InfinitePast(), span.start + kTick).sum;
+  return Exceeds(level, limit) ? above.at : span.start;
 }
 
 template <typename Amount>

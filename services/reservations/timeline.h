@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -43,6 +44,14 @@ class Timeline {
   // The highest level within the span; of Watts the highest of each. REQUIRES: start < end.
   Amount Peak(const Span& span) const;
 
+  // The first instant of the span at which the level exceeds the limit, of Watts in either
+  // quantity, and the level then; nothing where it never does. REQUIRES: start < end.
+  std::optional<std::pair<absl::Time, Amount>> FirstAbove(const Span& span,
+                                                          const Amount& limit) const;
+  // The first instant from which on the level keeps the limit up to the span's end: its start where
+  // it is never exceeded, its end where it is exceeded up to there. REQUIRES: start < end.
+  absl::Time KeptFrom(const Span& span, const Amount& limit) const;
+
   // Nothing is in use at any time.
   bool empty() const { return root_ == kNone; }
   // Every change of the level, in the order of time.
@@ -74,6 +83,14 @@ class Timeline {
   void Refresh(Place node);
   std::pair<Place, Place> Split(Place tree, absl::Time at);
   Place Merge(Place before, Place after);
+  struct Above {  // where a search for a level stands
+    Span span;    // of changes: after its start, before its end
+    Amount limit;
+    Amount level;   // before the subtree, then after it
+    absl::Time at;  // what was found
+  };
+  bool FindFirst(Place tree, Above& above) const;
+  bool FindLast(Place tree, const Amount& before, Above& above) const;
   void Collect(Place tree, std::vector<std::pair<absl::Time, Amount>>& changes) const;
   void Change(absl::Time at, const Amount& delta);
   Place NewNode(absl::Time at);

@@ -73,12 +73,65 @@ absl::Status Check(const v1::SignContractRequest& request) {
   });
 }
 
+absl::Status Check(const v1::SeparatePartiesRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/separations/*"),
+      runtime::CheckRange("parties", request.parties_size(), 2, 2),
+      CheckEach("parties", request.parties(), 2,
+                [](const std::string& field, const std::string& value) {
+                  return runtime::MatchesName(value, "customers/*")
+                             ? absl::OkStatus()
+                             : runtime::CheckName(field, value, "sites/*/reservations/*");
+                }),
+      runtime::CheckText("reason", request.reason()),
+  });
+}
+
+absl::Status Check(const v1::EndSeparationRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/separations/*"),
+      runtime::CheckText("reason", request.reason()),
+  });
+}
+
+// Named servers say how many; a count beside them has to be theirs.
+absl::Status CheckPlacement(const v1::ReserveRequest& request) {
+  const v1::Placement& placement = request.placement();
+  if (placement.policy() != v1::PLACEMENT_POLICY_UNSPECIFIED) {
+    const absl::Status known = runtime::CheckEnum("placement.policy", placement.policy());
+    if (!known.ok()) return known;
+  }
+  const bool exact = placement.policy() == v1::PLACEMENT_POLICY_EXACT;
+  if (placement.servers().empty()) {
+    if (exact) {
+      return absl::InvalidArgumentError(
+          "placement.servers: found none, expected those that PLACEMENT_POLICY_EXACT wants");
+    }
+    return runtime::CheckRange("count", request.count(), 1, kMostServers);
+  }
+  if (!exact && placement.policy() != v1::PLACEMENT_POLICY_UNSPECIFIED) {
+    return absl::InvalidArgumentError(fmt::format(
+        "placement.policy: found {} with servers that are named, expected PLACEMENT_POLICY_EXACT",
+        v1::PlacementPolicy_Name(placement.policy())));
+  }
+  const absl::Status servers =
+      CheckEach("placement.servers", placement.servers(), kMostServers,
+                [](const std::string& field, const std::string& value) {
+                  return runtime::CheckName(field, value, "sites/*/servers/*");
+                });
+  if (!servers.ok() || request.count() == 0 || request.count() == placement.servers_size())
+    return servers;
+  return absl::InvalidArgumentError(
+      fmt::format("count: found {}, expected {} as there are servers named, or nothing",
+                  request.count(), placement.servers_size()));
+}
+
 absl::Status Check(const v1::ReserveRequest& request) {
   return FirstError({
       runtime::CheckName("site", request.site(), "sites/*"),
       runtime::CheckName("contract", request.contract(), "customers/*/contracts/*"),
       runtime::CheckName("model", request.model(), "models/*"),
-      runtime::CheckRange("count", request.count(), 1, kMostServers),
+      CheckPlacement(request),
       runtime::CheckSpan("start_time", request.has_start_time(), request.start_time(), "end_time",
                          request.has_end_time(), request.end_time()),
       runtime::CheckEnum("purpose", request.purpose()),
@@ -141,6 +194,10 @@ absl::Status Validate(const v1::Command& command) {
       return CheckPresent("name", command.extend_schedule().name());
     case v1::Command::kReviewSchedule:
       return CheckPresent("name", command.review_schedule().name());
+    case v1::Command::kSeparateParties:
+      return Check(command.separate_parties());
+    case v1::Command::kEndSeparation:
+      return Check(command.end_separation());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

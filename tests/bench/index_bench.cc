@@ -30,6 +30,7 @@ using reservations::Service;
 using reservations::Span;
 
 constexpr int kServers = 10000;
+constexpr int kServersOfDomain = 18;
 constexpr size_t kWanted = 8;
 const absl::Time kOpening = absl::FromUnixSeconds(1798761600);  // 2027-01-01T00:00:00Z, a Friday
 constexpr absl::Duration kHorizon = absl::Hours(24 * 875);
@@ -178,6 +179,10 @@ class Site {
     server.set_bookable(true);
     for (int i = 0; i < kServers; ++i) {
       server.set_name(ServerName(i));
+      server.set_room("r");
+      server.set_rack(fmt::format("{:04}", i / kServersOfDomain));
+      server.set_nvlink_domain(fmt::format("{:04}", i / kServersOfDomain));
+      server.set_power_feed(i % 2 == 0 ? "a" : "b");
       Evolve(event);
     }
     Commit();
@@ -256,11 +261,15 @@ void Measure(const std::string& load, int count, const Options& options) {
   fmt::print(stderr, "{} reservations are there\n", count);
   const Index& index = site.state().index;
 
-  Latency find, weekly, peak, decide, due;
+  Latency find, pack, weekly, peak, decide, due;
   size_t found = 0;
   for (int i = 0; i < options.queries; ++i) {
     const Span span = QueryOf(load, random);
     find.Time([&] { found += index.FindFree("models/m", span, kOpening, kWanted).size(); });
+    pack.Time([&] {
+      const reservations::Pool& pool = *index.FindPool("models/m");
+      found += pool.Pack(pool.FindFree({span}, kOpening), kWanted).size();
+    });
     peak.Time([&] { found += static_cast<size_t>(index.Peak(span, kOpening).it_power < 0); });
     Span first = span;
     while (first.start >= kOpening + absl::Hours(24 * 7)) {
@@ -296,14 +305,16 @@ void Measure(const std::string& load, int count, const Options& options) {
   }
   const double n = count;
   fmt::print(R"({{"load": "{}", "reservations": {}, "find_p50_us": {:.1f}, "find_p99_us": {:.1f}, )"
+             R"("pack_p50_us": {:.1f}, "pack_p99_us": {:.1f}, )"
              R"("weekly_p50_us": {:.1f}, "weekly_p99_us": {:.1f}, "peak_p50_us": {:.1f}, )"
              R"("decide_p50_us": {:.1f}, "decide_p99_us": {:.1f}, "due_p50_us": {:.1f}, )"
              R"("hold_and_confirm_us": {:.1f}, "rebuild_us": {:.2f}, "index_bytes": {:.0f}, )"
              R"("resident_bytes": {:.0f}, "found": {}}})"
              "\n",
-             load, count, find.At(0.5), find.At(0.99), weekly.At(0.5), weekly.At(0.99),
-             peak.At(0.5), decide.At(0.5), decide.At(0.99), due.At(0.5), reserve, rebuild.At(0) / n,
-             static_cast<double>(of_index) / n, static_cast<double>(resident) / n, found);
+             load, count, find.At(0.5), find.At(0.99), pack.At(0.5), pack.At(0.99), weekly.At(0.5),
+             weekly.At(0.99), peak.At(0.5), decide.At(0.5), decide.At(0.99), due.At(0.5), reserve,
+             rebuild.At(0) / n, static_cast<double>(of_index) / n,
+             static_cast<double>(resident) / n, found);
   std::fflush(stdout);
 }
 

@@ -9,7 +9,8 @@ from google.protobuf import json_format, timestamp_pb2
 
 OF_SERVICE = {
     "inventory": ("sites", "models", "servers"),
-    "reservations": ("customers", "contracts", "site_records", "server_records", "reservations", "orders"),
+    "reservations": ("customers", "contracts", "site_records", "server_records", "reservations", "orders",
+                     "separations"),
     "compliance": ("rules", "judgements", "compliance_sites"),
     "deployment": ("artefacts", "deployment_reservations", "deployments"),
 }
@@ -234,6 +235,12 @@ class Stream:
     def reservations_order_answered(self, event):
         self.change("orders", event["order"], state=event["state"], reason=event.get("reason"),
                     detail=event.get("detail"))
+
+    def reservations_parties_separated(self, event):
+        self.put("separations", event["name"], event)
+
+    def reservations_separation_ended(self, event):
+        self.change("separations", event["name"], ended=True)
 
     # --- compliance ------------------------------------------------------------------------------
 

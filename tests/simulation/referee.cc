@@ -31,7 +31,8 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       return "";
     case Event::kReservationHeld: {
       const auto& text = event.reservation_held();
-      Held held{{text.servers().begin(), text.servers().end()},
+      Held held{text.terms().customer(),
+                {text.servers().begin(), text.servers().end()},
                 runtime::ToTime(text.terms().start_time()),
                 runtime::ToTime(text.terms().end_time()),
                 text.it_power_watts(),
@@ -41,6 +42,7 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
         if (!IsOf(server, site)) return fmt::format("{} gave away {}", site, server);
       }
       std::string wrong = CheckHeld(text.name(), held);
+      if (wrong.empty()) wrong = CheckApart(text.name(), held);
       live_[text.name()] = std::move(held);
       return wrong.empty() ? CheckEnvelope(live_[text.name()]) : wrong;
     }
@@ -59,6 +61,16 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       held.servers.assign(started.servers().begin(), started.servers().end());
       return "";
     }
+    case Event::kServerRecorded:
+      servers_[event.server_recorded().name()] = event.server_recorded();
+      return "";
+    case Event::kPartiesSeparated:
+      apart_[event.parties_separated().name()] = {event.parties_separated().parties(0),
+                                                  event.parties_separated().parties(1)};
+      return "";
+    case Event::kSeparationEnded:
+      apart_.erase(event.separation_ended().name());
+      return "";
     case Event::kReservationDeclined:
       live_.erase(event.reservation_declined().name());
       return "";
@@ -75,7 +87,6 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kContractSigned:
     case Event::kContractRecorded:
     case Event::kSiteRecorded:
-    case Event::kServerRecorded:
     case Event::kReservationConfirmed:
     case Event::kReservationEnding:
     case Event::kCommandRefused:
@@ -100,6 +111,30 @@ std::string Allocations::CheckHeld(const std::string& name, const Held& held) co
     for (const std::string& server : held.servers) {
       if (std::count(other.servers.begin(), other.servers.end(), server) > 0) {
         return fmt::format("{} is promised to {} and to {}", server, other_name, name);
+      }
+    }
+  }
+  return "";
+}
+
+// A new hold beside what those have at the same time that its customer is kept apart from.
+std::string Allocations::CheckApart(const std::string& name, const Held& held) const {
+  for (const auto& [separation, parties] : apart_) {
+    for (const auto& [other_name, other] : live_) {
+      const bool both = (held.customer == parties.first && other.customer == parties.second) ||
+                        (held.customer == parties.second && other.customer == parties.first);
+      if (!both || other.end <= held.start || held.end <= other.start) continue;
+      for (const std::string& mine : held.servers) {
+        for (const std::string& theirs : other.servers) {
+          const auto& a = servers_.at(mine);
+          const auto& b = servers_.at(theirs);
+          const bool shared =
+              (a.room() == b.room() && a.rack() == b.rack()) ||
+              (!a.nvlink_domain().empty() && a.nvlink_domain() == b.nvlink_domain());
+          if (shared)
+            return fmt::format("{}: {} of {} stands beside {} of {}", separation, mine, name,
+                               theirs, other_name);
+        }
       }
     }
   }

@@ -50,6 +50,7 @@ class Allocations {
 
  private:
   struct Held {
+    std::string customer;
     std::vector<std::string> servers;
     absl::Time start;
     absl::Time end;
@@ -63,8 +64,11 @@ class Allocations {
     int64_t cooling = 0;
   };
   std::string CheckHeld(const std::string& name, const Held& held) const;
+  std::string CheckApart(const std::string& name, const Held& held) const;
   std::string CheckEnvelope(const Held& held) const;
 
+  std::map<std::string, reservations::v1::ServerRecorded> servers_;
+  std::map<std::string, std::pair<std::string, std::string>> apart_;  // by separation
   std::map<std::string, Held> live_;
   std::vector<Envelope> envelopes_;  // in the order in which they were recorded
 };

@@ -113,9 +113,34 @@ Request Workload::Reserve(absl::Time now) {
       fmt::format(
           R"(reserve {{ site: "sites/{}" contract: "customers/{}-{}/contracts/c" model: "models/m"
                                count: {} start_time {{ {} }} end_time {{ {} }} purpose: PURPOSE_TRAINING
-                               data_classes: "{}" }})",
+                               data_classes: "{}" {} }})",
           at, site_, random_.OneIn(4) ? "narrow" : "wide", 1 + random_.Below(3), Seconds(start),
-          Seconds(end), random_.OneIn(4) ? "HEALTH" : "PUBLIC"));
+          Seconds(end), random_.OneIn(4) ? "HEALTH" : "PUBLIC", Placement()));
+}
+
+std::string Workload::Placement() {
+  switch (random_.Below(8)) {
+    case 0:
+      return "placement { policy: PLACEMENT_POLICY_SPREAD_RACKS }";
+    case 1:
+      return "placement { policy: PLACEMENT_POLICY_SPREAD_FEEDS }";
+    default:
+      return "";
+  }
+}
+
+// Two customers of the site are kept apart for a while, now and then.
+Request Workload::Separate() {
+  if (separations_ > 0 && random_.OneIn(2)) {
+    return Make(
+        "reservations",
+        fmt::format(R"(end_separation {{ name: "sites/{}/separations/s{}" reason: "noise" }})",
+                    site_, random_.Below(separations_)));
+  }
+  return Make("reservations",
+              fmt::format(R"(separate_parties {{ name: "sites/{0}/separations/s{1}" reason: "noise"
+                               parties: "customers/{0}-wide" parties: "customers/{0}-narrow" }})",
+                          site_, separations_++));
 }
 
 Request Workload::Next(absl::Time now) {
@@ -140,6 +165,8 @@ Request Workload::Next(absl::Time now) {
                                                 cooling_watts: {} }})",
                       site_, Seconds(now + absl::Seconds(10 * random_.Below(20))),
                       200 + 100 * random_.Below(6), 200 + 90 * random_.Below(6)));
+    case 10:
+      return random_.OneIn(4) ? Separate() : Reserve(now);
     case 5:
       return Make("compliance", Rule(++rule_version_, random_.OneIn(2)));
     case 6:

@@ -35,6 +35,8 @@ class Workload {
   void Add(const std::string& service, const std::string& text);
   Request Make(const std::string& service, const std::string& text) const;
   Request Reserve(absl::Time now);
+  std::string Placement();
+  Request Separate();
   const std::string& Pick(const std::vector<std::string>& names) {
     return names[random_.Below(names.size())];
   }
@@ -45,6 +47,7 @@ class Workload {
   std::deque<Request> setup_;
   std::vector<std::string> reservations_;
   int servers_ = 0;
+  size_t separations_ = 0;
   int rule_version_ = 1;
 };
 

@@ -43,9 +43,9 @@ TEST(Reservations, NeverGiveAServerTwice) {
       paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T13:00:00Z", .count = 2});
   EXPECT_THAT(refused, HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
   EXPECT_EQ(refused.command_refused().detail(),
-            "1 of 4 bookable servers of models/m are free within 2027-01-01T11:00:00Z to "
-            "2027-01-01T13:00:00Z, "
-            "expected 2.");
+            "1 of 4 bookable servers of models/m can be given within 2027-01-01T11:00:00Z to "
+            "2027-01-01T13:00:00Z, expected 2. Ruled out: 3 taken (s1, s2, s3). It would fit from "
+            "2027-01-01T12:00:00Z on.");
   EXPECT_THAT(ServersOf(paris.Reserve({.count = 1})), ElementsAre("sites/paris/servers/s4"));
 }
 
@@ -81,10 +81,10 @@ TEST(Reservations, NeverExceedThePowerEnvelope) {
   paris.Envelope("2027-01-01T11:00:00Z", 199, 1000);
   const v1::Event refused = paris.Reserve({.count = 2});
   EXPECT_THAT(refused, HasText(RefusalFor(v1::REASON_POWER_ENVELOPE)));
-  EXPECT_EQ(refused.command_refused().detail(),
-            "Within 2027-01-01T11:00:00Z to 2027-01-01T12:00:00Z the site would draw 200 W, 200 W "
-            "of them for this "
-            "reservation; expected at most 199 W.");
+  EXPECT_EQ(
+      refused.command_refused().detail(),
+      "At 2027-01-01T11:00:00Z the site would draw 200 W, 200 W of them for this reservation; "
+      "expected at most 199 W, 1 W less. Ruled out: 3 without power (s2, s3, s4).");
   EXPECT_TRUE(paris.Reserve({.end = "2027-01-01T11:00:00Z", .count = 2}).has_reservation_held());
   EXPECT_TRUE(paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T12:00:00Z"})
                   .has_reservation_held());

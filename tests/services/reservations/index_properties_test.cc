@@ -36,7 +36,8 @@ class World {
   World()
       : journal_(rows_),
         servers_("server_records", journal_, &journal_),
-        reservations_("reservations", journal_, &journal_) {
+        reservations_("reservations", journal_, &journal_),
+        separations_("separations", journal_, &journal_) {
     journal_.Observe([this](const storage::Change& change) { index_.Apply(change); });
   }
 
@@ -48,6 +49,7 @@ class World {
     if (kind % 20 < 6) return PutServer(a % kServers, b, c);
     if (kind % 20 < 8) return reservations_.Delete("r" + std::to_string(a % kReservations));
     if (kind % 20 == 8) return servers_.Delete(ServerName(a % kServers));
+    if (kind % 20 == 9) return PutSeparation(a % 3, b, c);
     PutReservation(a % kReservations, b, c, d);
   }
 
@@ -72,6 +74,11 @@ class World {
       const bool free = std::find(alone.begin(), alone.end(), name) != alone.end();
       if (is_m) RC_ASSERT(index_.IsFree(name, wanted[0], now) == free);
     }
+    std::vector<std::string> selected;
+    if (const Pool* pool = index_.FindPool("m"))
+      selected = pool->Names(pool->FindFree(wanted, now), 100);
+    RC_ASSERT(selected == expected);
+    for (const int customer : {0, 1}) CheckPlaces(Customer(customer), wanted[0], now);
     const std::vector<std::string> some = index_.FindFree("m", wanted, now, 2);
     RC_ASSERT(std::equal(some.begin(), some.end(), expected.begin()));
     RC_ASSERT(some.size() == std::min<size_t>(2, expected.size()));
@@ -87,12 +94,53 @@ class World {
   std::map<std::string, int> seen;
 
  private:
+  static std::string Customer(int i) { return "customers/c" + std::to_string(i % 2); }
+
+  // Where a customer has servers, as the rows alone have it.
+  void CheckPlaces(const std::string& customer, const Span& wanted, absl::Time now) {
+    std::multiset<std::string> expected, found;
+    std::set<std::string> held;
+    reservations_.Scan("", [&](std::string_view, const v1::Reservation& reservation) {
+      const Occupancy occupancy = OccupancyOf(reservation);
+      using Phase = Occupancy::Phase;
+      const bool late = occupancy.phase == Phase::kEnding ||
+                        (occupancy.phase == Phase::kActive && occupancy.span.end <= now);
+      const bool overlaps = occupancy.phase != Phase::kNone && occupancy.phase != Phase::kEnding &&
+                            occupancy.span.start < occupancy.span.end &&
+                            occupancy.span.Overlaps(wanted);
+      if (occupancy.customer != customer || !(late || overlaps)) return true;
+      held.insert(occupancy.servers.begin(), occupancy.servers.end());
+      return true;
+    });
+    for (const std::string& server : held) {
+      const auto record = servers_.Get(server);
+      expected.insert(record ? record->server().rack() : "");
+    }
+    index_.VisitPlaces({customer}, wanted, now, [&](const ServerPlace& place) {
+      found.insert(place.rack.substr(std::min(place.rack.size(), place.rack.rfind('\x1f') + 1)));
+    });
+    RC_ASSERT(found == expected);
+  }
+
+  void PutSeparation(int i, int a, int b) {
+    v1::Separation separation;
+    separation.set_name("x" + std::to_string(i));
+    separation.add_parties("p" + std::to_string(a % 3));
+    separation.add_parties("p" + std::to_string(b % 3));
+    separation.set_ended(a % 4 == 0);
+    separations_.Put(separation.name(), separation);
+  }
   void PutServer(int i, int flags, int model) {
     v1::ServerRecord record;
     record.set_name(ServerName(i));
     record.mutable_server()->set_model(model % 8 == 0 ? "other" : "m");
     record.mutable_server()->set_bookable(flags % 5 != 0);
     record.mutable_server()->set_lost(flags % 7 == 0);
+    // No server moves today; the index bears one that does.
+    record.mutable_server()->set_rack("k" + std::to_string(flags % 3));
+    record.mutable_server()->set_nvlink_domain(flags % 4 == 0 ? "" : "d" + std::to_string(i % 2));
+    record.mutable_server()->set_power_feed("f" + std::to_string(model % 2));
+    record.mutable_server()->set_it_power_watts(flags % 2);
     servers_.Put(ServerName(i), record);
   }
   void PutReservation(int i, int state, int start, int length) {
@@ -104,6 +152,7 @@ class World {
     reservation.set_name("r" + std::to_string(i));
     reservation.set_state(kStates[state % 5]);
     reservation.mutable_terms()->set_contract("c");
+    reservation.mutable_terms()->set_customer(Customer(length));
     *reservation.mutable_terms()->mutable_start_time() = runtime::ToTimestamp(At(start % 200));
     // No decider writes an empty span, one that ends before it starts, or one that overlaps
     // another of its server; the index bears all of them.
@@ -154,6 +203,7 @@ class World {
   storage::Journal journal_;
   storage::Table<v1::ServerRecord> servers_;
   storage::Table<v1::Reservation> reservations_;
+  storage::Table<v1::Separation> separations_;
   Index index_;
   uint64_t sequence_ = 0;
   uint64_t committed_ = 0;

@@ -114,7 +114,7 @@ TEST(Series, IsRefusedWhereOneOccurrenceCannotBeHadWhichIsNamed) {
   EXPECT_THAT(refused, HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
   EXPECT_THAT(refused.command_refused().detail(),
               HasSubstr("Occurrence 4 of 4, 2027-03-30T06:00:00Z to 2027-03-30T16:00:00Z: "
-                        "2 of 4 bookable servers of models/m are free"));
+                        "2 of 4 bookable servers of models/m can be given"));
   EXPECT_EQ(Dump(paris.journal()), before);
 }
 

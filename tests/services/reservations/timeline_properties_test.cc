@@ -33,6 +33,31 @@ RC_GTEST_PROP(TimelineProperties, ThePeakIsTheHighestSumOverAllInstants, ()) {
             *std::max_element(levels.begin() + from, levels.begin() + to));
 }
 
+RC_GTEST_PROP(TimelineProperties, TheFirstAndTheLastInstantAboveALimitAreFound, ()) {
+  Timeline<Watts> timeline;
+  std::vector<Watts> levels(40);
+  for (const auto& [start, length, amount] : Uses()) {
+    const Watts watts{amount, 3 - amount};
+    timeline.Add({At(start), At(start + length)}, watts);
+    for (int hour = start; hour < start + length; ++hour) levels[hour] += watts;
+  }
+  const int from = *rc::gen::inRange(0, 30);
+  const int to = from + *rc::gen::inRange(1, 10);
+  const Watts limit{*rc::gen::inRange(-3, 12), *rc::gen::inRange(-3, 12)};
+  const auto above = [&](int hour) {
+    return levels[hour].it_power > limit.it_power || levels[hour].cooling > limit.cooling;
+  };
+  int first = from;
+  while (first < to && !above(first)) ++first;
+  int kept = to;
+  while (kept > from && !above(kept - 1)) --kept;
+  const auto found = timeline.FirstAbove({At(from), At(to)}, limit);
+  RC_ASSERT(found.has_value() == (first < to));
+  if (found) RC_ASSERT(*found == std::pair(At(first), levels[first]));
+  RC_ASSERT(timeline.KeptFrom({At(from), At(to)}, limit) == At(kept));
+  RC_CLASSIFY(found.has_value() && kept < to, "above, then kept");
+}
+
 RC_GTEST_PROP(TimelineProperties, TheOrderOfAdditionsDoesNotMatterAndAllCanBeTakenBack, ()) {
   const std::vector<Use> uses = Uses();
   Timeline<int64_t> forward, backward;

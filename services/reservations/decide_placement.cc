@@ -1,0 +1,445 @@
+// Which servers a request is given, why the others were not, and when it would fit.
+#include <absl/functional/function_ref.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "services/reservations/decider.h"
+#include "services/runtime/check.h"
+
+namespace concordat::reservations {
+namespace {
+
+constexpr size_t kMostExamples = 3;
+// How far a later start is looked for, and in how many steps: a step costs a look at each server of
+// the model.
+constexpr absl::Duration kSearchHorizon = absl::Hours(24 * 400);
+constexpr int kMostSearchSteps = 32;
+// Where nothing tells how long an obstacle lasts, the search goes on by this, then by twice as
+// long.
+constexpr absl::Duration kBlindStep = absl::Hours(1);
+
+// What is not to be shared with others, over a span.
+struct Neighbours {
+  std::set<std::string> racks;
+  std::set<std::string> domains;
+  void Add(const ServerPlace& place) {
+    racks.insert(place.rack);
+    domains.insert(place.domain);
+  }
+};
+
+// Enters where a reservation of this site has servers within the span, or late.
+void AddPlaces(const State& state, const v1::Reservation& reservation, const Span& span,
+               absl::Time now, Neighbours& neighbours) {
+  const Occupancy occupancy = OccupancyOf(reservation);
+  using Phase = Occupancy::Phase;
+  if (occupancy.phase == Phase::kNone) return;
+  const bool late = occupancy.phase == Phase::kEnding ||
+                    (occupancy.phase == Phase::kActive && occupancy.span.end <= now);
+  if (!late && !occupancy.span.Overlaps(span)) return;
+  for (const std::string& server : occupancy.servers) {
+    if (const ServerPlace* place = state.index.PlaceOf(server)) neighbours.Add(*place);
+  }
+}
+
+// Where those have servers that a customer, or a reservation of it, is kept apart from.
+Neighbours NeighboursOf(const State& state, const std::string& customer,
+                        const std::string& reservation, const Span& span, absl::Time now) {
+  std::set<std::string> others = state.index.ApartFrom(customer);
+  if (!reservation.empty()) others.merge(state.index.ApartFrom(reservation));
+  Neighbours neighbours;
+  if (others.empty()) return neighbours;
+  std::set<std::string> customers;
+  for (const std::string& other : others) {
+    const auto row = state.rows.reservations.Get(other);
+    if (!row) {
+      customers.insert(other);
+      continue;
+    }
+    AddPlaces(state, *row, span, now, neighbours);
+    for (int number = 1; number <= row->occurrences(); ++number) {
+      if (const auto one = state.rows.reservations.Get(OccurrenceName(other, number)))
+        AddPlaces(state, *one, span, now, neighbours);
+    }
+  }
+  state.index.VisitPlaces(customers, span, now,
+                          [&](const ServerPlace& place) { neighbours.Add(place); });
+  return neighbours;
+}
+
+bool IsExact(const v1::Terms& terms) {
+  return terms.placement().policy() == v1::PLACEMENT_POLICY_EXACT;
+}
+
+using Note = absl::FunctionRef<void(v1::ExclusionReason reason, const Selection& ruled_out)>;
+
+// The servers of a pool that could be given over the span. `note` hears what each reason ruled out,
+// in the order of the reasons' numbers.
+Selection Narrow(const State& state, const Pool& pool, const Wanted& wanted, const Span& span,
+                 absl::Time now, Note note) {
+  Selection left = pool.All();
+  const auto keep = [&](v1::ExclusionReason reason, const Selection& kept) {
+    note(reason, Pool::Without(left, kept));
+    left = Pool::Both(left, kept);
+  };
+  if (IsExact(wanted.terms)) {
+    keep(v1::EXCLUSION_REASON_NOT_NAMED, pool.Named(wanted.terms.placement().servers()));
+  }
+  const Neighbours neighbours =
+      NeighboursOf(state, wanted.terms.customer(), wanted.reservation, span, now);
+  if (!neighbours.racks.empty()) {
+    keep(v1::EXCLUSION_REASON_APART,
+         Pool::Without(left, pool.Standing(neighbours.racks, neighbours.domains)));
+  }
+  keep(v1::EXCLUSION_REASON_TAKEN, pool.FindFree({span}, now));
+  return left;
+}
+
+std::vector<std::string> Choose(const Pool& pool, const Selection& selection,
+                                const v1::Terms& terms) {
+  const size_t count = static_cast<size_t>(terms.count());
+  switch (terms.placement().policy()) {
+    case v1::PLACEMENT_POLICY_SPREAD_RACKS:
+      return pool.SpreadRacks(selection, count);
+    case v1::PLACEMENT_POLICY_SPREAD_FEEDS:
+      return pool.SpreadFeeds(selection, count);
+    case v1::PLACEMENT_POLICY_EXACT:
+      return pool.Names(selection, count);
+    case v1::PLACEMENT_POLICY_PACK:
+    case v1::PLACEMENT_POLICY_UNSPECIFIED:
+    case v1::PlacementPolicy_INT_MIN_SENTINEL_DO_NOT_USE_:
+    case v1::PlacementPolicy_INT_MAX_SENTINEL_DO_NOT_USE_:
+      break;
+  }
+  return pool.Pack(selection, count);
+}
+
+// Counts servers that are ruled out.
+class Exclusions {
+ public:
+  explicit Exclusions(v1::Shortage& shortage) : shortage_(shortage) {}
+
+  template <typename Names>
+  void Add(v1::ExclusionReason reason, size_t count, const Names& examples) {
+    if (count == 0) return;
+    v1::Exclusion& exclusion = *shortage_.add_exclusions();
+    exclusion.set_reason(reason);
+    exclusion.set_count(static_cast<int32_t>(count));
+    for (const std::string& name : examples) {
+      if (exclusion.examples_size() == static_cast<int>(kMostExamples)) break;
+      exclusion.add_examples(name);
+    }
+  }
+
+ private:
+  v1::Shortage& shortage_;
+};
+
+void AddOtherModels(const Index& index, const std::string& model, Exclusions& exclusions) {
+  size_t count = 0;
+  std::set<std::string> names;
+  for (const auto& [name, other] : index.models()) {
+    if (name == model) continue;
+    count += other.known;
+    if (const Pool* pool = index.FindPool(name)) {
+      for (std::string& server : pool->Names(pool->All(), kMostExamples))
+        names.insert(std::move(server));
+    }
+    for (const auto* servers : {&other.lost, &other.cordoned}) {
+      size_t taken = 0;
+      for (auto at = servers->begin(); at != servers->end() && taken < kMostExamples; ++at, ++taken)
+        names.insert(*at);
+    }
+  }
+  exclusions.Add(v1::EXCLUSION_REASON_OTHER_MODEL, count, names);
+}
+
+// For how many servers of so much each there is room.
+size_t RoomFor(int64_t left, int64_t each) {
+  if (left < 0) return 0;
+  return each == 0 ? SIZE_MAX : static_cast<size_t>(left / each);
+}
+
+// What the envelope leaves at its scarcest instant of the span.
+Watts LeftOf(const Index& index, const v1::SiteRecord& site, const Span& span, absl::Time now) {
+  Watts left{INT64_MAX, INT64_MAX};
+  ForEachStep(site, span, [&](const Span& part, const Watts& limit) {
+    const Watts used = index.Peak(part, now);
+    left.it_power = std::min(left.it_power, limit.it_power - used.it_power);
+    left.cooling = std::min(left.cooling, limit.cooling - used.cooling);
+    return true;
+  });
+  return left;
+}
+
+// The servers of a model, one reason after the other.
+void AddOfModel(const State& state, const Frame& frame, const Wanted& wanted, const Span& span,
+                absl::Time now, Exclusions& exclusions) {
+  const std::string& model = wanted.terms.model();
+  const auto known = state.index.models().find(model);
+  if (known == state.index.models().end()) return;
+  exclusions.Add(v1::EXCLUSION_REASON_LOST, known->second.lost.size(), known->second.lost);
+  exclusions.Add(v1::EXCLUSION_REASON_CORDONED, known->second.cordoned.size(),
+                 known->second.cordoned);
+  const Pool* pool = state.index.FindPool(model);
+  if (pool == nullptr) return;
+  const Selection free = Narrow(
+      state, *pool, wanted, span, now, [&](v1::ExclusionReason reason, const Selection& ruled_out) {
+        exclusions.Add(reason, ruled_out.count(), pool->Names(ruled_out, kMostExamples));
+      });
+  size_t left = free.count();
+  const auto limit = [&](v1::ExclusionReason reason, size_t room) {
+    if (room >= left) return;
+    exclusions.Add(reason, left - room, pool->Names(free, kMostExamples, room));
+    left = room;
+  };
+  if (CheckHours(frame, span)) limit(v1::EXCLUSION_REASON_ACCESS_HOURS, 0);
+  limit(v1::EXCLUSION_REASON_CONTRACT,
+        RoomFor(frame.contract.max_servers_per_site() -
+                    state.index.ContractPeak(frame.contract.name(), span),
+                1));
+  const Watts each = state.index.LeastWatts(model, 1);
+  const Watts watts = LeftOf(state.index, frame.site, span, now);
+  limit(v1::EXCLUSION_REASON_POWER, RoomFor(watts.it_power, each.it_power));
+  limit(v1::EXCLUSION_REASON_COOLING, RoomFor(watts.cooling, each.cooling));
+}
+
+// The first time from `start` on at which the hours hold so much at once.
+absl::Time NextWithinHours(const Frame& frame, absl::Time start, absl::Duration length) {
+  if (!frame.hours) return start;
+  absl::Time begins = absl::InfinitePast(), reached = absl::InfinitePast();
+  for (const v1::Occurrence& known : frame.hours->occurrences()) {
+    const Occurrence hours = OccurrenceOf(known);
+    if (hours.start > reached) begins = hours.start;
+    reached = std::max(reached, hours.end);
+    const absl::Time from = std::max(begins, start);
+    if (from + length <= reached) return from;
+  }
+  return absl::InfiniteFuture();
+}
+
+// From when on the envelope suffices up to the span's end.
+absl::Time EnvelopeKeptFrom(const Index& index, const v1::SiteRecord& site, const Span& span,
+                            const Watts& wanted, absl::Time now) {
+  absl::Time kept = span.start;
+  ForEachStep(site, span, [&](const Span& part, Watts limit) {
+    const absl::Time from = index.KeptFrom(part, limit -= wanted, now);
+    if (from > part.start) kept = from;
+    return true;
+  });
+  return kept;
+}
+
+// A time before which the request cannot be granted, as each of its needs says; `span.start` where
+// none says anything.
+absl::Time NotBefore(const State& state, const Frame& frame, const v1::Terms& terms,
+                     const Span& span, absl::Time now) {
+  const absl::Duration length = span.end - span.start;
+  absl::Time bound = NextWithinHours(frame, span.start, length);
+  bound = std::max(
+      bound, state.index.ContractKeptFrom(frame.contract.name(), span,
+                                          frame.contract.max_servers_per_site() - terms.count()));
+  bound =
+      std::max(bound, EnvelopeKeptFrom(state.index, frame.site, span,
+                                       state.index.LeastWatts(terms.model(), terms.count()), now));
+  const Pool* pool = state.index.FindPool(terms.model());
+  if (pool == nullptr) return absl::InfiniteFuture();
+  const Selection named = IsExact(terms) ? pool->Named(terms.placement().servers()) : pool->All();
+  return std::max(
+      bound, pool->EarliestGap(named, span.start, length, static_cast<size_t>(terms.count()), now));
+}
+
+// The earliest start at which the request would be granted. Each step goes on to a time before
+// which it cannot be, so that nothing is passed over; only where servers are ruled out by
+// neighbours the steps are blind.
+std::optional<absl::Time> EarliestStart(const State& state, const Frame& frame,
+                                        const Wanted& wanted, Span span,
+                                        const runtime::Facts& facts) {
+  const absl::Duration length = span.end - span.start;
+  const absl::Time latest =
+      std::min(span.start + kSearchHorizon, runtime::ToTime(frame.contract.end_time()) - length);
+  absl::Duration blind = kBlindStep;
+  for (int step = 0; step < kMostSearchSteps; ++step) {
+    absl::Time start = NotBefore(state, frame, wanted.terms, span, facts.now);
+    if (start == span.start) {
+      start += blind;
+      blind *= 2;
+    }
+    if (start > latest) return std::nullopt;
+    span = {start, start + length};
+    if (std::holds_alternative<Grant>(FindGrant(state, frame, wanted, span, facts))) return start;
+  }
+  return std::nullopt;
+}
+
+std::string_view Words(v1::ExclusionReason reason) {
+  switch (reason) {
+    case v1::EXCLUSION_REASON_OTHER_MODEL:
+      return "of other models";
+    case v1::EXCLUSION_REASON_LOST:
+      return "lost";
+    case v1::EXCLUSION_REASON_CORDONED:
+      return "cordoned";
+    case v1::EXCLUSION_REASON_NOT_NAMED:
+      return "not named";
+    case v1::EXCLUSION_REASON_NOT_OPEN:
+      return "not open to the customer";
+    case v1::EXCLUSION_REASON_APART:
+      return "beside one to be kept apart from";
+    case v1::EXCLUSION_REASON_TAKEN:
+      return "taken";
+    case v1::EXCLUSION_REASON_MARGIN:
+      return "within a margin";
+    case v1::EXCLUSION_REASON_ACCESS_HOURS:
+      return "outside of the access hours";
+    case v1::EXCLUSION_REASON_CONTRACT:
+      return "more than the contract allows";
+    case v1::EXCLUSION_REASON_POWER:
+      return "without power";
+    case v1::EXCLUSION_REASON_COOLING:
+      return "without cooling";
+    case v1::EXCLUSION_REASON_UNSPECIFIED:
+    case v1::ExclusionReason_INT_MIN_SENTINEL_DO_NOT_USE_:
+    case v1::ExclusionReason_INT_MAX_SENTINEL_DO_NOT_USE_:
+      break;
+  }
+  return "ruled out";
+}
+
+std::string Describe(const v1::Shortage& shortage) {
+  std::string text;
+  for (const v1::Exclusion& exclusion : shortage.exclusions()) {
+    std::string examples;
+    for (const std::string& name : exclusion.examples()) {
+      examples +=
+          fmt::format("{}{}", examples.empty() ? "" : ", ", name.substr(name.rfind('/') + 1));
+    }
+    text += fmt::format("{}{} {} ({}{})", text.empty() ? " Ruled out: " : ", ", exclusion.count(),
+                        Words(exclusion.reason()), examples,
+                        exclusion.count() > exclusion.examples_size() ? ", …" : "");
+  }
+  if (!text.empty()) text += ".";
+  if (shortage.has_earliest_start()) {
+    text += fmt::format(" It would fit from {} on.",
+                        runtime::ToText(runtime::ToTime(shortage.earliest_start())));
+  }
+  return text;
+}
+
+// What can be short at one time and not at another.
+bool IsShortage(v1::Reason reason) {
+  return reason == v1::REASON_NO_CAPACITY || reason == v1::REASON_POWER_ENVELOPE ||
+         reason == v1::REASON_COOLING_ENVELOPE || reason == v1::REASON_CONTRACT ||
+         reason == v1::REASON_ACCESS_HOURS;
+}
+
+}  // namespace
+
+std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& span,
+                                       absl::Time now) {
+  const Pool* pool = state.index.FindPool(wanted.terms.model());
+  if (pool == nullptr) return {};
+  const Selection free =
+      Narrow(state, *pool, wanted, span, now, [](v1::ExclusionReason, const Selection&) {});
+  return Choose(*pool, free, wanted.terms);
+}
+
+Checked CheckApart(const State& state, const Wanted& wanted,
+                   const google::protobuf::RepeatedPtrField<std::string>& servers, const Span& span,
+                   absl::Time now) {
+  const Neighbours neighbours =
+      NeighboursOf(state, wanted.terms.customer(), wanted.reservation, span, now);
+  for (const std::string& server : servers) {
+    const ServerPlace* place = state.index.PlaceOf(server);
+    if (place == nullptr ||
+        (!neighbours.racks.contains(place->rack) && !neighbours.domains.contains(place->domain)))
+      continue;
+    return Obstacle{v1::REASON_NO_CAPACITY,
+                    fmt::format("Within {} {} stands beside one that {} is kept apart from.",
+                                ToText(span), server, wanted.terms.customer())};
+  }
+  return std::nullopt;
+}
+
+Obstacle Explained(const State& state, const Frame& frame, const Wanted& wanted, const Span& span,
+                   const runtime::Facts& facts, Obstacle obstacle) {
+  if (!IsShortage(obstacle.reason)) return obstacle;
+  v1::Shortage& shortage = obstacle.shortage.emplace();
+  Exclusions exclusions(shortage);
+  AddOtherModels(state.index, wanted.terms.model(), exclusions);
+  AddOfModel(state, frame, wanted, span, facts.now, exclusions);
+  const Watts least = state.index.LeastWatts(wanted.terms.model(), wanted.terms.count());
+  if (const auto found = FindShort(frame.site, state.index, span, least, facts.now)) {
+    *shortage.mutable_short_from() = runtime::ToTimestamp(found->at);
+    shortage.set_short_it_power_watts(std::max<int64_t>(0, found->missing.it_power));
+    shortage.set_short_cooling_watts(std::max<int64_t>(0, found->missing.cooling));
+  }
+  *shortage.mutable_terms() = wanted.terms;
+  *shortage.mutable_start_time() = runtime::ToTimestamp(span.start);
+  *shortage.mutable_end_time() = runtime::ToTimestamp(span.end);
+  // Another start of one occurrence would be another schedule.
+  if (!wanted.terms.has_access()) {
+    if (const auto start = EarliestStart(state, frame, wanted, span, facts))
+      *shortage.mutable_earliest_start() = runtime::ToTimestamp(*start);
+  }
+  obstacle.detail += Describe(shortage);
+  return obstacle;
+}
+
+v1::Event SeparateParties(const State& state, const v1::SeparatePartiesRequest& request,
+                          const runtime::Facts& facts) {
+  if (runtime::SiteOfName(request.name()) != facts.site) {
+    return Refused(request, v1::REASON_NOT_HOME,
+                   fmt::format("{} belongs to another site, expected a name of {}.", request.name(),
+                               Here(facts)));
+  }
+  if (const auto known = state.rows.separations.Get(request.name())) {
+    return Refused(request, v1::REASON_ALREADY_EXISTS,
+                   fmt::format("{} exists already{}; expected a new name.", request.name(),
+                               known->ended() ? " and has ended" : ""));
+  }
+  for (const std::string& party : request.parties()) {
+    const bool customer = runtime::MatchesName(party, "customers/*");
+    // A contract of another site brings its customer along, who is not registered here.
+    const bool known = customer || state.rows.reservations.Contains(party);
+    if (known) continue;
+    return Refused(
+        request, v1::REASON_NOT_FOUND,
+        fmt::format("{} is not known, expected a reservation of {}.", party, Here(facts)));
+  }
+  v1::Event event;
+  v1::PartiesSeparated& separated = *event.mutable_parties_separated();
+  separated.set_name(request.name());
+  *separated.mutable_parties() = request.parties();
+  separated.set_reason(request.reason());
+  return event;
+}
+
+v1::Event EndSeparation(const State& state, const v1::EndSeparationRequest& request,
+                        const runtime::Facts& facts) {
+  if (runtime::SiteOfName(request.name()) != facts.site) {
+    return Refused(request, v1::REASON_NOT_HOME,
+                   fmt::format("{} belongs to another site, expected one of {}.", request.name(),
+                               Here(facts)));
+  }
+  const auto known = state.rows.separations.Get(request.name());
+  if (!known) {
+    return Refused(
+        request, v1::REASON_NOT_FOUND,
+        fmt::format("{} is not known, expected a separation of {}.", request.name(), Here(facts)));
+  }
+  if (known->ended()) {
+    return Refused(request, v1::REASON_WRONG_STATE,
+                   fmt::format("{} has ended already, expected one that holds.", request.name()));
+  }
+  v1::Event event;
+  event.mutable_separation_ended()->set_name(request.name());
+  event.mutable_separation_ended()->set_reason(request.reason());
+  return event;
+}
+
+}  // namespace concordat::reservations

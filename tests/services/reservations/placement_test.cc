@@ -1,0 +1,363 @@
+// Which servers a reservation is given, why others are ruled out, and when it would fit.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "tests/services/reservations/paris.h"
+
+namespace concordat::reservations {
+namespace {
+
+using test::HasText;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+const std::string kServers = "sites/paris/servers/";
+
+// A site with servers that stand somewhere, and room for all of them.
+struct Hall : test::Scenario<Service> {
+  Hall() {
+    At("2027-01-01T09:00:00Z");
+    Given(R"(site_recorded { name: "sites/paris" country: "FR" })");
+    Envelope("2026-01-01T00:00:00Z", 100000, 100000);
+    for (const std::string customer : {"hsbc", "sap"}) {
+      Given(fmt::format(
+          R"(contract_signed {{ name: "customers/{0}/contracts/frame" customer: "customers/{0}"
+          country: "GB" sector: "FINANCE" sites: "sites/paris" max_servers_per_site: 50 start_time {{ {1} }}
+          end_time {{ {2} }} data_classes: "PUBLIC" }})",
+          customer, Seconds("2027-01-01T00:00:00Z"), Seconds("2028-01-01T00:00:00Z")));
+    }
+  }
+  void Envelope(const std::string& from, int64_t power, int64_t cooling) {
+    Given(fmt::format(R"(envelope_recorded {{ site: "sites/paris" effective_from {{ {} }}
+                          it_power_watts: {} cooling_watts: {} }})",
+                      Seconds(from), power, cooling));
+  }
+  void Server(const std::string& id, const std::string& rack, const std::string& domain = "",
+              const std::string& feed = "", const std::string& more = "bookable: true",
+              const std::string& model = "models/m") {
+    Given(fmt::format(R"(server_recorded {{ name: "{}{}" model: "{}" it_power_watts: 100
+                          cooling_watts: 90 room: "r" rack: "{}" nvlink_domain: "{}" power_feed: "{}" {} }})",
+                      kServers, id, model, rack, domain, feed, more));
+  }
+  struct Asked {
+    int count = 1;
+    std::string customer = "hsbc";
+    std::string placement = "";
+    std::string start = "2027-01-01T10:00:00Z";
+    std::string end = "2027-01-01T12:00:00Z";
+    std::string more = "";
+  };
+  v1::Event Reserve(const Asked& asked) {
+    return When(
+        fmt::format(R"(reserve {{ site: "sites/paris" contract: "customers/{}/contracts/frame"
+        model: "models/m" count: {} start_time {{ {} }} end_time {{ {} }} purpose: PURPOSE_TRAINING
+        data_classes: "PUBLIC" {} {} }})",
+                    asked.customer, asked.count, Seconds(asked.start), Seconds(asked.end),
+                    asked.placement.empty() ? "" : "placement { " + asked.placement + " }",
+                    asked.more),
+        fmt::format("reserve-{}", ++reserved_));
+  }
+  // The servers that are held, without the site.
+  std::vector<std::string> Held(const Asked& asked) {
+    const v1::Event event = Reserve(asked);
+    EXPECT_TRUE(event.has_reservation_held()) << event.ShortDebugString();
+    std::vector<std::string> servers;
+    for (const std::string& server : event.reservation_held().servers())
+      servers.push_back(server.substr(kServers.size()));
+    return servers;
+  }
+  v1::CommandRefused Refused(const Asked& asked) {
+    const v1::Event event = Reserve(asked);
+    EXPECT_TRUE(event.has_command_refused()) << event.ShortDebugString();
+    return event.command_refused();
+  }
+  v1::Event Separate(const std::string& name, const std::string& a, const std::string& b) {
+    return When(fmt::format(R"(separate_parties {{ name: "sites/paris/separations/{}" parties: "{}"
+                                                   parties: "{}" reason: "why" }})",
+                            name, a, b),
+                fmt::format("separate-{}", ++reserved_));
+  }
+
+ private:
+  int reserved_ = 0;
+};
+
+TEST(Placement, PacksIntoOneNvlinkDomainThoughNamesComeFirstElsewhere) {
+  Hall hall;
+  for (const auto& [id, domain] : {std::pair("a1", "x"), std::pair("a2", "y"), std::pair("b1", "z"),
+                                   std::pair("b2", "z"), std::pair("b3", "z")})
+    hall.Server(id, "1", domain);
+  EXPECT_THAT(hall.Held({.count = 2}), ElementsAre("b1", "b2"));
+  EXPECT_THAT(hall.Held({.count = 1}), ElementsAre("a1")) << "the smallest domain that holds it";
+  EXPECT_THAT(hall.Held({.count = 2, .placement = "policy: PLACEMENT_POLICY_PACK"}),
+              ElementsAre("a2", "b3"));
+}
+
+TEST(Placement, PacksServersWithoutADomainByRack) {
+  Hall hall;
+  hall.Server("a1", "1");
+  hall.Server("a2", "2");
+  hall.Server("b1", "3");
+  hall.Server("b2", "3");
+  EXPECT_THAT(hall.Held({.count = 2}), ElementsAre("b1", "b2"));
+}
+
+TEST(Placement, TellsADomainFromARackOfTheSameName) {
+  Hall hall;
+  hall.Server("a1", "1");
+  hall.Server("b1", "9", "1");
+  hall.Server("c1", "8", "7");
+  hall.Server("c2", "8", "7");
+  EXPECT_THAT(hall.Held({.count = 2}), ElementsAre("c1", "c2"));
+}
+
+TEST(Placement, SpreadsOverRacksAndOverFeeds) {
+  Hall hall;
+  for (const auto& [id, rack, feed] :
+       {std::tuple("a1", "1", "A"), std::tuple("a2", "1", "A"), std::tuple("a3", "1", "A"),
+        std::tuple("b1", "2", "A"), std::tuple("c1", "3", "B")})
+    hall.Server(id, rack, "d", feed);
+  EXPECT_THAT(hall.Held({.count = 3, .placement = "policy: PLACEMENT_POLICY_SPREAD_RACKS"}),
+              ElementsAre("a1", "b1", "c1"));
+  EXPECT_THAT(hall.Held({.count = 2,
+                         .placement = "policy: PLACEMENT_POLICY_SPREAD_FEEDS",
+                         .start = "2027-01-02T10:00:00Z",
+                         .end = "2027-01-02T12:00:00Z"}),
+              ElementsAre("a1", "c1"));
+  EXPECT_THAT(hall.Held({.count = 4,
+                         .placement = "policy: PLACEMENT_POLICY_SPREAD_RACKS",
+                         .start = "2027-01-03T10:00:00Z",
+                         .end = "2027-01-03T12:00:00Z"}),
+              ElementsAre("a1", "a2", "b1", "c1"))
+      << "the rack that has some left gives the fourth";
+}
+
+TEST(Placement, GivesTheNamedServersOrNone) {
+  Hall hall;
+  for (const char* id : {"s1", "s2", "s3"}) hall.Server(id, "1");
+  const std::string named = fmt::format(R"(servers: "{0}s3" servers: "{0}s1")", kServers);
+  EXPECT_THAT(hall.Held({.count = 0, .placement = named}), ElementsAre("s1", "s3"));
+  const v1::CommandRefused refused = hall.Refused({.count = 2, .placement = named});
+  EXPECT_THAT(refused, HasText(fmt::format(R"(reason: REASON_NO_CAPACITY shortage {{
+      exclusions {{ reason: EXCLUSION_REASON_NOT_NAMED count: 1 examples: "{0}s2" }}
+      exclusions {{ reason: EXCLUSION_REASON_TAKEN count: 2 examples: "{0}s1" examples: "{0}s3" }}
+      earliest_start {{ {1} }} }})",
+                                           kServers, Seconds("2027-01-01T12:00:00Z"))));
+}
+
+TEST(Placement, KeepsWhatWasAskedForInTheTerms) {
+  Hall hall;
+  hall.Server("s1", "1");
+  EXPECT_THAT(
+      hall.Reserve({.count = 1, .placement = " "}),
+      HasText(R"(reservation_held { terms { placement { policy: PLACEMENT_POLICY_PACK } } })"));
+  EXPECT_FALSE(
+      hall.Reserve({.count = 1, .start = "2027-01-02T10:00:00Z", .end = "2027-01-02T12:00:00Z"})
+          .reservation_held()
+          .terms()
+          .has_placement());
+}
+
+TEST(Placement, KeepsCustomersApartInRacksAndDomainsBothWays) {
+  Hall hall;
+  hall.Server("a1", "1", "x");
+  hall.Server("a2", "1", "y");
+  hall.Server("b1", "2", "y");
+  hall.Server("c1", "3", "z");
+  EXPECT_THAT(
+      hall.Separate("hs", "customers/hsbc", "customers/sap"),
+      HasText(R"(parties_separated { name: "sites/paris/separations/hs" parties: "customers/hsbc"
+                         parties: "customers/sap" reason: "why" })"));
+  EXPECT_THAT(
+      hall.Held({.customer = "sap", .placement = fmt::format(R"(servers: "{}a1")", kServers)}),
+      ElementsAre("a1"));
+  // a2 shares the rack; b1 shares a domain only with a2, which is free.
+  EXPECT_THAT(hall.Held({.count = 2}), ElementsAre("b1", "c1"));
+  const v1::CommandRefused refused = hall.Refused(
+      {.count = 1, .customer = "sap", .placement = fmt::format(R"(servers: "{}a2")", kServers)});
+  EXPECT_THAT(refused,
+              HasText(fmt::format(
+                  R"(shortage {{ exclusions {{ reason: EXCLUSION_REASON_NOT_NAMED count: 3 }}
+                     exclusions {{ reason: EXCLUSION_REASON_APART count: 1 examples: "{}a2" }} }})",
+                  kServers)));
+  EXPECT_THAT(refused.detail(), HasSubstr("1 beside one to be kept apart from (a2)"));
+  // At another time they may have what they like.
+  EXPECT_THAT(
+      hall.Held({.count = 4, .start = "2027-01-01T12:00:00Z", .end = "2027-01-01T13:00:00Z"}),
+      ElementsAre("a1", "a2", "b1", "c1"));
+}
+
+TEST(Placement, FindsTheStartAtWhichANeighbourIsGone) {
+  Hall hall;
+  hall.Server("a1", "1");
+  hall.Server("a2", "1");
+  hall.Separate("hs", "customers/hsbc", "customers/sap");
+  hall.Held({.customer = "sap"});
+  const v1::CommandRefused refused = hall.Refused({});
+  ASSERT_TRUE(refused.shortage().has_earliest_start()) << refused.ShortDebugString();
+  const absl::Time start = runtime::ToTime(refused.shortage().earliest_start());
+  EXPECT_GE(start, test::Time("2027-01-01T12:00:00Z"));
+  EXPECT_LE(start, test::Time("2027-01-01T18:00:00Z"));
+}
+
+TEST(Placement, LetsAnEndedSeparationGoAndKeepsItsName) {
+  Hall hall;
+  hall.Server("a1", "1");
+  hall.Server("a2", "1");
+  hall.Separate("hs", "customers/hsbc", "customers/sap");
+  hall.Held({.customer = "sap"});
+  EXPECT_THAT(hall.Reserve({}), HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
+  const std::string end =
+      R"(end_separation { name: "sites/paris/separations/hs" reason: "lifted" })";
+  EXPECT_THAT(
+      hall.When(end, "e1"),
+      HasText(R"(separation_ended { name: "sites/paris/separations/hs" reason: "lifted" })"));
+  EXPECT_THAT(hall.Held({}), ElementsAre("a2"));
+  EXPECT_THAT(hall.When(end, "e2"), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
+  EXPECT_THAT(hall.Separate("hs", "customers/hsbc", "customers/sap"),
+              HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)));
+}
+
+TEST(Placement, SeparatesOnlyWhatIsKnownHere) {
+  Hall hall;
+  EXPECT_THAT(hall.Separate("x", "customers/hsbc", "sites/paris/reservations/r-none"),
+              HasText(RefusalFor(v1::REASON_NOT_FOUND)));
+  EXPECT_THAT(hall.When(R"(separate_parties { name: "sites/borlange/separations/x"
+                            parties: "customers/a" parties: "customers/b" reason: "why" })"),
+              HasText(RefusalFor(v1::REASON_NOT_HOME)));
+  EXPECT_THAT(hall.When(R"(end_separation { name: "sites/borlange/separations/x" reason: "why" })"),
+              HasText(RefusalFor(v1::REASON_NOT_HOME)));
+  EXPECT_THAT(hall.When(R"(end_separation { name: "sites/paris/separations/x" reason: "why" })"),
+              HasText(RefusalFor(v1::REASON_NOT_FOUND)));
+}
+
+TEST(Placement, KeepsANewReservationApartFromOneThatIsNamed) {
+  Hall hall;
+  hall.Server("a1", "1");
+  hall.Server("a2", "1");
+  hall.Server("b1", "2");
+  const v1::Event first = hall.Reserve({});
+  ASSERT_THAT(first, HasText(fmt::format(R"(reservation_held {{ servers: "{}b1" }})", kServers)));
+  hall.Separate("rs", first.reservation_held().name(), "customers/sap");
+  EXPECT_THAT(hall.Held({.count = 2, .customer = "sap"}), ElementsAre("a1", "a2"));
+  EXPECT_THAT(hall.Reserve({.customer = "sap"}), HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
+}
+
+TEST(Shortages, CountEveryServerOnceUnderTheFirstReasonThatHolds) {
+  Hall hall;
+  hall.Server("gone", "1", "", "", "lost: true");
+  hall.Server("idle", "1", "", "", "");
+  hall.Server("other-1", "1", "", "", "bookable: true", "models/other");
+  hall.Server("other-2", "1", "", "", "", "models/other");
+  for (const char* id : {"s1", "s2", "s3", "s4", "s5"}) hall.Server(id, "2");
+  hall.Envelope("2027-01-01T11:00:00Z", 450, 100000);
+  hall.Envelope("2027-01-01T11:30:00Z", 100000, 100000);
+  EXPECT_THAT(hall.Held({.count = 2}), ElementsAre("s1", "s2"));
+  const v1::CommandRefused refused = hall.Refused({.count = 3});
+  EXPECT_THAT(refused,
+              HasText(fmt::format(R"(reason: REASON_POWER_ENVELOPE shortage {{
+      exclusions {{ reason: EXCLUSION_REASON_OTHER_MODEL count: 2 examples: "{0}other-1" examples: "{0}other-2" }}
+      exclusions {{ reason: EXCLUSION_REASON_LOST count: 1 examples: "{0}gone" }}
+      exclusions {{ reason: EXCLUSION_REASON_CORDONED count: 1 examples: "{0}idle" }}
+      exclusions {{ reason: EXCLUSION_REASON_TAKEN count: 2 examples: "{0}s1" examples: "{0}s2" }}
+      exclusions {{ reason: EXCLUSION_REASON_POWER count: 1 examples: "{0}s5" }}
+      earliest_start {{ {1} }}
+      short_from {{ {2} }} short_it_power_watts: 50
+      terms {{ model: "models/m" count: 3 }} start_time {{ {3} }} end_time {{ {4} }} }})",
+                                  kServers, Seconds("2027-01-01T11:30:00Z"),
+                                  Seconds("2027-01-01T11:00:00Z"), Seconds("2027-01-01T10:00:00Z"),
+                                  Seconds("2027-01-01T12:00:00Z"))));
+  EXPECT_EQ(
+      refused.detail(),
+      "At 2027-01-01T11:00:00Z the site would draw 500 W, 300 W of them for this reservation; "
+      "expected at most 450 W, 50 W less. Ruled out: 2 of other models (other-1, other-2), 1 "
+      "lost (gone), 1 cordoned (idle), 2 taken (s1, s2), 1 without power (s5). It would fit "
+      "from 2027-01-01T11:30:00Z on.");
+}
+
+TEST(Shortages, NameTheFirstInstantAtWhichCoolingIsShort) {
+  Hall hall;
+  for (const char* id : {"s1", "s2", "s3"}) hall.Server(id, "2");
+  hall.Envelope("2027-01-01T10:30:00Z", 100000, 200);
+  hall.Held({.count = 1, .start = "2027-01-01T10:45:00Z", .end = "2027-01-01T12:00:00Z"});
+  const v1::CommandRefused refused = hall.Refused({.count = 2});
+  EXPECT_THAT(refused, HasText(fmt::format(R"(reason: REASON_COOLING_ENVELOPE shortage {{
+      short_from {{ {} }} short_cooling_watts: 70 }})",
+                                           Seconds("2027-01-01T10:45:00Z"))));
+}
+
+TEST(Shortages, SayWhatAContractOrItsHoursWouldStillAllow) {
+  Hall hall;
+  for (int i = 0; i < 60; ++i) hall.Server(fmt::format("s{:02}", i), "1");
+  hall.Held({.count = 48});
+  EXPECT_THAT(hall.Refused({.count = 3}), HasText(R"(reason: REASON_CONTRACT shortage {
+      exclusions { reason: EXCLUSION_REASON_TAKEN count: 48 }
+      exclusions { reason: EXCLUSION_REASON_CONTRACT count: 10 } })"));
+  hall.Given(fmt::format(
+      R"(contract_signed {{ name: "customers/late/contracts/frame" customer: "customers/late"
+      sites: "sites/paris" max_servers_per_site: 50 data_classes: "PUBLIC" start_time {{ {0} }} end_time {{ {2} }}
+      access {{ rule: "FREQ=DAILY" time_zone: "UTC" start: "2027-01-01T20:00:00" duration {{ seconds: 7200 }} }}
+      occurrences {{ start_time {{ {1} }} end_time {{ {2} }} }} occurrences_until {{ {2} }} }})",
+      Seconds("2027-01-01T00:00:00Z"), Seconds("2027-01-01T20:00:00Z"),
+      Seconds("2027-01-01T22:00:00Z")));
+  EXPECT_THAT(
+      hall.Refused({.count = 2, .customer = "late"}),
+      HasText(fmt::format(
+          R"(reason: REASON_ACCESS_HOURS shortage {{ exclusions {{ reason: EXCLUSION_REASON_TAKEN count: 48 }}
+         exclusions {{ reason: EXCLUSION_REASON_ACCESS_HOURS count: 12 }} earliest_start {{ {} }} }})",
+          Seconds("2027-01-01T20:00:00Z"))));
+}
+
+TEST(Shortages, HaveNoStartWhereNoneIsFound) {
+  Hall hall;
+  hall.Server("s1", "1");
+  const v1::CommandRefused refused = hall.Refused({.count = 2});
+  EXPECT_EQ(refused.reason(), v1::REASON_NO_CAPACITY);
+  EXPECT_FALSE(refused.shortage().has_earliest_start());
+  EXPECT_THAT(refused.shortage().exclusions(), IsEmpty());
+  EXPECT_THAT(refused.detail(), Not(HasSubstr("It would fit")));
+}
+
+TEST(Shortages, AreNotLookedForWhereTheTermsThemselvesAreWrong) {
+  Hall hall;
+  hall.Server("s1", "1");
+  EXPECT_FALSE(hall.Refused({.end = "2030-01-01T00:00:00Z"}).has_shortage());
+}
+
+TEST(Shortages, OfASeriesAreThoseOfTheOccurrenceThatCannotBe) {
+  Hall hall;
+  hall.Server("s1", "1");
+  hall.Held({.count = 1,
+             .customer = "sap",
+             .start = "2027-01-02T10:00:00Z",
+             .end = "2027-01-02T12:00:00Z"});
+  const v1::CommandRefused refused = hall.Refused(
+      {.end = "2027-01-05T00:00:00Z",
+       .more = R"(access { rule: "FREQ=DAILY" time_zone: "UTC" start: "2027-01-01T10:00:00"
+                           duration { seconds: 3600 } })"});
+  EXPECT_THAT(refused, HasText(fmt::format(R"(reason: REASON_NO_CAPACITY shortage {{
+      exclusions {{ reason: EXCLUSION_REASON_TAKEN count: 1 }} start_time {{ {} }} end_time {{ {} }} }})",
+                                           Seconds("2027-01-02T10:00:00Z"),
+                                           Seconds("2027-01-02T11:00:00Z"))));
+  EXPECT_FALSE(refused.shortage().has_earliest_start());
+}
+
+TEST(Shortages, OfAnOrderComeBackWithItsRefusal) {
+  Hall hall;
+  const v1::Event declined =
+      hall.When(fmt::format(R"(fulfil_order {{ order {{ name: "sites/borlange/orders/o"
+      site: "sites/paris" reservation: "sites/paris/reservations/r-o" terms {{
+      contract: "customers/hsbc/contracts/frame" model: "models/m" count: 1 start_time {{ {} }} end_time {{ {} }}
+      purpose: PURPOSE_TRAINING data_classes: "PUBLIC" }} }} }})",
+                            Seconds("2027-01-01T10:00:00Z"), Seconds("2027-01-01T12:00:00Z")));
+  EXPECT_THAT(
+      declined,
+      HasText(R"(order_declined { reason: REASON_NO_CAPACITY shortage { terms { count: 1 } } })"));
+}
+
+}  // namespace
+}  // namespace concordat::reservations
