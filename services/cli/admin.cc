@@ -1,11 +1,15 @@
 #include "services/cli/admin.h"
 
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
+#include "concordat/reservations/v1/api.pb.h"
 #include "services/cli/errors.h"
+#include "services/cli/kinds.h"
 #include "services/cli/output.h"
 #include "services/cli/release.h"
+#include "services/cli/resources.h"
 #include "services/cli/text.h"
 #include "services/cli/yaml.h"
 
@@ -85,6 +89,25 @@ void PrintStreams(Session& session, const std::vector<SiteAnswer>& answers) {
   table.Print(session.console().out, !session.globals.no_headers);
 }
 
+// Parts of bundles that wait for another site to decide: nothing but that site, or an operator,
+// ends them.
+void PrintPromises(Session& session, const std::vector<SiteAnswer>& answers) {
+  const Kind* kind = KindOfCollection("promises");
+  for (const SiteAnswer& answer : answers) {
+    if (!answer.asked.ok() || !absl::c_linear_search(answer.status.services(), "reservations"))
+      continue;
+    const auto promises = FetchResources(session, *answer.site, *kind, answer.site->name, "");
+    if (!promises.ok()) continue;  // it was asked how it is, and has answered
+    for (const auto& packed : promises->resources()) {
+      reservations::v1::Promise promise;
+      if (!packed.UnpackTo(&promise)) continue;
+      fmt::print(session.console().out,
+                 "{} is promised since {} and waits for {} to decide on {}\n", promise.name(),
+                 TimeText(promise.promised_time()), SiteOfName(promise.bundle()), promise.bundle());
+    }
+  }
+}
+
 absl::Status SetClocks(Session& session, absl::Time time) {
   const auto context = session.context();
   if (!context.ok()) return context.status();
@@ -128,6 +151,7 @@ absl::Status RunStatus(Session& session) {
   } else {
     PrintSites(session, *answers);
     PrintStreams(session, *answers);
+    PrintPromises(session, *answers);
   }
   for (const SiteAnswer& answer : *answers) {
     if (!answer.asked.ok()) {

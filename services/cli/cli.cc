@@ -205,7 +205,7 @@ void AddReading(CommandLine& line) {
   CLI::App* explain = AddCommand(
       line.app, "explain",
       "Show why a resource is as it is: the chain of causes, with findings and citations.",
-      {"explain reservation r-7k2m9x4q1b", "explain --request 5f0c…"});
+      {"explain reservation r-7k2m9x4q1b", "explain --request 5f0c… --full"});
   explain->add_option("what", line.explain.words, "TYPE NAME, TYPE/NAME or a full name.")
       ->type_name("");
   explain
@@ -214,6 +214,9 @@ void AddReading(CommandLine& line) {
       ->type_name("ID");
   explain->add_option("--correlation", line.explain.correlation, "Explain this story.")
       ->type_name("ID");
+  explain->add_flag(
+      "--full", line.explain.full,
+      "Of a refusal, what ruled out each server; folds the stream again up to there.");
   line.actions[explain] = [&] { return RunExplain(session, line.explain); };
 
   CLI::App* watch = AddCommand(

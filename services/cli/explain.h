@@ -35,6 +35,7 @@ struct ExplainOptions {
   std::vector<std::string> words;  // NAME, TYPE/NAME or TYPE NAME
   std::string request;             // a request id
   std::string correlation;         // a story
+  bool full = false;               // every server of a refusal, too
 };
 absl::Status RunExplain(Session& session, const ExplainOptions& options);
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
+#include <cctype>
 #include <map>
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "services/cli/admin.h"
 #include "services/cli/errors.h"
 #include "services/cli/explain.h"
+#include "services/cli/kinds.h"
 #include "services/cli/output.h"
 #include "services/cli/resources.h"
 #include "services/cli/text.h"
@@ -144,6 +146,39 @@ void PrintPending(Session& session, const Site& site, const Events& events) {
   }
 }
 
+// Whether the event carries a shortage: what was looked for, and what was found.
+bool HasShortage(const node::v1::EventRecord& record) {
+  const Fact opened = OpenFact(record);
+  if (opened.fact == nullptr) return false;
+  const auto* field = opened.fact->GetDescriptor()->FindFieldByName("shortage");
+  return field != nullptr && opened.fact->GetReflection()->HasField(*opened.fact, field);
+}
+
+// Each server of each refusal among the events, with what ruled it out.
+absl::Status PrintServers(Session& session, const Site& site, const Events& events) {
+  for (const auto& record : events) {
+    if (!HasShortage(record)) continue;
+    node::v1::ExplainRefusalRequest request;
+    request.set_stream(record.stream());
+    request.set_sequence(record.sequence());
+    node::v1::ExplainRefusalResponse response;
+    const absl::Status asked =
+        session.Node(EventAddress(site), "ExplainRefusal", request, response);
+    if (!asked.ok()) return asked;
+    Table table({"SERVER", fmt::format("AT {}", Position(record))});
+    for (const auto& verdict : response.servers()) {
+      std::string_view reason = verdict.reason();
+      ConsumePrefix(&reason, "EXCLUSION_REASON_");
+      std::string words(reason.empty() ? "could be given" : reason);
+      for (char& c : words) c = c == '_' ? ' ' : static_cast<char>(std::tolower(c));
+      table.Add({std::string(ShortName(verdict.server())), words});
+    }
+    session.console().out << "\n";
+    table.Print(session.console().out, !session.globals.no_headers);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status RunExplain(Session& session, const ExplainOptions& options) {
@@ -177,7 +212,7 @@ absl::Status RunExplain(Session& session, const ExplainOptions& options) {
   fmt::print(session.console().out, "{}\n\n{}", Paint(session.console(), Hue::kBold, what),
              CauseTree(events));
   PrintPending(session, **site, events);
-  return absl::OkStatus();
+  return options.full ? PrintServers(session, **site, events) : absl::OkStatus();
 }
 
 }  // namespace concordat::cli

@@ -20,6 +20,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
 constexpr std::string_view kAccessSchedule = "concordat.reservations.v1.AccessSchedule";
+constexpr std::string_view kReserveRequest = "concordat.reservations.v1.ReserveRequest";
 constexpr std::string_view kPlacement = "concordat.reservations.v1.Placement";
 
 std::string MessageName(const FieldDescriptor& field) {
@@ -191,6 +192,13 @@ absl::Status CompleteNames(Session& session, const Verb& verb, Message& request)
   const auto* type = request.GetDescriptor();
   for (int i = 0; i < type->field_count(); ++i) {
     const FieldDescriptor& field = *type->field(i);
+    if (field.is_repeated() && MessageName(field) == kReserveRequest) {
+      for (int j = 0; j < reflection->FieldSize(request, &field); ++j) {
+        const absl::Status part =
+            CompleteNames(session, verb, *reflection->MutableRepeatedMessage(&request, &field, j));
+        if (!part.ok()) return part;
+      }
+    }
     const Kind* kind = KindOfField(verb, field);
     if (kind == nullptr) continue;
     if (!field.is_repeated()) {

@@ -121,9 +121,10 @@ absl::Status SendOne(Session& session, const Verb& verb, const Site& site,
 }  // namespace
 
 Progress ProgressOf(const std::string& state) {
-  constexpr std::string_view kWaiting[] = {"", "held", "pending", "requested", "placing"};
-  constexpr std::string_view kMissed[] = {"declined", "lapsed", "cancelled", "prohibited",
-                                          "failed"};
+  constexpr std::string_view kWaiting[] = {"",          "held",     "pending",
+                                           "requested", "prepared", "placing"};
+  constexpr std::string_view kMissed[] = {"declined",   "lapsed",  "cancelled",
+                                          "prohibited", "aborted", "failed"};
   if (absl::c_linear_search(kWaiting, state)) return Progress::kWaiting;
   return absl::c_linear_search(kMissed, state) ? Progress::kMissed : Progress::kReached;
 }

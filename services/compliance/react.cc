@@ -140,6 +140,14 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kOccurrencesKept:
     case Event::kPartiesSeparated:
     case Event::kSeparationEnded:
+    case Event::kBundleRequested:
+    case Event::kPartHeld:
+    case Event::kPartRecorded:
+    case Event::kBundlePrepared:
+    case Event::kPartPromised:
+    case Event::kBundleCommitted:
+    case Event::kBundleAborted:
+    case Event::kPromiseBroken:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:
       break;

@@ -15,8 +15,9 @@ constexpr absl::Duration kPatience = absl::Seconds(10);
 
 }  // namespace
 
-absl::StatusOr<storage::Digests> Site::FoldAnew(const Folded& folded, const events::Head& head,
-                                                const std::function<bool()>& cancelled) const {
+absl::Status Site::FoldApart(const Folded& folded, int64_t last,
+                             const std::function<bool()>& cancelled,
+                             absl::FunctionRef<absl::Status(storage::Projection&)> use) const {
   const std::string dir = fmt::format("{}/{}/verify-{}-{}", config_.data_dir, name_, folded.stream,
                                       absl::ToUnixNanos(absl::Now()));
   struct Folder {
@@ -37,13 +38,13 @@ absl::StatusOr<storage::Digests> Site::FoldAnew(const Folded& folded, const even
   absl::Status status = reader->Assign(folded.stream, 0);
   if (!status.ok()) return status;
   const events::Chain& chain = (*projection)->chain();
-  for (absl::Time heard = absl::Now(); chain.head().sequence < head.sequence;) {
+  for (absl::Time heard = absl::Now(); chain.head().sequence < last;) {
     if (cancelled()) return absl::CancelledError("the caller is gone");
     const auto records = reader->Read(1000, absl::Milliseconds(100));
     if (!records.ok()) return records.status();
     for (const storage::StoredRecord& stored : *records) {
       heard = absl::Now();
-      if (chain.head().sequence == head.sequence) break;
+      if (chain.head().sequence == last) break;
       events::Attributes attributes;
       const auto outcome = fold.Offer(stored.record, stored.offset, &attributes);
       if (!outcome.ok()) return outcome.status();
@@ -54,15 +55,28 @@ absl::StatusOr<storage::Digests> Site::FoldAnew(const Folded& folded, const even
     if (absl::Now() - heard > kPatience) {
       return absl::DataLossError(
           fmt::format("{}: folded again, the log ends at sequence {}, expected {}", folded.stream,
-                      chain.head().sequence, head.sequence));
+                      chain.head().sequence, last));
     }
   }
-  if (chain.head().link != head.link) {
-    return absl::DataLossError(
-        fmt::format("{}: folded again, the log has the link {} at sequence {}, expected {}",
-                    folded.stream, chain.head().link.ToHex(), head.sequence, head.link.ToHex()));
-  }
-  return (*projection)->digests();
+  return use(**projection);
+}
+
+absl::StatusOr<storage::Digests> Site::FoldAnew(const Folded& folded, const events::Head& head,
+                                                const std::function<bool()>& cancelled) const {
+  storage::Digests digests;
+  const absl::Status folded_again =
+      FoldApart(folded, head.sequence, cancelled, [&](storage::Projection& projection) {
+        const events::Link& link = projection.chain().head().link;
+        if (link != head.link) {
+          return absl::DataLossError(
+              fmt::format("{}: folded again, the log has the link {} at sequence {}, expected {}",
+                          folded.stream, link.ToHex(), head.sequence, head.link.ToHex()));
+        }
+        digests = projection.digests();
+        return absl::OkStatus();
+      });
+  if (!folded_again.ok()) return folded_again;
+  return digests;
 }
 
 }  // namespace concordat::node

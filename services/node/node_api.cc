@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "concordat/node/v1/api.pb.h"
+#include "services/node/explain_refusal.h"
 #include "services/node/peers.h"
 #include "storage/projection/digest.h"
 #include "storage/projection/snapshot.h"
@@ -440,6 +441,12 @@ absl::Status AllowStart(const NodeContext& node, const Call& call,
                                          request.stream(), node.site->name()));
 }
 
+absl::Status ExplainOne(const NodeContext& node, const Call& call,
+                        const v1::ExplainRefusalRequest& request,
+                        v1::ExplainRefusalResponse& response) {
+  return ExplainRefusal(*node.site, call, request, response);
+}
+
 template <typename Request, typename Response>
 void AddUnary(runtime::Server& server, const NodeContext& context, const char* method,
               absl::Status (*handle)(const NodeContext&, const Call&, const Request&, Response&)) {
@@ -466,6 +473,7 @@ void AddNodeService(runtime::Server& server, const NodeContext& context) {
   AddUnary(server, context, "SetLink", &SetLink);
   AddUnary(server, context, "ReadRecords", &ReadRecords);
   AddUnary(server, context, "AllowStart", &AllowStart);
+  AddUnary(server, context, "ExplainRefusal", &ExplainOne);
   AddUnary(server, context, "TakeSnapshot", &TakeSnapshots);
   server.AddStream("/concordat.node.v1.NodeService/Watch", v1::WatchRequest::descriptor(),
                    [context](const Call& call, const Message& request,

@@ -2,6 +2,7 @@
 // them, the archive, and what the doors need to answer.
 #pragma once
 
+#include <absl/functional/function_ref.h>
 #include <absl/status/statusor.h>
 
 #include <functional>
@@ -113,6 +114,11 @@ class Site {
   storage::Log& log() const { return log_; }
   // Where snapshots are kept.
   std::string SnapshotFolder() const;
+  // Folds a stream again from the log up to and including `last`, beside its projection, and hands
+  // that fold over. Any thread; takes as long as a rebuild up to there. DATA_LOSS where the log
+  // does not reach so far, CANCELLED where the caller is gone; else what `use` returns.
+  absl::Status FoldApart(const Folded& folded, int64_t last, const std::function<bool()>& cancelled,
+                         absl::FunctionRef<absl::Status(storage::Projection&)> use) const;
   // The digests of a stream folded again from the log up to `head`, beside its projection. Any
   // thread; takes as long as a rebuild. DATA_LOSS where the log does not lead to that head.
   absl::StatusOr<storage::Digests> FoldAnew(const Folded& folded, const events::Head& head,

@@ -204,49 +204,6 @@ std::variant<v1::ReservationHeld, Obstacle> HoldSeries(const State& state, const
   return held;
 }
 
-// A hold at this site, or why there is none.
-std::variant<v1::ReservationHeld, Obstacle> Hold(const State& state, const std::string& name,
-                                                 const std::string& order, const v1::Terms& terms,
-                                                 const runtime::Facts& facts) {
-  const auto found = FrameOf(state, terms.contract(), facts);
-  if (const auto* obstacle = std::get_if<Obstacle>(&found)) return *obstacle;
-  const Frame& frame = std::get<Frame>(found);
-  if (auto obstacle = CheckTerms(terms, facts.now)) return *obstacle;
-  if (auto obstacle = CheckContract(frame.contract, terms, Here(facts))) return *obstacle;
-  // Without a country the rules could not be evaluated.
-  if (frame.site.country().empty()) {
-    return Obstacle{v1::REASON_NOT_FOUND,
-                    fmt::format("{} is not known; expected OpenSite first.", Here(facts))};
-  }
-  v1::ReservationHeld held = Held(name, order, terms, frame.contract, frame.site);
-  return terms.has_access() ? HoldSeries(state, frame, std::move(held), facts)
-                            : HoldSpan(state, frame, std::move(held), facts);
-}
-
-v1::Terms TermsOf(const v1::ReserveRequest& request) {
-  v1::Terms terms;
-  terms.set_customer(std::string(runtime::ParentOfName(request.contract())));
-  terms.set_contract(request.contract());
-  terms.set_model(request.model());
-  terms.set_count(request.count());
-  *terms.mutable_start_time() = request.start_time();
-  *terms.mutable_end_time() = request.end_time();
-  terms.set_purpose(request.purpose());
-  *terms.mutable_data_classes() = request.data_classes();
-  terms.set_project(request.project());
-  if (request.has_access()) *terms.mutable_access() = WithPolicies(request.access());
-  if (!request.has_placement()) return terms;
-  v1::Placement& placement = *terms.mutable_placement();
-  placement = request.placement();
-  if (!placement.servers().empty()) {
-    placement.set_policy(v1::PLACEMENT_POLICY_EXACT);
-    terms.set_count(placement.servers_size());
-  } else if (placement.policy() == v1::PLACEMENT_POLICY_UNSPECIFIED) {
-    placement.set_policy(v1::PLACEMENT_POLICY_PACK);
-  }
-  return terms;
-}
-
 // A wish addressed to another site, which alone knows what is free there.
 v1::Event Order(const State& state, const v1::ReserveRequest& request,
                 const runtime::Facts& facts) {
@@ -257,14 +214,8 @@ v1::Event Order(const State& state, const v1::ReserveRequest& request,
     return Refused(request, v1::REASON_ALREADY_EXISTS,
                    fmt::format("{} exists already; expected a new id.", name));
   }
-  const auto contract = state.rows.contracts.Get(request.contract());
-  if (!contract) {
-    const Obstacle obstacle = NoContract(request.contract(), facts);
-    return Refused(request, obstacle.reason, obstacle.detail);
-  }
-  Checked obstacle = CheckTerms(terms, facts.now);
-  if (!obstacle) obstacle = CheckContract(contract->terms(), terms, request.site());
-  if (obstacle) return Refused(request, obstacle->reason, obstacle->detail);
+  if (const auto obstacle = CheckAsked(state, terms, request.site(), facts))
+    return Refused(request, obstacle->reason, obstacle->detail);
   v1::Event event;
   v1::ReservationOrdered& ordered = *event.mutable_reservation_ordered();
   ordered.set_name(name);
@@ -387,6 +338,56 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
       return obstacle;
   }
   return std::nullopt;
+}
+
+v1::Terms TermsOf(const v1::ReserveRequest& request) {
+  v1::Terms terms;
+  terms.set_customer(std::string(runtime::ParentOfName(request.contract())));
+  terms.set_contract(request.contract());
+  terms.set_model(request.model());
+  terms.set_count(request.count());
+  *terms.mutable_start_time() = request.start_time();
+  *terms.mutable_end_time() = request.end_time();
+  terms.set_purpose(request.purpose());
+  *terms.mutable_data_classes() = request.data_classes();
+  terms.set_project(request.project());
+  if (request.has_access()) *terms.mutable_access() = WithPolicies(request.access());
+  if (!request.has_placement()) return terms;
+  v1::Placement& placement = *terms.mutable_placement();
+  placement = request.placement();
+  if (!placement.servers().empty()) {
+    placement.set_policy(v1::PLACEMENT_POLICY_EXACT);
+    terms.set_count(placement.servers_size());
+  } else if (placement.policy() == v1::PLACEMENT_POLICY_UNSPECIFIED) {
+    placement.set_policy(v1::PLACEMENT_POLICY_PACK);
+  }
+  return terms;
+}
+
+Checked CheckAsked(const State& state, const v1::Terms& terms, const std::string& site,
+                   const runtime::Facts& facts) {
+  const auto contract = state.rows.contracts.Get(terms.contract());
+  if (!contract) return NoContract(terms.contract(), facts);
+  if (auto obstacle = CheckTerms(terms, facts.now)) return obstacle;
+  return CheckContract(contract->terms(), terms, site);
+}
+
+std::variant<v1::ReservationHeld, Obstacle> Hold(const State& state, const std::string& name,
+                                                 const std::string& order, const v1::Terms& terms,
+                                                 const runtime::Facts& facts) {
+  const auto found = FrameOf(state, terms.contract(), facts);
+  if (const auto* obstacle = std::get_if<Obstacle>(&found)) return *obstacle;
+  const Frame& frame = std::get<Frame>(found);
+  if (auto obstacle = CheckTerms(terms, facts.now)) return *obstacle;
+  if (auto obstacle = CheckContract(frame.contract, terms, Here(facts))) return *obstacle;
+  // Without a country the rules could not be evaluated.
+  if (frame.site.country().empty()) {
+    return Obstacle{v1::REASON_NOT_FOUND,
+                    fmt::format("{} is not known; expected OpenSite first.", Here(facts))};
+  }
+  v1::ReservationHeld held = Held(name, order, terms, frame.contract, frame.site);
+  return terms.has_access() ? HoldSeries(state, frame, std::move(held), facts)
+                            : HoldSpan(state, frame, std::move(held), facts);
 }
 
 v1::Event Reserve(const State& state, const v1::ReserveRequest& request,

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "services/reservations/bundles.h"
 #include "services/reservations/decider.h"
 #include "services/runtime/check.h"
 
@@ -55,7 +56,18 @@ v1::Event Declined(const v1::Reservation& reservation, v1::Reason reason,
   declined.set_reason(reason);
   declined.set_detail(detail);
   declined.set_order(reservation.order());
+  declined.set_bundle(reservation.bundle());
   return event;
+}
+
+// A promise ends by the bundle's coordinator, or by an operator, and by nothing else.
+std::optional<v1::Event> Promised(const google::protobuf::Message& command,
+                                  const v1::Reservation& reservation) {
+  if (!IsPromised(reservation)) return std::nullopt;
+  return Refused(command, v1::REASON_WRONG_STATE,
+                 fmt::format("{} is promised to {}, expected that its coordinator decides, or "
+                             "BreakPromise.",
+                             reservation.name(), reservation.bundle()));
 }
 
 // The servers that the reservation can be given: those that were not lost since.
@@ -118,11 +130,13 @@ v1::Event Cancel(const State& state, const v1::CancelReservationRequest& request
   const Found found = Find(state, request, request.name(), facts,
                            {v1::RESERVATION_STATE_HELD, v1::RESERVATION_STATE_CONFIRMED});
   if (!found.reservation) return found.refusal;
+  if (auto refusal = Promised(request, *found.reservation)) return *refusal;
   v1::Event event;
   v1::ReservationCancelled& cancelled = *event.mutable_reservation_cancelled();
   cancelled.set_name(request.name());
   cancelled.set_reason(request.reason());
   cancelled.set_order(found.reservation->order());
+  cancelled.set_bundle(found.reservation->bundle());
   return event;
 }
 
@@ -137,6 +151,18 @@ v1::Event Confirm(const State& state, const v1::ConfirmReservation& command,
                                command.name(), runtime::ToText(expires)));
   }
   v1::Event event;
+  // A part is confirmed by its bundle.
+  if (!found.reservation->bundle().empty()) {
+    if (found.reservation->part_state() != v1::PART_STATE_UNSPECIFIED) {
+      return Refused(
+          command, v1::REASON_WRONG_STATE,
+          fmt::format("{} is {} already, expected a part that is not cleared yet.", command.name(),
+                      v1::PartState_Name(found.reservation->part_state())));
+    }
+    event.mutable_part_held()->set_name(command.name());
+    event.mutable_part_held()->set_bundle(found.reservation->bundle());
+    return event;
+  }
   event.mutable_reservation_confirmed()->set_name(command.name());
   event.mutable_reservation_confirmed()->set_order(found.reservation->order());
   return event;
@@ -152,9 +178,11 @@ v1::Event Decline(const State& state, const v1::DeclineReservation& command,
 v1::Event Lapse(const State& state, const v1::LapseHold& command, const runtime::Facts& facts) {
   const Found found = Find(state, command, command.name(), facts, {v1::RESERVATION_STATE_HELD});
   if (!found.reservation) return found.refusal;
+  if (auto refusal = Promised(command, *found.reservation)) return *refusal;
   v1::Event event;
   event.mutable_hold_lapsed()->set_name(command.name());
   event.mutable_hold_lapsed()->set_order(found.reservation->order());
+  event.mutable_hold_lapsed()->set_bundle(found.reservation->bundle());
   return event;
 }
 

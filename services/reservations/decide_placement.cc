@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <utility>
@@ -121,7 +123,10 @@ std::vector<std::string> Choose(const Pool& pool, const Selection& selection,
 // Counts servers that are ruled out.
 class Exclusions {
  public:
-  explicit Exclusions(v1::Shortage& shortage) : shortage_(shortage) {}
+  explicit Exclusions(v1::Shortage& shortage, size_t most_examples = kMostExamples)
+      : most_examples_(most_examples), shortage_(shortage) {}
+
+  size_t most_examples() const { return most_examples_; }
 
   template <typename Names>
   void Add(v1::ExclusionReason reason, size_t count, const Names& examples) {
@@ -130,28 +135,29 @@ class Exclusions {
     exclusion.set_reason(reason);
     exclusion.set_count(static_cast<int32_t>(count));
     for (const std::string& name : examples) {
-      if (exclusion.examples_size() == static_cast<int>(kMostExamples)) break;
+      if (static_cast<size_t>(exclusion.examples_size()) == most_examples_) break;
       exclusion.add_examples(name);
     }
   }
 
  private:
+  const size_t most_examples_;
   v1::Shortage& shortage_;
 };
 
 void AddOtherModels(const Index& index, const std::string& model, Exclusions& exclusions) {
+  const size_t most = exclusions.most_examples();
   size_t count = 0;
   std::set<std::string> names;
   for (const auto& [name, other] : index.models()) {
     if (name == model) continue;
     count += other.known;
     if (const Pool* pool = index.FindPool(name)) {
-      for (std::string& server : pool->Names(pool->All(), kMostExamples))
-        names.insert(std::move(server));
+      for (std::string& server : pool->Names(pool->All(), most)) names.insert(std::move(server));
     }
     for (const auto* servers : {&other.lost, &other.cordoned}) {
       size_t taken = 0;
-      for (auto at = servers->begin(); at != servers->end() && taken < kMostExamples; ++at, ++taken)
+      for (auto at = servers->begin(); at != servers->end() && taken < most; ++at, ++taken)
         names.insert(*at);
     }
   }
@@ -179,6 +185,7 @@ Watts LeftOf(const Index& index, const v1::SiteRecord& site, const Span& span, a
 // The servers of a model, one reason after the other.
 void AddOfModel(const State& state, const Frame& frame, const Wanted& wanted, const Span& span,
                 absl::Time now, Exclusions& exclusions) {
+  const size_t most = exclusions.most_examples();
   const std::string& model = wanted.terms.model();
   const auto known = state.index.models().find(model);
   if (known == state.index.models().end()) return;
@@ -189,12 +196,12 @@ void AddOfModel(const State& state, const Frame& frame, const Wanted& wanted, co
   if (pool == nullptr) return;
   const Selection free = Narrow(
       state, *pool, wanted, span, now, [&](v1::ExclusionReason reason, const Selection& ruled_out) {
-        exclusions.Add(reason, ruled_out.count(), pool->Names(ruled_out, kMostExamples));
+        exclusions.Add(reason, ruled_out.count(), pool->Names(ruled_out, most));
       });
   size_t left = free.count();
   const auto limit = [&](v1::ExclusionReason reason, size_t room) {
     if (room >= left) return;
-    exclusions.Add(reason, left - room, pool->Names(free, kMostExamples, room));
+    exclusions.Add(reason, left - room, pool->Names(free, most, room));
     left = room;
   };
   if (CheckHours(frame, span)) limit(v1::EXCLUSION_REASON_ACCESS_HOURS, 0);
@@ -388,6 +395,29 @@ Obstacle Explained(const State& state, const Frame& frame, const Wanted& wanted,
   }
   obstacle.detail += Describe(shortage);
   return obstacle;
+}
+
+std::vector<std::pair<std::string, v1::ExclusionReason>> VerdictsOf(const State& state,
+                                                                    const v1::Shortage& shortage,
+                                                                    const runtime::Facts& facts) {
+  std::map<std::string, v1::ExclusionReason> verdicts;
+  for (const auto& [name, model] : state.index.models()) {
+    if (const Pool* pool = state.index.FindPool(name)) {
+      for (const std::string& server : pool->Names(pool->All(), SIZE_MAX))
+        verdicts[server] = v1::EXCLUSION_REASON_UNSPECIFIED;
+    }
+  }
+  const auto frame = FrameOf(state, shortage.terms().contract(), facts);
+  v1::Shortage all;
+  Exclusions exclusions(all, SIZE_MAX);
+  const Span span{runtime::ToTime(shortage.start_time()), runtime::ToTime(shortage.end_time())};
+  AddOtherModels(state.index, shortage.terms().model(), exclusions);
+  if (const auto* known = std::get_if<Frame>(&frame))
+    AddOfModel(state, *known, {shortage.terms()}, span, facts.now, exclusions);
+  for (const v1::Exclusion& exclusion : all.exclusions()) {
+    for (const std::string& server : exclusion.examples()) verdicts[server] = exclusion.reason();
+  }
+  return {verdicts.begin(), verdicts.end()};
 }
 
 v1::Event SeparateParties(const State& state, const v1::SeparatePartiesRequest& request,

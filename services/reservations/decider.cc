@@ -87,6 +87,22 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.separate_parties().name();
     case v1::Command::kEndSeparation:
       return command.end_separation().name();
+    case v1::Command::kReserveBundle:
+      return fmt::format("{}/bundles/b-{}", Here(facts), runtime::DerivedId(facts));
+    case v1::Command::kFulfilPart:
+      return command.fulfil_part().part().reservation();
+    case v1::Command::kRecordPart:
+      return command.record_part().part().bundle();
+    case v1::Command::kPrepareBundle:
+      return command.prepare_bundle().name();
+    case v1::Command::kPromisePart:
+      return command.promise_part().name();
+    case v1::Command::kSettleBundle:
+      return command.settle_bundle().name();
+    case v1::Command::kSettlePart:
+      return command.settle_part().name();
+    case v1::Command::kBreakPromise:
+      return command.break_promise().name();
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -135,6 +151,22 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return SeparateParties(state, command.separate_parties(), facts);
     case v1::Command::kEndSeparation:
       return EndSeparation(state, command.end_separation(), facts);
+    case v1::Command::kReserveBundle:
+      return ReserveBundle(state, command.reserve_bundle(), facts);
+    case v1::Command::kFulfilPart:
+      return FulfilPart(state, command.fulfil_part(), facts);
+    case v1::Command::kRecordPart:
+      return RecordPart(state, command.record_part(), facts);
+    case v1::Command::kPrepareBundle:
+      return PrepareBundle(state, command.prepare_bundle(), facts);
+    case v1::Command::kPromisePart:
+      return PromisePart(state, command.promise_part(), facts);
+    case v1::Command::kSettleBundle:
+      return SettleBundle(state, command.settle_bundle(), facts);
+    case v1::Command::kSettlePart:
+      return SettlePart(state, command.settle_part(), facts);
+    case v1::Command::kBreakPromise:
+      return BreakPromise(state, command.break_promise(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

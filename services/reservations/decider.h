@@ -9,6 +9,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -41,6 +42,9 @@ v1::Event Reserve(const State& state, const v1::ReserveRequest& request,
                   const runtime::Facts& facts);
 v1::Event Fulfil(const State& state, const v1::FulfilOrder& command, const runtime::Facts& facts);
 
+// What a request asks for, as an event is to carry it.
+v1::Terms TermsOf(const v1::ReserveRequest& request);
+
 // Why something is not granted.
 struct Obstacle {
   v1::Reason reason;
@@ -48,6 +52,14 @@ struct Obstacle {
   std::optional<v1::Shortage> shortage = {};  // what Explained() found
 };
 using Checked = std::optional<Obstacle>;
+
+// What can be said here of terms that are asked of a site, which may be another one.
+Checked CheckAsked(const State& state, const v1::Terms& terms, const std::string& site,
+                   const runtime::Facts& facts);
+// A hold at this site, or why there is none. Nothing is changed.
+std::variant<v1::ReservationHeld, Obstacle> Hold(const State& state, const std::string& name,
+                                                 const std::string& order, const v1::Terms& terms,
+                                                 const runtime::Facts& facts);
 
 // What a reservation is granted within, as far as it is known at this site.
 struct Frame {
@@ -106,6 +118,11 @@ Checked CheckApart(const State& state, const Wanted& wanted,
 // span. Costs a look at each server of the model a step of the search for an earlier start.
 Obstacle Explained(const State& state, const Frame& frame, const Wanted& wanted, const Span& span,
                    const runtime::Facts& facts, Obstacle obstacle);
+// Every server of the site, by name, and what ruled it out of the search that a shortage tells of;
+// UNSPECIFIED where it could have been given. REQUIRES: the state and time that it was found on.
+std::vector<std::pair<std::string, v1::ExclusionReason>> VerdictsOf(const State& state,
+                                                                    const v1::Shortage& shortage,
+                                                                    const runtime::Facts& facts);
 v1::Event SeparateParties(const State& state, const v1::SeparatePartiesRequest& request,
                           const runtime::Facts& facts);
 v1::Event EndSeparation(const State& state, const v1::EndSeparationRequest& request,
@@ -134,6 +151,24 @@ v1::Event Start(const State& state, const v1::StartReservation& command,
 v1::Event BeginEnd(const State& state, const v1::BeginEndReservation& command,
                    const runtime::Facts& facts);
 v1::Event End(const State& state, const v1::EndReservation& command, const runtime::Facts& facts);
+
+// decide_bundles.cc: parts at several sites, all or none; bundles.h has the protocol.
+v1::Event ReserveBundle(const State& state, const v1::ReserveBundleRequest& request,
+                        const runtime::Facts& facts);
+v1::Event FulfilPart(const State& state, const v1::FulfilPart& command,
+                     const runtime::Facts& facts);
+v1::Event RecordPart(const State& state, const v1::RecordPart& command,
+                     const runtime::Facts& facts);
+v1::Event PrepareBundle(const State& state, const v1::PrepareBundle& command,
+                        const runtime::Facts& facts);
+v1::Event PromisePart(const State& state, const v1::PromisePart& command,
+                      const runtime::Facts& facts);
+v1::Event SettleBundle(const State& state, const v1::SettleBundle& command,
+                       const runtime::Facts& facts);
+v1::Event SettlePart(const State& state, const v1::SettlePart& command,
+                     const runtime::Facts& facts);
+v1::Event BreakPromise(const State& state, const v1::BreakPromiseRequest& request,
+                       const runtime::Facts& facts);
 
 // decide_records.cc: customers, contracts, and what others said.
 v1::Event RegisterCustomer(const State& state, const v1::RegisterCustomerRequest& request);

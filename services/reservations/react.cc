@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "services/reservations/bundles.h"
 #include "services/runtime/check.h"
 #include "services/runtime/zones.h"
 
@@ -213,6 +214,8 @@ void ExtendSchedules(const Rows& rows, const std::string& last, size_t limit, In
 
 Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   const v1::Event& event = accepted.event;
+  if (event.has_part_recorded()) return ReactToPart(rows, event.part_recorded());
+  if (Intents intents = ReactToBundle(accepted); !intents.empty()) return intents;
   switch (event.event_case()) {
     case v1::Event::kReservationEnded:
       return StartDelayed(rows, event.reservation_ended().name());
@@ -238,6 +241,14 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kOccurrencesKept:
     case v1::Event::kPartiesSeparated:
     case v1::Event::kSeparationEnded:
+    case v1::Event::kBundleRequested:
+    case v1::Event::kPartHeld:
+    case v1::Event::kPartRecorded:
+    case v1::Event::kBundlePrepared:
+    case v1::Event::kPartPromised:
+    case v1::Event::kBundleCommitted:
+    case v1::Event::kBundleAborted:
+    case v1::Event::kPromiseBroken:
     case v1::Event::kCommandRefused:
     case v1::Event::EVENT_NOT_SET:
       break;
@@ -319,6 +330,7 @@ Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
 Intents React(const runtime::Accepted<v1::Event>& accepted) {
   if (accepted.site == accepted.here) return {};
   const v1::Event& event = accepted.event;
+  if (Intents intents = ReactToBundle(accepted); !intents.empty()) return intents;
   switch (event.event_case()) {
     case v1::Event::kReservationOrdered:
       return Fulfil(event.reservation_ordered(), accepted);
@@ -361,6 +373,14 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kOccurrencesKept:
     case v1::Event::kPartiesSeparated:
     case v1::Event::kSeparationEnded:
+    case v1::Event::kBundleRequested:
+    case v1::Event::kPartHeld:
+    case v1::Event::kPartRecorded:
+    case v1::Event::kBundlePrepared:
+    case v1::Event::kPartPromised:
+    case v1::Event::kBundleCommitted:
+    case v1::Event::kBundleAborted:
+    case v1::Event::kPromiseBroken:
     case v1::Event::kCommandRefused:
     case v1::Event::EVENT_NOT_SET:
       break;
@@ -390,6 +410,7 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
     intents.push_back(std::move(intent));
     return intents.size() < limit;
   });
+  DueBundles(rows, last, limit, intents);
   ReviewSchedules(rows, limit, intents);
   ExtendSchedules(rows, last, limit, intents);
   return intents;

@@ -54,7 +54,9 @@ struct Service {
             {"orders", &v1::Order::default_instance()},
             {"site_records", &v1::SiteRecord::default_instance()},
             {"server_records", &v1::ServerRecord::default_instance()},
-            {"separations", &v1::Separation::default_instance()}};
+            {"separations", &v1::Separation::default_instance()},
+            {"bundles", &v1::Bundle::default_instance()},
+            {"promises", &v1::Promise::default_instance()}};
   }
 };
 

@@ -5,19 +5,22 @@
 #include <algorithm>
 #include <vector>
 
+#include "services/reservations/bundles.h"
 #include "services/reservations/schedules.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
 namespace {
 
-// The only writer of the `reservations` table: it keeps the deadlines and what is delayed in step.
+// The only writer of the `reservations` table: it keeps the deadlines, what is delayed and what is
+// promised in step.
 void Put(Rows& rows, const v1::Reservation& after) {
   const std::string& name = after.name();
   if (const auto before = rows.reservations.Get(name)) {
     if (const auto deadline = DeadlineOf(*before))
       rows.deadlines.Delete(DeadlineKey(*deadline, name));
     if (before->has_retry_time() && !after.has_retry_time()) rows.delayed.Delete(name);
+    if (IsPromised(*before) && !IsPromised(after)) rows.promises.Delete(name);
   }
   if (const auto deadline = DeadlineOf(after)) {
     google::protobuf::StringValue value;
@@ -117,6 +120,7 @@ void SetState(Rows& rows, const std::string& name, v1::ReservationState state,
   ChangeReservation(rows, name, [&](v1::Reservation& reservation) {
     reservation.set_state(state);
     reservation.clear_retry_time();
+    reservation.clear_part_state();
     if (!detail.empty()) reservation.set_detail(detail);
     if (reservation.terms().has_access()) ShareState(rows, reservation, detail);
   });
@@ -219,6 +223,11 @@ void RecordServer(Rows& rows, const v1::ServerRecorded& recorded) {
     }
     return true;
   });
+  // What is promised has no deadline.
+  rows.promises.Scan("", [&](std::string_view name, const v1::Promise&) {
+    names.emplace_back(name);
+    return true;
+  });
   for (const std::string& name : names) {
     std::optional<v1::Reservation> reservation = rows.reservations.Get(name);
     if (reservation && MarkLost(*reservation, recorded)) Put(rows, *reservation);
@@ -237,6 +246,7 @@ void Hold(Rows& rows, const v1::ReservationHeld& held, const std::string& correl
   reservation.set_order(held.order());
   reservation.set_correlation_id(correlation_id);
   reservation.set_occurrences(held.occurrences_size());
+  reservation.set_bundle(held.bundle());
   Put(rows, reservation);
   if (!held.terms().has_access()) return;
   v1::Schedule schedule;
@@ -345,6 +355,36 @@ void Answer(Rows& rows, const v1::OrderAnswered& answered) {
   rows.orders.Put(answered.order(), *order);
 }
 
+// A part that could never be held is known as declined, so that it is asked for once.
+void Decline(Rows& rows, const v1::ReservationDeclined& declined) {
+  if (!declined.bundle().empty() && !rows.reservations.Contains(declined.name())) {
+    v1::Reservation reservation;
+    reservation.set_name(declined.name());
+    reservation.set_bundle(declined.bundle());
+    Put(rows, reservation);
+  }
+  SetState(rows, declined.name(), v1::RESERVATION_STATE_DECLINED, declined.detail());
+}
+
+void SetPart(Rows& rows, const std::string& name, v1::PartState state) {
+  ChangeReservation(rows, name,
+                    [&](v1::Reservation& reservation) { reservation.set_part_state(state); });
+}
+
+void Promise(Rows& rows, const v1::PartPromised& promised, absl::Time time) {
+  SetPart(rows, promised.name(), v1::PART_STATE_PROMISED);
+  v1::Promise promise;
+  promise.set_name(promised.name());
+  promise.set_bundle(promised.bundle());
+  *promise.mutable_promised_time() = runtime::ToTimestamp(time);
+  rows.promises.Put(promised.name(), promise);
+}
+
+void Break(Rows& rows, const v1::PromiseBroken& broken) {
+  SetState(rows, broken.name(), v1::RESERVATION_STATE_CANCELLED, broken.reason());
+  SetPart(rows, broken.name(), v1::PART_STATE_BROKEN);
+}
+
 void Separate(Rows& rows, const v1::PartiesSeparated& separated) {
   v1::Separation separation;
   separation.set_name(separated.name());
@@ -365,8 +405,8 @@ void EndSeparation(Rows& rows, const v1::SeparationEnded& ended) {
 std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation) {
   const v1::Terms& terms = reservation.terms();
   if (reservation.state() == v1::RESERVATION_STATE_HELD) {
-    // An occurrence lapses with its series.
-    if (!reservation.series().empty()) return std::nullopt;
+    // An occurrence lapses with its series, and what is promised not at all.
+    if (!reservation.series().empty() || IsPromised(reservation)) return std::nullopt;
     return runtime::ToTime(reservation.hold_expires_at());
   }
   if (reservation.state() == v1::RESERVATION_STATE_CONFIRMED && terms.has_access())
@@ -410,8 +450,7 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationConfirmed:
       return SetState(rows, event.reservation_confirmed().name(), v1::RESERVATION_STATE_CONFIRMED);
     case v1::Event::kReservationDeclined:
-      return SetState(rows, event.reservation_declined().name(), v1::RESERVATION_STATE_DECLINED,
-                      event.reservation_declined().detail());
+      return Decline(rows, event.reservation_declined());
     case v1::Event::kHoldLapsed:
       return SetState(rows, event.hold_lapsed().name(), v1::RESERVATION_STATE_LAPSED);
     case v1::Event::kReservationStarted:
@@ -441,6 +480,23 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return Separate(rows, event.parties_separated());
     case v1::Event::kSeparationEnded:
       return EndSeparation(rows, event.separation_ended());
+    case v1::Event::kBundleRequested:
+      return EvolveBundle(rows, event.bundle_requested(), accepted.attributes.correlation_id);
+    case v1::Event::kPartHeld:
+      return SetPart(rows, event.part_held().name(), v1::PART_STATE_HELD);
+    case v1::Event::kPartRecorded:
+      return EvolveBundle(rows, event.part_recorded());
+    case v1::Event::kBundlePrepared:
+      return SettleBundle(rows, event.bundle_prepared().name(), v1::BUNDLE_STATE_PREPARED);
+    case v1::Event::kPartPromised:
+      return Promise(rows, event.part_promised(), accepted.time);
+    case v1::Event::kBundleCommitted:
+      return SettleBundle(rows, event.bundle_committed().name(), v1::BUNDLE_STATE_COMMITTED);
+    case v1::Event::kBundleAborted:
+      return SettleBundle(rows, event.bundle_aborted().name(), v1::BUNDLE_STATE_ABORTED,
+                          event.bundle_aborted().reason(), event.bundle_aborted().detail());
+    case v1::Event::kPromiseBroken:
+      return Break(rows, event.promise_broken());
     case v1::Event::kCommandRefused:
       return;
     case v1::Event::EVENT_NOT_SET:

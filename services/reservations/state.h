@@ -28,7 +28,10 @@ struct Rows {
         zone_versions("zone_versions", journal, &journal),
         delayed("delayed", journal, &journal),
         declined_orders("declined_orders", journal, &journal),
-        separations("separations", journal, &journal) {}
+        separations("separations", journal, &journal),
+        bundles("bundles", journal, &journal),
+        promises("promises", journal, &journal),
+        bundle_deadlines("bundle_deadlines", journal, &journal) {}
   explicit Rows(const storage::RowSource& source)
       : customers("customers", source),
         contracts("contracts", source),
@@ -42,7 +45,10 @@ struct Rows {
         zone_versions("zone_versions", source),
         delayed("delayed", source),
         declined_orders("declined_orders", source),
-        separations("separations", source) {}
+        separations("separations", source),
+        bundles("bundles", source),
+        promises("promises", source),
+        bundle_deadlines("bundle_deadlines", source) {}
 
   storage::Table<v1::Customer> customers;
   storage::Table<v1::Contract> contracts;
@@ -63,6 +69,11 @@ struct Rows {
   // Other sites' orders that were declined here: asked again, they are not decided again.
   storage::Table<v1::OrderDeclined> declined_orders;
   storage::Table<v1::Separation> separations;
+  storage::Table<v1::Bundle> bundles;  // this site's
+  // Parts here that are promised and whose coordinator has not decided, by reservation.
+  storage::Table<v1::Promise> promises;
+  // Bundles that are not decided, by DeadlineKey(); the value is the name.
+  storage::Table<google::protobuf::StringValue> bundle_deadlines;
 };
 
 using State = runtime::StateOf<Rows, Index>;

@@ -17,6 +17,8 @@ using Texts = google::protobuf::RepeatedPtrField<std::string>;
 constexpr int kMostSites = 100;
 constexpr int kMostDataClasses = 50;
 constexpr int kMostServers = 10'000;
+constexpr int kFewestParts = 2;
+constexpr int kMostParts = 16;
 
 // 1 to `most` values, each once, each of which passes `check`.
 template <typename Check>
@@ -141,6 +143,30 @@ absl::Status Check(const v1::ReserveRequest& request) {
   });
 }
 
+absl::Status Check(const v1::ReserveBundleRequest& request) {
+  absl::Status fields =
+      runtime::CheckRange("parts", request.parts_size(), kFewestParts, kMostParts);
+  for (int i = 0; fields.ok() && i < request.parts_size(); ++i) {
+    fields = Check(request.parts(i));
+    if (fields.ok() && request.parts(i).has_access()) {
+      fields =
+          absl::InvalidArgumentError("access: found a schedule, expected none: parts do not recur");
+    }
+    if (!fields.ok()) {
+      return absl::InvalidArgumentError(
+          fmt::format("parts[{}].{}", i, std::string(fields.message())));
+    }
+  }
+  return fields;
+}
+
+absl::Status Check(const v1::BreakPromiseRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
+      runtime::CheckText("reason", request.reason()),
+  });
+}
+
 absl::Status Check(const v1::CancelReservationRequest& request) {
   return FirstError({
       runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
@@ -198,6 +224,22 @@ absl::Status Validate(const v1::Command& command) {
       return Check(command.separate_parties());
     case v1::Command::kEndSeparation:
       return Check(command.end_separation());
+    case v1::Command::kReserveBundle:
+      return Check(command.reserve_bundle());
+    case v1::Command::kBreakPromise:
+      return Check(command.break_promise());
+    case v1::Command::kFulfilPart:
+      return CheckPresent("part.reservation", command.fulfil_part().part().reservation());
+    case v1::Command::kRecordPart:
+      return CheckPresent("part.bundle", command.record_part().part().bundle());
+    case v1::Command::kPrepareBundle:
+      return CheckPresent("name", command.prepare_bundle().name());
+    case v1::Command::kPromisePart:
+      return CheckPresent("name", command.promise_part().name());
+    case v1::Command::kSettleBundle:
+      return CheckPresent("name", command.settle_bundle().name());
+    case v1::Command::kSettlePart:
+      return CheckPresent("name", command.settle_part().name());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -100,6 +100,77 @@ class TwoSites(Embedded):
         self.shell.wait_state("deployment", deployed["subject"], "DEPLOYMENT_STATE_REMOVED", "paris")
         self.shell("clock", "set", "2027-01-01T00:00:00Z", code=4)
 
+    def bundle(self, start, end, count=1):
+        """Asks Paris for servers at both sites or none; the bundle's name."""
+        part = {"contract": story.CONTRACT, "model": story.MODEL, "count": count, "startTime": start, "endTime": end,
+                "purpose": "PURPOSE_INFERENCE", "dataClasses": ["PUBLIC"], "project": "risk"}
+        parts = [{"site": f"sites/{site}", **part} for site in SITES]
+        outcome = self.shell.json("bundle", "-f", "-", "--site", "paris", stdin=json.dumps({"parts": parts}))
+        self.assertEqual(outcome["eventType"], "concordat.reservations.v1.BundleRequested")
+        return outcome["subject"]
+
+    def parts(self, name, state):
+        """The reservations of a settled bundle, each as its own site has it."""
+        bundle = self.shell.wait_state("bundle", name, state, "paris")
+        return {part["site"].split("/")[1]: part["reservation"] for part in bundle["parts"]}
+
+    def test_a_bundle_takes_place_at_both_sites_or_at_none(self):
+        parts = self.parts(self.bundle("2028-03-01T08:00:00Z", "2028-03-02T08:00:00Z"), "BUNDLE_STATE_COMMITTED")
+        for site in SITES:
+            self.shell.wait_state("reservation", parts[site], "RESERVATION_STATE_CONFIRMED", site)
+        self.assertEqual(self.shell.get("promises", site="borlange").get("resources", []), [])
+        # Neither site has so many servers.
+        name = self.bundle("2028-04-01T08:00:00Z", "2028-04-02T08:00:00Z", count=8)
+        parts = self.parts(name, "BUNDLE_STATE_ABORTED")
+        for site in SITES:
+            self.shell.wait_state("reservation", parts[site], "RESERVATION_STATE_DECLINED", site)
+        self.assertIn("REASON_", self.shell.get("bundle", name, site="paris")["reason"])
+        self.settled()
+
+    def test_a_bundle_waits_for_a_cut_link_and_takes_place_once_it_is_healed(self):
+        self.shell("verify", "--wait", "30s")
+        self.shell("link", "cut", "borlange")
+        self.addCleanup(self.shell, "link", "heal", "borlange")
+        name = self.bundle("2028-05-01T08:00:00Z", "2028-05-02T08:00:00Z")
+        eventually(lambda: any(part.get("state") == "PART_STATE_HELD"
+                               for part in self.shell.get("bundle", name, site="paris")["parts"]),
+                   what="Paris holds its own part")
+        self.assertEqual(self.shell.get("bundle", name, site="paris")["state"], "BUNDLE_STATE_REQUESTED")
+        self.shell("link", "heal", "borlange")
+        parts = self.parts(name, "BUNDLE_STATE_COMMITTED")
+        for site in SITES:
+            self.shell.wait_state("reservation", parts[site], "RESERVATION_STATE_CONFIRMED", site)
+        self.settled()
+
+    def test_a_bundle_whose_part_lapses_behind_a_cut_link_takes_place_nowhere(self):
+        self.shell("verify", "--wait", "30s")
+        self.shell("link", "cut", "borlange")
+        self.addCleanup(self.shell, "link", "heal", "borlange")
+        name = self.bundle("2028-06-01T08:00:00Z", "2028-06-02T08:00:00Z")
+        eventually(lambda: any(part.get("state") == "PART_STATE_HELD"
+                               for part in self.shell.get("bundle", name, site="paris")["parts"]),
+                   what="Paris holds its own part")
+        self.shell("clock", "advance", "16m")
+        parts = self.parts(name, "BUNDLE_STATE_ABORTED")
+        self.shell.wait_state("reservation", parts["paris"], "RESERVATION_STATE_LAPSED", "paris")
+        self.shell("link", "heal", "borlange")
+        self.shell.wait_state("reservation", parts["borlange"], "RESERVATION_STATE_DECLINED", "borlange")
+        self.settled()
+
+    def test_a_refusal_tells_of_each_server_what_was_in_its_way_then(self):
+        story.reserve(self.shell, "paris", "2028-08-01", "2028-08-02", options=("--wait",))
+        refused = self.shell.run("reserve", "--site", "paris", "--contract", story.CONTRACT, "--model", story.MODEL,
+                                 "--count", "8", "--start-time", "2028-08-01", "--end-time", "2028-08-02", "--purpose",
+                                 "inference", "--data-classes", "PUBLIC", "--request-id", "too-many")
+        self.assertNotEqual(refused.code, 0)
+        self.assertIn("1 taken (a01-01)", refused.err)
+        explained = self.shell("explain", "--request", "too-many", "--full").out
+        self.assertRegex(explained, "a01-01 +taken")
+        self.assertRegex(explained, "a01-02 +could be given")
+        self.shell("cordon", "server", "a01-02", "--reason", "fan")
+        self.addCleanup(self.shell, "uncordon", "server", "a01-02")
+        self.assertEqual(self.shell("explain", "--request", "too-many", "--full").out, explained)
+
     def test_a_cut_link_delays_the_decision_of_an_order_and_nothing_else(self):
         self.shell("verify", "--wait", "30s")
         self.shell("link", "cut", "borlange")

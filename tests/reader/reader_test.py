@@ -135,6 +135,27 @@ class Allocating(unittest.TestCase):
         self.add("separation_ended", name="x", reason="lifted")
         self.assertTrue(self.stream.get("separations", "x")["ended"])
 
+    def test_a_bundle_is_folded_at_its_coordinator_and_at_its_parts(self):
+        terms = {"contract": "c", "model": "models/m", "count": 1, "startTime": "2027-01-01T00:00:00Z",
+                 "endTime": "2027-01-02T00:00:00Z"}
+        self.add("bundle_requested", name="b", parts=[{"site": "sites/paris", "reservation": "r1", "terms": terms},
+                                                      {"site": "sites/x", "reservation": "r2", "terms": terms}])
+        self.add("part_recorded", bundle="b", reservation="r2", state="PART_STATE_DECLINED", detail="full")
+        self.assertEqual([(part["reservation"], part["state"]) for part in self.stream.get("bundles", "b")["parts"]],
+                         [("r1", "PART_STATE_PENDING"), ("r2", "PART_STATE_DECLINED")])
+        self.add("bundle_aborted", name="b", reason="REASON_NO_CAPACITY", detail="r2 is full", parts=["r1"])
+        self.assertEqual(self.stream.get("bundles", "b")["state"], "BUNDLE_STATE_ABORTED")
+        self.add("reservation_declined", name="never-held", bundle="b2", detail="full")
+        self.assertEqual(self.stream.get("reservations", "never-held")["state"], "RESERVATION_STATE_DECLINED")
+        self.add("reservation_held", name="r", bundle="b", terms=terms, servers=self.SERVERS[:1])
+        self.add("part_held", name="r", bundle="b")
+        self.add("part_promised", name="r", bundle="b")
+        self.assertEqual(self.stream.get("promises", "r")["bundle"], "b")
+        self.assertEqual(self.stream.get("reservations", "r")["partState"], "PART_STATE_PROMISED")
+        self.add("promise_broken", name="r", bundle="b", reason="why")
+        self.assertIsNone(self.stream.get("promises", "r"))
+        self.assertEqual(self.stream.get("reservations", "r")["partState"], "PART_STATE_BROKEN")
+
     def envelope(self, watts):
         self.add("envelope_recorded", site="sites/paris", effective_from="2027-01-01T00:00:00Z", it_power_watts=watts,
                  cooling_watts=watts)

@@ -10,7 +10,7 @@ from google.protobuf import json_format, timestamp_pb2
 OF_SERVICE = {
     "inventory": ("sites", "models", "servers"),
     "reservations": ("customers", "contracts", "site_records", "server_records", "reservations", "orders",
-                     "separations"),
+                     "separations", "bundles", "promises"),
     "compliance": ("rules", "judgements", "compliance_sites"),
     "deployment": ("artefacts", "deployment_reservations", "deployments"),
 }
@@ -191,18 +191,21 @@ class Stream:
 
     def reservations_reservation_held(self, event):
         kept = {key: event[key] for key in ("name", "terms", "servers", "itPowerWatts", "coolingWatts",
-                                            "holdExpiresAt", "order") if key in event}
+                                            "holdExpiresAt", "order", "bundle") if key in event}
         self.put("reservations", event["name"],
                  {**kept, "state": "RESERVATION_STATE_HELD", "correlationId": self.correlation})
 
     def step(self, event, state, detail=""):
-        fields = {"state": f"RESERVATION_STATE_{state}", "retryTime": None}
+        fields = {"state": f"RESERVATION_STATE_{state}", "retryTime": None, "partState": None}
+        self.tables["promises"].pop(event["name"], None)
         self.change("reservations", event["name"], **fields, **({"detail": detail} if detail else {}))
 
     def reservations_reservation_confirmed(self, event):
         self.step(event, "CONFIRMED")
 
     def reservations_reservation_declined(self, event):
+        if "bundle" in event and self.get("reservations", event["name"]) is None:
+            self.put("reservations", event["name"], {"name": event["name"], "bundle": event["bundle"]})
         self.step(event, "DECLINED", event.get("detail"))
 
     def reservations_hold_lapsed(self, event):
@@ -235,6 +238,44 @@ class Stream:
     def reservations_order_answered(self, event):
         self.change("orders", event["order"], state=event["state"], reason=event.get("reason"),
                     detail=event.get("detail"))
+
+    def reservations_bundle_requested(self, event):
+        parts = [{**part, "state": "PART_STATE_PENDING"} for part in event["parts"]]
+        self.put("bundles", event["name"], {**event, "parts": parts, "state": "BUNDLE_STATE_REQUESTED",
+                                            "correlationId": self.correlation})
+
+    def reservations_part_recorded(self, event):
+        bundle = self.get("bundles", event["bundle"])
+        if bundle is None:
+            return
+        said = {key: event[key] for key in ("state", "reason", "detail") if key in event}
+        parts = [{"site": part["site"], "reservation": part["reservation"], "terms": part["terms"], **said}
+                 if part["reservation"] == event["reservation"] else part for part in bundle["parts"]]
+        self.change("bundles", event["bundle"], parts=parts)
+
+    def settle(self, event, state):
+        self.change("bundles", event["name"], state=f"BUNDLE_STATE_{state}", reason=event.get("reason"),
+                    detail=event.get("detail"))
+
+    def reservations_bundle_prepared(self, event):
+        self.settle(event, "PREPARED")
+
+    def reservations_bundle_committed(self, event):
+        self.settle(event, "COMMITTED")
+
+    def reservations_bundle_aborted(self, event):
+        self.settle(event, "ABORTED")
+
+    def reservations_part_held(self, event):
+        self.change("reservations", event["name"], partState="PART_STATE_HELD")
+
+    def reservations_part_promised(self, event):
+        self.change("reservations", event["name"], partState="PART_STATE_PROMISED")
+        self.put("promises", event["name"], {**event, "promisedTime": self.time})
+
+    def reservations_promise_broken(self, event):
+        self.step(event, "CANCELLED", event.get("reason"))
+        self.change("reservations", event["name"], partState="PART_STATE_BROKEN")
 
     def reservations_parties_separated(self, event):
         self.put("separations", event["name"], event)

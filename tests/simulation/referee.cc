@@ -61,6 +61,18 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       held.servers.assign(started.servers().begin(), started.servers().end());
       return "";
     }
+    case Event::kPromiseBroken:
+      live_.erase(event.promise_broken().name());
+      return "";
+    // See Bundles.
+    case Event::kBundleRequested:
+    case Event::kPartHeld:
+    case Event::kPartRecorded:
+    case Event::kBundlePrepared:
+    case Event::kPartPromised:
+    case Event::kBundleCommitted:
+    case Event::kBundleAborted:
+      return "";
     case Event::kServerRecorded:
       servers_[event.server_recorded().name()] = event.server_recorded();
       return "";
@@ -100,6 +112,55 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kOccurrencesKept:
     case Event::EVENT_NOT_SET:
       return "";
+  }
+  return "";
+}
+
+std::string Bundles::Take(const reservations::v1::Event& event) {
+  const auto decide = [&](const std::string& bundle, bool committed) -> std::string {
+    const auto [known, fresh] = committed_.try_emplace(bundle, committed);
+    return fresh ? "" : fmt::format("{} was decided twice", bundle);
+  };
+  if (event.has_bundle_requested()) {
+    for (const auto& part : event.bundle_requested().parts())
+      parts_[event.bundle_requested().name()].insert(part.reservation());
+  } else if (event.has_bundle_committed()) {
+    const auto& committed = event.bundle_committed();
+    for (const std::string& part : parts_[committed.name()]) {
+      if (!promised_.contains(part))
+        return fmt::format("{} takes place, and {} was never promised", committed.name(), part);
+    }
+    return decide(committed.name(), true);
+  } else if (event.has_bundle_aborted()) {
+    return decide(event.bundle_aborted().name(), false);
+  } else if (event.has_part_promised()) {
+    promised_.insert(event.part_promised().name());
+  } else if (event.has_promise_broken()) {
+    settled_.insert(event.promise_broken().name());
+  } else if (event.has_hold_lapsed() && promised_.contains(event.hold_lapsed().name())) {
+    return fmt::format("{} lapsed after it was promised", event.hold_lapsed().name());
+  } else if (event.has_reservation_confirmed() && !event.reservation_confirmed().bundle().empty()) {
+    const auto& confirmed = event.reservation_confirmed();
+    settled_.insert(confirmed.name());
+    const auto known = committed_.find(confirmed.bundle());
+    if (known == committed_.end() || !known->second)
+      return fmt::format("{} was confirmed, and {} not committed", confirmed.name(),
+                         confirmed.bundle());
+  } else if (event.has_reservation_cancelled() &&
+             promised_.contains(event.reservation_cancelled().name()) &&
+             !settled_.contains(event.reservation_cancelled().name())) {
+    return fmt::format("{} was given back while it was promised",
+                       event.reservation_cancelled().name());
+  }
+  return "";
+}
+
+std::string Bundles::Unsettled() const {
+  for (const auto& [bundle, committed] : committed_) {
+    if (!committed) continue;
+    for (const std::string& part : parts_.at(bundle)) {
+      if (!settled_.contains(part)) return fmt::format("{} takes place without {}", bundle, part);
+    }
   }
   return "";
 }
@@ -234,6 +295,11 @@ void Referee::Accept(History& history, Fact fact) {
     if (!wrong.empty()) {
       violation_("allocated-once",
                  fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, wrong));
+    }
+    const std::string torn = bundles_.Take(event);
+    if (!torn.empty()) {
+      violation_("all-or-none",
+                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, torn));
     }
   }
   history.facts.push_back(std::move(fact));

@@ -73,6 +73,21 @@ class Allocations {
   std::vector<Envelope> envelopes_;  // in the order in which they were recorded
 };
 
+// Whether bundles take place as a whole: told of the events of all sites' reservations.
+class Bundles {
+ public:
+  // What is wrong after the event, in a sentence; empty where nothing is.
+  std::string Take(const reservations::v1::Event& event);
+  // Once everything was delivered: what takes place in part; empty where nothing does.
+  std::string Unsettled() const;
+
+ private:
+  std::map<std::string, std::set<std::string>> parts_;
+  std::map<std::string, bool> committed_;  // those that are decided
+  std::set<std::string> promised_;
+  std::set<std::string> settled_;  // confirmed, or broken by an operator
+};
+
 class Referee {
  public:
   // `violation` is told the name of the invariant and what was found.
@@ -94,6 +109,7 @@ class Referee {
   const History& Of(const std::string& stream) const { return histories_.at(stream); }
   uint64_t accepted() const { return accepted_; }
   uint64_t voids() const { return voids_; }
+  const Bundles& bundles() const { return bundles_; }
 
  private:
   void Accept(History& history, Fact fact);
@@ -101,6 +117,7 @@ class Referee {
   Violation violation_;
   std::map<std::string, History> histories_;
   std::map<std::string, Allocations> allocations_;  // by stream
+  Bundles bundles_;
   uint64_t accepted_ = 0;
   uint64_t voids_ = 0;
 };

@@ -129,6 +129,21 @@ std::string Workload::Placement() {
   }
 }
 
+// Parts at this site and at another, or twice here, soon enough that some of them lapse.
+Request Workload::Bundle(absl::Time now) {
+  const absl::Time start = now + absl::Seconds(30 + 30 * random_.Below(20));
+  std::string parts;
+  for (const std::string& at : {site_, Pick(sites_)}) {
+    parts += fmt::format(
+        R"(parts {{ site: "sites/{}" contract: "customers/{}-wide/contracts/c" model: "models/m" count: {}
+             start_time {{ {} }} end_time {{ {} }} purpose: PURPOSE_TRAINING data_classes: "{}" }})",
+        at, site_, 1 + random_.Below(2), Seconds(start),
+        Seconds(start + absl::Seconds(10 * (1 + random_.Below(12)))),
+        random_.OneIn(8) ? "HEALTH" : "PUBLIC");
+  }
+  return Make("reservations", fmt::format("reserve_bundle {{ {} }}", parts));
+}
+
 // Two customers of the site are kept apart for a while, now and then.
 Request Workload::Separate() {
   if (separations_ > 0 && random_.OneIn(2)) {
@@ -167,6 +182,8 @@ Request Workload::Next(absl::Time now) {
                       200 + 100 * random_.Below(6), 200 + 90 * random_.Below(6)));
     case 10:
       return random_.OneIn(4) ? Separate() : Reserve(now);
+    case 11:
+      return random_.OneIn(2) ? Bundle(now) : Reserve(now);
     case 5:
       return Make("compliance", Rule(++rule_version_, random_.OneIn(2)));
     case 6:
@@ -178,6 +195,10 @@ Request Workload::Next(absl::Time now) {
       return Reserve(now);
     case 8:
     case 9:
+      if (!reservations_.empty() && random_.OneIn(8)) {
+        return Make("reservations", fmt::format(R"(break_promise {{ name: "{}" reason: "noise" }})",
+                                                Pick(reservations_)));
+      }
       if (!reservations_.empty())
         return Make("reservations",
                     fmt::format(R"(cancel_reservation {{ name: "{}" reason: "changed" }})",
@@ -190,6 +211,11 @@ Request Workload::Next(absl::Time now) {
 
 void Workload::Learn(const std::string& event_type, const std::string& subject) {
   if (event_type == "concordat.reservations.v1.ReservationHeld") reservations_.push_back(subject);
+  if (event_type == "concordat.reservations.v1.BundleRequested") {
+    // Its first part is here, and named like it.
+    reservations_.push_back(fmt::format("sites/{}/reservations/r-{}p1", site_,
+                                        subject.substr(subject.rfind("/b-") + 3)));
+  }
   if (reservations_.size() > 12) reservations_.erase(reservations_.begin());
 }
 

@@ -37,6 +37,7 @@ class Workload {
   Request Reserve(absl::Time now);
   std::string Placement();
   Request Separate();
+  Request Bundle(absl::Time now);
   const std::string& Pick(const std::vector<std::string>& names) {
     return names[random_.Below(names.size())];
   }

@@ -1074,6 +1074,8 @@ void World::CheckReactions() {
 void World::CheckAtTheEnd() {
   for (const auto& [stream, history] : referee_->histories()) CheckFold(history);
   CheckReactions();
+  const std::string torn = referee_->bundles().Unsettled();
+  if (!torn.empty()) Violation("all-or-none", torn);
 }
 
 WorldResult World::Run() {

@@ -121,6 +121,41 @@ TEST(Commands, SayWhatRecursInFlags) {
               HasSubstr("--for: found duration 'long', expected a duration"));
 }
 
+TEST(Commands, SayInFlagsWhichServersAreWanted) {
+  FakeSite site;
+  std::vector<reservations::v1::ReserveRequest> got;
+  site.Answer<reservations::v1::ReserveRequest, Outcome>(kReserve, [&](const auto& request) {
+    got.push_back(request);
+    return Accepted("sites/paris/reservations/r-1", "ReservationHeld");
+  });
+  site.Start();
+  ASSERT_EQ(Concordat(ReserveWords(site, {"--placement", "spread-racks"})).exit, Exit::kOk);
+  ASSERT_EQ(Concordat(ReserveWords(site, {"--servers", "a01-01,a01-02"})).exit, Exit::kOk);
+  ASSERT_EQ(got.size(), 2u);
+  EXPECT_THAT(got[0].placement(), test::EqualsText("policy: PLACEMENT_POLICY_SPREAD_RACKS"));
+  EXPECT_THAT(got[1].placement(), test::EqualsText(R"(servers: "sites/paris/servers/a01-01"
+                                                      servers: "sites/paris/servers/a01-02")"));
+}
+
+TEST(Commands, CompleteNamesInTheRequestsThatABundleHolds) {
+  FakeSite site;
+  reservations::v1::ReserveBundleRequest got;
+  site.Answer<reservations::v1::ReserveBundleRequest, Outcome>(
+      "/concordat.reservations.v1.ReservationsService/ReserveBundle", [&](const auto& request) {
+        got = request;
+        return Accepted("sites/paris/bundles/b-1", "BundleRequested");
+      });
+  site.Start();
+  const Ran ran = Concordat({"--server", site.address(), "bundle", "-f", "-"},
+                            "parts: [{contract: hsbc/frame, model: vr, count: 2}, {site: "
+                            "sites/borlange, contract: hsbc/frame, model: vr, count: 1}]");
+  EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
+  got.clear_submit();
+  EXPECT_THAT(got, test::EqualsText(R"(
+      parts { site: "sites/paris" contract: "customers/hsbc/contracts/frame" model: "models/vr" count: 2 }
+      parts { site: "sites/borlange" contract: "customers/hsbc/contracts/frame" model: "models/vr" count: 1 })"));
+}
+
 TEST(Commands, TakeRepeatedAndNestedFlags) {
   FakeSite site;
   inventory::v1::RegisterModelRequest got;

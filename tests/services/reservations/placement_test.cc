@@ -279,6 +279,28 @@ TEST(Shortages, CountEveryServerOnceUnderTheFirstReasonThatHolds) {
       "from 2027-01-01T11:30:00Z on.");
 }
 
+TEST(Shortages, TellOfEachServerWhatRuledItOut) {
+  Hall hall;
+  hall.Server("gone", "1", "", "", "lost: true");
+  hall.Server("idle", "1", "", "", "");
+  hall.Server("other", "1", "", "", "", "models/other");
+  for (const char* id : {"s1", "s2", "s3", "s4", "s5", "s6"}) hall.Server(id, "2");
+  hall.Held({.count = 4});
+  const v1::CommandRefused refused = hall.Refused({.count = 3});
+  runtime::Facts facts;
+  facts.now = test::Time("2027-01-01T09:00:00Z");
+  facts.site = "paris";
+  std::vector<std::string> verdicts;
+  for (const auto& [server, reason] : VerdictsOf(hall.state(), refused.shortage(), facts))
+    verdicts.push_back(server.substr(kServers.size()) + " " + v1::ExclusionReason_Name(reason));
+  EXPECT_THAT(verdicts,
+              ElementsAre("gone EXCLUSION_REASON_LOST", "idle EXCLUSION_REASON_CORDONED",
+                          "other EXCLUSION_REASON_OTHER_MODEL", "s1 EXCLUSION_REASON_TAKEN",
+                          "s2 EXCLUSION_REASON_TAKEN", "s3 EXCLUSION_REASON_TAKEN",
+                          "s4 EXCLUSION_REASON_TAKEN", "s5 EXCLUSION_REASON_UNSPECIFIED",
+                          "s6 EXCLUSION_REASON_UNSPECIFIED"));
+}
+
 TEST(Shortages, NameTheFirstInstantAtWhichCoolingIsShort) {
   Hall hall;
   for (const char* id : {"s1", "s2", "s3"}) hall.Server(id, "2");
