@@ -150,7 +150,7 @@ class Demo:
         self.run("register", "customer", "sap", "--site", "borlange", "--display-name", "SAP", "--country", "DE",
                  "--sector", "INDUSTRY")
         self.sign("cma-cgm/2027", "paris", "PUBLIC,LOGISTICS,HEALTH")
-        self.sign("hsbc/2027", "paris", "PUBLIC,FINANCIAL")
+        self.sign("hsbc/2027", "paris", "PUBLIC,FINANCIAL", "432")
         self.sign("sap/2027", "borlange", "PUBLIC,INDUSTRIAL")
         self.until("the sites to know each other's contracts and servers", self.ready_to_reserve)
         self.first = self.name_of(self.run(*self.reserve("hsbc/2027", "risk", data="FINANCIAL"), "--wait"))
@@ -158,9 +158,9 @@ class Demo:
         self.run(*self.reserve("sap/2027", "sandbox", purpose="rental"), "--site", "borlange", "--wait")
         self.run("get", "reservations", "--all-sites")
 
-    def sign(self, contract, site, data):
+    def sign(self, contract, site, data, accelerators="864"):
         self.run("sign", "contract", contract, "--site", site, "--sites", "paris,borlange", "--max-servers-per-site", "3",
-                 "--start-time", "2027-01-01", "--end-time", "2029-01-01", "--data-classes", data)
+                 "--accelerators", accelerators, "--accelerator-hours", "1000000", "--start-time", "2027-01-01", "--end-time", "2029-01-01", "--data-classes", data)
 
     def ready_to_reserve(self):
         for site in ("paris", "borlange"):
@@ -191,6 +191,19 @@ class Demo:
         self.title("An order made in Paris for Borlänge crosses over and comes back decided")
         done = self.run(*self.reserve("hsbc/2027", "stress-tests", at="borlange"), "--wait")
         self.run("explain", self.name_of(done), says="OrderAnswered", lines=30)
+
+    def quota(self):
+        self.title("A quota over both sites, of which each spends its own part")
+        self.say("HSBC may use 432 accelerators at once at both sites together; each site begins with a half:")
+        self.run("describe", "contract", "hsbc/2027", lines=40, says="QUOTA AT")
+        wish = list(self.reserve("hsbc/2027", "month-end", start="2027-05-01", end="2027-06-01"))
+        wish[wish.index("--count") + 1] = "2"
+        self.say("Two servers have 288. Paris has not so much, says so, and asks Borlänge for what it does not use:")
+        self.run(*wish, code=4, says="REASON_QUOTA_EXHAUSTED")
+        self.until("Borlänge to give back what it does not use",
+                   lambda: self.holds("get", "quota", "hsbc/2027", says="288"))
+        self.run(*wish, "--wait")
+        self.run("get", "quotas", "--all-sites")
 
     def cut(self):
         self.title("The link is cut, and both sites go on")
@@ -254,8 +267,8 @@ class Demo:
         self.run("status", lines=24)
 
     def tell(self):
-        for chapter in (self.build_up, self.burn_in, self.rules, self.customers, self.compliance, self.order, self.cut,
-                        self.heal, self.lifetime, self.agree):
+        for chapter in (self.build_up, self.burn_in, self.rules, self.customers, self.compliance, self.order, self.quota,
+                        self.cut, self.heal, self.lifetime, self.agree):
             chapter()
 
 

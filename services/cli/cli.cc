@@ -104,6 +104,8 @@ void AddFlag(CommandLine& line, CLI::App* sub, const google::protobuf::FieldDesc
   if (field.name() == "figures" || field.name() == "certifications")
     names += ",--" + FlagOf(field).substr(0, FlagOf(field).size() - 1);
   if (field.name() == "data_classes") names += ",--data-class";
+  if (field.name() == "prices") names += ",--price";
+  if (field.name() == "notices") names += ",--notice";
   if (field.name() == "end_time") names += ",--until";
   auto* option = sub->add_option(names, *fields.back().second, CommentOf(field));
   option->type_name(Placeholder(field))->allow_extra_args(false);
@@ -137,6 +139,7 @@ void AddFields(CommandLine& line, CLI::App* sub, const Verb& verb,
     if (IsGroup(*field)) {
       for (int j = 0; j < field->message_type()->field_count(); ++j) {
         const auto& part = *field->message_type()->field(j);
+        if (!IsFlag(part)) continue;
         AddFlag(line, sub, part, fmt::format("{}.{}", field->name(), part.name()), fields);
       }
     } else if (IsFlag(*field)) {

@@ -47,6 +47,7 @@ std::string ValueText(const Message& message, const FieldDescriptor& field, int 
       return std::to_string(reflection->GetInt32(message, &field));
     case FieldDescriptor::CPPTYPE_INT64: {
       const int64_t number = reflection->GetInt64(message, &field);
+      if (field.name().ends_with("accelerator_seconds")) return FormatAcceleratorSeconds(number);
       return field.name().ends_with("_watts") ? FormatWatts(number) : std::to_string(number);
     }
     case FieldDescriptor::CPPTYPE_UINT32:

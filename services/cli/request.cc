@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "concordat/reservations/v1/api.pb.h"
 #include "services/cli/kinds.h"
 #include "services/cli/text.h"
 #include "services/runtime/yaml.h"
@@ -25,6 +26,18 @@ constexpr std::string_view kPlacement = "concordat.reservations.v1.Placement";
 
 std::string MessageName(const FieldDescriptor& field) {
   return field.message_type() == nullptr ? "" : field.message_type()->full_name();
+}
+
+// Messages whose fields are flags of their own.
+bool IsGroupType(std::string_view type) {
+  return type == kAccessSchedule || type == "concordat.reservations.v1.ContractQuota" ||
+         type == "concordat.reservations.v1.Interventions" ||
+         type == "concordat.reservations.v1.ContractConditions" ||
+         type == "concordat.reservations.v1.QuotaAmount";
+}
+
+bool IsAcceleratorSeconds(const FieldDescriptor& field) {
+  return field.name().ends_with("accelerator_seconds");
 }
 
 bool IsWatts(const FieldDescriptor& field) { return field.name().ends_with("_watts"); }
@@ -57,6 +70,10 @@ absl::Status SetNumber(const FieldDescriptor& field, const std::string& text, Me
     const auto watts = ParseWatts(text);
     if (!watts.ok()) return watts.status();
     number = *watts;
+  } else if (IsAcceleratorSeconds(field)) {
+    const auto seconds = ParseAcceleratorSeconds(text);
+    if (!seconds.ok()) return seconds.status();
+    number = *seconds;
   } else if (!ParseNumber(text, &number)) {
     return absl::InvalidArgumentError(fmt::format("found '{}', expected a whole number", text));
   }
@@ -70,6 +87,26 @@ absl::Status SetNumber(const FieldDescriptor& field, const std::string& text, Me
     request.GetReflection()->SetInt64(&request, &field, number);
   }
   return absl::OkStatus();
+}
+
+// `2027-01-01=250:EUR`: from when on an accelerator-hour costs how many of the minor unit.
+absl::StatusOr<reservations::v1::PriceSegment> ParsePrice(Session& session,
+                                                          const std::string& text) {
+  const size_t equals = text.find('=');
+  const size_t colon = text.rfind(':');
+  reservations::v1::PriceSegment price;
+  int64_t minor_units = 0;
+  if (equals == text.npos || colon == text.npos || colon < equals ||
+      !ParseNumber(text.substr(equals + 1, colon - equals - 1), &minor_units)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "found '{}', expected time=minor units:currency such as 2027-01-01=250:EUR", text));
+  }
+  const auto time = session.TimeOf(text.substr(0, equals));
+  if (!time.ok()) return time.status();
+  *price.mutable_effective_from() = ToTimestamp(*time);
+  price.set_minor_units(minor_units);
+  price.set_currency(text.substr(colon + 1));
+  return price;
 }
 
 absl::Status SetValue(Session& session, const Verb& verb, const FieldDescriptor& field,
@@ -116,13 +153,20 @@ absl::Status SetValue(Session& session, const Verb& verb, const FieldDescriptor&
         return SetMessage(field, ParseFigure(text), request);
       if (type == "concordat.inventory.v1.Criterion")
         return SetMessage(field, ParseCriterion(text), request);
+      if (type == "concordat.reservations.v1.PriceSegment")
+        return SetMessage(field, ParsePrice(session, text), request);
       break;
     }
+    case FieldDescriptor::CPPTYPE_BOOL:
+      if (text != "true" && text != "false") {
+        return absl::InvalidArgumentError(fmt::format("found '{}', expected true or false", text));
+      }
+      reflection->SetBool(&request, &field, text == "true");
+      return absl::OkStatus();
     case FieldDescriptor::CPPTYPE_UINT32:
     case FieldDescriptor::CPPTYPE_UINT64:
     case FieldDescriptor::CPPTYPE_DOUBLE:
     case FieldDescriptor::CPPTYPE_FLOAT:
-    case FieldDescriptor::CPPTYPE_BOOL:
       break;
   }
   return absl::InvalidArgumentError("found a flag that only a file can set, expected -f FILE");
@@ -222,16 +266,17 @@ bool IsFlag(const FieldDescriptor& field) {
   const std::string type = MessageName(field);
   return type.empty() || type == "google.protobuf.Timestamp" ||
          type == "google.protobuf.Duration" || type == "concordat.inventory.v1.Figure" ||
-         type == "concordat.inventory.v1.Criterion";
+         type == "concordat.inventory.v1.Criterion" ||
+         type == "concordat.reservations.v1.PriceSegment";
 }
 
 bool IsGroup(const FieldDescriptor& field) {
-  return !field.is_repeated() &&
-         (MessageName(field) == kAccessSchedule || MessageName(field) == kPlacement);
+  return !field.is_repeated() && IsGroupType(MessageName(field));
 }
 
 std::string Placeholder(const FieldDescriptor& field) {
   if (IsWatts(field)) return "WATTS";
+  if (IsAcceleratorSeconds(field)) return "HOURS";
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_ENUM: {
       std::vector<std::string> names;
@@ -243,11 +288,14 @@ std::string Placeholder(const FieldDescriptor& field) {
       const std::string type = MessageName(field);
       if (type == "concordat.inventory.v1.Figure") return "NAME=VALUE:UNIT";
       if (type == "concordat.inventory.v1.Criterion") return "FIGURE=MIN..MAX:UNIT";
+      if (type == "concordat.reservations.v1.PriceSegment") return "TIME=MINOR_UNITS:CURRENCY";
       if (type == "google.protobuf.Duration") return "DURATION";
       return "TIME";
     }
     case FieldDescriptor::CPPTYPE_STRING:
       return field.is_repeated() ? "A,B" : "TEXT";
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return "true|false";
     default:
       return "N";
   }

@@ -6,6 +6,7 @@
 #include "services/cli/errors.h"
 #include "services/cli/events.h"
 #include "services/cli/output.h"
+#include "services/cli/quotas.h"
 #include "services/cli/text.h"
 
 namespace concordat::cli {
@@ -221,6 +222,8 @@ absl::Status RunDescribe(Session& session, const std::vector<std::string>& words
     return absl::OkStatus();
   }
   out << DescribeText(**resource);
+  if (const auto* contract = dynamic_cast<const reservations::v1::Contract*>(resource->get()))
+    PrintQuotas(session, **site, *contract);
   node::v1::ListEventsRequest request;
   request.set_subject(name);
   AwaitEvents(session, **site);

@@ -197,6 +197,21 @@ std::string FormatWatts(int64_t watts) {
   return fmt::format("{} W", watts);
 }
 
+absl::StatusOr<int64_t> ParseAcceleratorSeconds(std::string_view text) {
+  int64_t seconds = 0;
+  if (ParseNumber(text, &seconds)) return seconds;
+  const auto duration = ParseDuration(text);
+  if (duration.ok()) return absl::ToInt64Seconds(*duration);
+  return Expected("accelerator-hours", text, "a number of seconds, or hours such as 30h");
+}
+
+std::string FormatAcceleratorSeconds(int64_t seconds) {
+  constexpr int64_t kHour = 3600;
+  const std::string_view sign = seconds < 0 ? "-" : "";
+  const int64_t whole = seconds < 0 ? -seconds : seconds;
+  return fmt::format("{}{}.{:02} h", sign, whole / kHour, whole % kHour * 100 / kHour);
+}
+
 std::string FlagName(std::string_view field) { return Lower(ReplaceAll(field, "_", "-")); }
 
 std::string RandomRequestId() {

@@ -54,6 +54,12 @@ absl::StatusOr<int64_t> ParseWatts(std::string_view text);
 // `40 MW`, `120.5 kW`, `950 W`.
 std::string FormatWatts(int64_t watts);
 
+// `30h` or `90m` of one accelerator, or a whole number of seconds.
+absl::StatusOr<int64_t> ParseAcceleratorSeconds(std::string_view text);
+
+// Accelerator-hours with two digits, rounded down: `12.50 h`.
+std::string FormatAcceleratorSeconds(int64_t seconds);
+
 // `vera_rubin` → `vera-rubin`, and back.
 std::string FlagName(std::string_view field);
 

@@ -129,6 +129,13 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kBundleCommitted:
     case Event::kBundleAborted:
     case Event::kPromiseBroken:
+    case Event::kQuotaRequested:
+    case Event::kQuotaGranted:
+    case Event::kQuotaDeclined:
+    case Event::kQuotaAnswered:
+    case Event::kQuotaReturned:
+    case Event::kQuotaReclaimed:
+    case Event::kProjectRegistered:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:
       break;

@@ -218,6 +218,7 @@ v1::Event EnterService(const State& state, const v1::EnterServiceRequest& reques
   entered.set_model(server.model());
   entered.set_it_power_watts(model.it_power_watts());
   entered.set_cooling_watts(model.cooling_watts());
+  entered.set_accelerators(model.accelerators());
   entered.set_room(server.room());
   entered.set_rack(server.rack());
   entered.set_position(server.position());

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "services/reservations/decider.h"
+#include "services/reservations/quotas.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -68,7 +69,7 @@ Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms
                     fmt::format("The time span is {}, expected within the term of {}, {}.",
                                 ToText(span), contract.name(), ToText(term))};
   }
-  if (terms.count() > contract.max_servers_per_site()) {
+  if (contract.max_servers_per_site() > 0 && terms.count() > contract.max_servers_per_site()) {
     return Obstacle{v1::REASON_CONTRACT,
                     fmt::format("{} servers are asked for, expected at most the {} of {}.",
                                 terms.count(), contract.max_servers_per_site(), contract.name())};
@@ -76,8 +77,24 @@ Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms
   return std::nullopt;
 }
 
+// A project is one of the customer's, by its full name or the last part of it.
+Checked CheckProject(const State& state, const v1::ContractSigned& contract, const v1::Terms& terms,
+                     const std::string& site) {
+  if (!contract.conditions().registered_projects_only()) return std::nullopt;
+  const std::string prefix = contract.customer() + "/projects/";
+  const std::string name = terms.project().compare(0, prefix.size(), prefix) == 0
+                               ? terms.project()
+                               : prefix + terms.project();
+  if (state.rows.projects.Contains(name)) return std::nullopt;
+  return Obstacle{v1::REASON_PROJECT,
+                  fmt::format("{} demands a registered project and \"{}\" is none at {}; expected "
+                              "RegisterProject first.",
+                              contract.name(), terms.project(), site)};
+}
+
 Checked CheckQuota(const Index& index, const v1::ContractSigned& contract, int64_t count,
                    const Span& span) {
+  if (contract.max_servers_per_site() == 0) return std::nullopt;
   const int64_t used = index.ContractPeak(contract.name(), span);
   if (used + count <= contract.max_servers_per_site()) return std::nullopt;
   return Obstacle{
@@ -147,13 +164,14 @@ std::variant<v1::ReservationHeld, Obstacle> HoldSpan(const State& state, const F
   held.mutable_servers()->Assign(grant.servers.begin(), grant.servers.end());
   held.set_it_power_watts(grant.watts.it_power);
   held.set_cooling_watts(grant.watts.cooling);
+  held.set_accelerators(grant.accelerators);
   *held.mutable_hold_expires_at() = HoldExpiry(span, facts.now);
   return held;
 }
 
 // All occurrences up to the horizon, or none of them. They do not overlap, so each is found on what
 // others have reserved alone.
-std::variant<v1::ReservationHeld, Obstacle> HoldSeries(const State& state, const Frame& frame,
+std::variant<v1::ReservationHeld, Obstacle> HoldSeries(const State& state, Frame frame,
                                                        v1::ReservationHeld held,
                                                        const runtime::Facts& facts) {
   v1::Terms& terms = *held.mutable_terms();
@@ -194,6 +212,9 @@ std::variant<v1::ReservationHeld, Obstacle> HoldSeries(const State& state, const
     granted.mutable_servers()->Assign(grant.servers.begin(), grant.servers.end());
     granted.set_it_power_watts(grant.watts.it_power);
     granted.set_cooling_watts(grant.watts.cooling);
+    granted.set_accelerators(grant.accelerators);
+    frame.planned_accelerator_seconds += AcceleratorSeconds(grant.accelerators, span);
+    held.set_accelerators(std::max(held.accelerators(), grant.accelerators));
     held.set_it_power_watts(std::max(held.it_power_watts(), grant.watts.it_power));
     held.set_cooling_watts(std::max(held.cooling_watts(), grant.watts.cooling));
   }
@@ -232,6 +253,7 @@ v1::Event OrderDeclined(const std::string& order, const Obstacle& obstacle) {
   declined.set_reason(obstacle.reason);
   declined.set_detail(obstacle.detail);
   if (obstacle.shortage) *declined.mutable_shortage() = *obstacle.shortage;
+  if (!obstacle.shortfall.contract().empty()) *declined.mutable_shortfall() = obstacle.shortfall;
   return event;
 }
 
@@ -283,6 +305,10 @@ std::variant<Frame, Obstacle> FrameOf(const State& state, const std::string& con
               state.rows.site_records.Get(Here(facts)).value_or(v1::SiteRecord())};
   if (frame.contract.has_access())
     frame.hours = state.rows.schedules.Get(contract).value_or(v1::Schedule());
+  if (HasQuota(frame.contract)) {
+    frame.quota = state.rows.quotas.Get(QuotaName(facts.site, contract));
+    if (!frame.quota) return NoContract(contract, facts);
+  }
   return frame;
 }
 
@@ -302,7 +328,14 @@ std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
                                 grant.servers.size(), state.index.CountBookable(terms.model()),
                                 terms.model(), ToText(span), count)};
   }
-  for (const std::string& server : grant.servers) grant.watts += state.index.WattsOf(server);
+  for (const std::string& server : grant.servers) {
+    grant.watts += state.index.WattsOf(server);
+    grant.accelerators += state.index.AcceleratorsOf(server);
+  }
+  if (auto obstacle = CheckAllotment(state, frame, grant.accelerators,
+                                     AcceleratorSeconds(grant.accelerators, span), span)) {
+    return *obstacle;
+  }
   if (auto obstacle = CheckEnvelope(frame.site, state.index, span, grant.watts, facts.now))
     return *obstacle;
   return grant;
@@ -318,6 +351,8 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
   if (auto obstacle = CheckHours(frame, span)) return obstacle;
   const v1::Terms& terms = reservation.terms();
   const Span own = SpanOf(terms);
+  const int64_t longer = AcceleratorSeconds(reservation.accelerators(), span) -
+                         AcceleratorSeconds(reservation.accelerators(), own);
   // What it has already it need not be given.
   for (const Span& part : {Span{span.start, std::min(span.end, own.start)},
                            Span{std::max(span.start, own.end), span.end}}) {
@@ -333,6 +368,9 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
       return obstacle;
     if (auto obstacle = CheckQuota(state.index, frame.contract, terms.count(), part))
       return obstacle;
+    if (auto obstacle = CheckAllotment(state, frame, reservation.accelerators(), longer, part)) {
+      return obstacle;
+    }
     const Watts watts{reservation.it_power_watts(), reservation.cooling_watts()};
     if (auto obstacle = CheckEnvelope(frame.site, state.index, part, watts, facts.now))
       return obstacle;
@@ -369,7 +407,8 @@ Checked CheckAsked(const State& state, const v1::Terms& terms, const std::string
   const auto contract = state.rows.contracts.Get(terms.contract());
   if (!contract) return NoContract(terms.contract(), facts);
   if (auto obstacle = CheckTerms(terms, facts.now)) return obstacle;
-  return CheckContract(contract->terms(), terms, site);
+  if (auto obstacle = CheckContract(contract->terms(), terms, site)) return obstacle;
+  return CheckProject(state, contract->terms(), terms, Here(facts));
 }
 
 std::variant<v1::ReservationHeld, Obstacle> Hold(const State& state, const std::string& name,
@@ -380,6 +419,7 @@ std::variant<v1::ReservationHeld, Obstacle> Hold(const State& state, const std::
   const Frame& frame = std::get<Frame>(found);
   if (auto obstacle = CheckTerms(terms, facts.now)) return *obstacle;
   if (auto obstacle = CheckContract(frame.contract, terms, Here(facts))) return *obstacle;
+  if (auto obstacle = CheckProject(state, frame.contract, terms, Here(facts))) return *obstacle;
   // Without a country the rules could not be evaluated.
   if (frame.site.country().empty()) {
     return Obstacle{v1::REASON_NOT_FOUND,
@@ -400,12 +440,7 @@ v1::Event Reserve(const State& state, const v1::ReserveRequest& request,
                    fmt::format("{} exists already; expected a new id.", name));
   }
   auto decided = Hold(state, name, "", TermsOf(request), facts);
-  if (const auto* obstacle = std::get_if<Obstacle>(&decided)) {
-    v1::Event refused = Refused(request, obstacle->reason, obstacle->detail);
-    if (obstacle->shortage)
-      *refused.mutable_command_refused()->mutable_shortage() = *obstacle->shortage;
-    return refused;
-  }
+  if (const auto* obstacle = std::get_if<Obstacle>(&decided)) return Refused(request, *obstacle);
   v1::Event event;
   *event.mutable_reservation_held() = std::get<v1::ReservationHeld>(std::move(decided));
   return event;

@@ -218,7 +218,12 @@ v1::Event Start(const State& state, const v1::StartReservation& command,
   v1::ReservationStarted& started = *event.mutable_reservation_started();
   started.set_name(reservation.name());
   started.set_customer(terms.customer());
-  for (const std::string& server : UsableServers(reservation)) started.add_servers(server);
+  for (const std::string& server : UsableServers(reservation)) {
+    started.add_servers(server);
+    started.set_accelerators(started.accelerators() + state.index.AcceleratorsOf(server));
+  }
+  // No more than was booked, whatever the inventory says of the servers meanwhile.
+  started.set_accelerators(std::min(started.accelerators(), reservation.accelerators()));
   *started.mutable_end_time() = terms.end_time();
   return event;
 }

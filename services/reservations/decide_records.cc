@@ -67,6 +67,15 @@ v1::Event SignContract(const State& state, const v1::SignContractRequest& reques
   contract.set_sector(customer->sector());
   *contract.mutable_sites() = request.sites();
   contract.set_max_servers_per_site(request.max_servers_per_site());
+  if (request.has_quota()) {
+    *contract.mutable_quota() = request.quota();
+    const std::vector<v1::Allotment> allotments = AllotmentsOf(request, Here(facts));
+    contract.mutable_quota()->mutable_allotments()->Assign(allotments.begin(), allotments.end());
+  }
+  *contract.mutable_notices() = request.notices();
+  if (request.has_interventions()) *contract.mutable_interventions() = request.interventions();
+  *contract.mutable_prices() = request.prices();
+  if (request.has_conditions()) *contract.mutable_conditions() = request.conditions();
   *contract.mutable_start_time() = request.start_time();
   *contract.mutable_end_time() = request.end_time();
   *contract.mutable_data_classes() = request.data_classes();
@@ -82,6 +91,36 @@ v1::Event SignContract(const State& state, const v1::SignContractRequest& reques
   *contract.mutable_occurrences_until() =
       runtime::ToTimestamp(HorizonOf(term.start, term.end, facts.now));
   contract.set_zone_data_version(expansion.zone_data_version);
+  return event;
+}
+
+v1::Event RegisterProject(const State& state, const v1::RegisterProjectRequest& request,
+                          const runtime::Facts& facts) {
+  const std::string customer(runtime::ParentOfName(request.name()));
+  if (!state.rows.customers.Contains(customer)) {
+    return Refused(request, v1::REASON_NOT_FOUND,
+                   fmt::format("{} is not known at {}; expected RegisterCustomer first.", customer,
+                               Here(facts)));
+  }
+  if (state.rows.projects.Contains(request.name())) {
+    return Refused(request, v1::REASON_ALREADY_EXISTS,
+                   fmt::format("{} is registered already.", request.name()));
+  }
+  v1::Event event;
+  v1::ProjectRegistered& registered = *event.mutable_project_registered();
+  registered.set_name(request.name());
+  registered.set_display_name(request.display_name());
+  registered.set_home_site(Here(facts));
+  return event;
+}
+
+v1::Event RecordProject(const State& state, const v1::RecordProject& command) {
+  if (state.rows.projects.Contains(command.project().name())) {
+    return Refused(command, v1::REASON_ALREADY_EXISTS,
+                   fmt::format("{} is known already.", command.project().name()));
+  }
+  v1::Event event;
+  *event.mutable_project_registered() = command.project();
   return event;
 }
 

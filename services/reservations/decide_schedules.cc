@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "services/reservations/decider.h"
+#include "services/reservations/quotas.h"
 #include "services/runtime/check.h"
 #include "services/runtime/zones.h"
 
@@ -27,7 +28,7 @@ v1::Event UnknownSchedule(const google::protobuf::Message& command, const std::s
 }
 
 // Servers for an occurrence that the horizon has reached, or why there are none.
-void GrantServers(const State& state, const Frame& frame, const Wanted& wanted,
+void GrantServers(const State& state, Frame& frame, const Wanted& wanted,
                   v1::Occurrence& occurrence, const runtime::Facts& facts) {
   const Occurrence times = OccurrenceOf(occurrence);
   auto found = FindGrant(state, frame, wanted, {times.start, times.end}, facts);
@@ -40,6 +41,9 @@ void GrantServers(const State& state, const Frame& frame, const Wanted& wanted,
   occurrence.mutable_servers()->Assign(grant.servers.begin(), grant.servers.end());
   occurrence.set_it_power_watts(grant.watts.it_power);
   occurrence.set_cooling_watts(grant.watts.cooling);
+  occurrence.set_accelerators(grant.accelerators);
+  frame.planned_accelerator_seconds +=
+      AcceleratorSeconds(grant.accelerators, {times.start, times.end});
 }
 
 struct Pair {
@@ -73,7 +77,7 @@ std::vector<Pair> Differences(const std::vector<const v1::Occurrence*>& known,
 
 // A contract's hours follow the data. A reservation moves where its servers are free, and is
 // promised as it was where they are not: no data take away what was promised.
-v1::OccurrenceShift ShiftOf(const State& state, const Pair& pair, const std::optional<Frame>& frame,
+v1::OccurrenceShift ShiftOf(const State& state, const Pair& pair, std::optional<Frame>& frame,
                             const runtime::Facts& facts) {
   v1::OccurrenceShift shift;
   if (pair.before != nullptr) *shift.mutable_before() = *pair.before;
@@ -95,7 +99,12 @@ v1::OccurrenceShift ShiftOf(const State& state, const Pair& pair, const std::opt
   if (!pair.after) return keep("The schedule has it no more; cancel it where it is not wanted.");
   const Checked obstacle =
       CheckMove(state, *frame, *reservation, {pair.after->start, pair.after->end}, facts);
-  return obstacle ? keep(obstacle->detail) : shift;
+  if (obstacle) return keep(obstacle->detail);
+  v1::Reservation moved = *reservation;
+  *moved.mutable_terms()->mutable_start_time() = shift.after().start_time();
+  *moved.mutable_terms()->mutable_end_time() = shift.after().end_time();
+  frame->planned_accelerator_seconds += BookedSeconds(moved) - BookedSeconds(*reservation);
+  return shift;
 }
 
 // Where a series is granted; nothing for a contract's hours.
@@ -155,7 +164,7 @@ v1::Event Extend(const State& state, const v1::ExtendSchedule& command,
   }
   extended.set_zone_data_version(expansion->zone_data_version);
   const auto series = state.rows.reservations.Get(command.name());
-  const std::optional<Frame> frame = FrameOfSeries(state, command.name(), facts);
+  std::optional<Frame> frame = FrameOfSeries(state, command.name(), facts);
   for (const Occurrence& occurrence : expansion->occurrences) {
     v1::Occurrence& added = *extended.add_occurrences();
     added = ToMessage(occurrence);
@@ -195,7 +204,7 @@ v1::Event Review(const State& state, const v1::ReviewSchedule& command,
     return pair.before == nullptr && (pair.after->start <= facts.now || pair.after->start >= until);
   });
   if (differences.empty()) return event;
-  const std::optional<Frame> frame = FrameOfSeries(state, command.name(), facts);
+  std::optional<Frame> frame = FrameOfSeries(state, command.name(), facts);
   v1::OccurrencesShifted shifted;
   shifted.set_name(command.name());
   shifted.set_zone_data_version_before(schedule->zone_data_version());

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "services/reservations/quotas.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -15,6 +16,14 @@ v1::Event Refused(const google::protobuf::Message& command, v1::Reason reason, s
   refused.set_command(command.GetDescriptor()->full_name());
   refused.set_reason(reason);
   refused.set_detail(std::move(detail));
+  return event;
+}
+
+v1::Event Refused(const google::protobuf::Message& command, const Obstacle& obstacle) {
+  v1::Event event = Refused(command, obstacle.reason, obstacle.detail);
+  if (!obstacle.shortfall.contract().empty())
+    *event.mutable_command_refused()->mutable_shortfall() = obstacle.shortfall;
+  if (obstacle.shortage) *event.mutable_command_refused()->mutable_shortage() = *obstacle.shortage;
   return event;
 }
 
@@ -103,6 +112,22 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.settle_part().name();
     case v1::Command::kBreakPromise:
       return command.break_promise().name();
+    case v1::Command::kRequestQuota:
+      return QuotaName(facts.site, command.request_quota().contract());
+    case v1::Command::kReturnQuota:
+      return QuotaName(facts.site, command.return_quota().contract());
+    case v1::Command::kGrantQuota:
+      return QuotaName(facts.site, command.grant_quota().contract());
+    case v1::Command::kRecordQuotaAnswer:
+      return QuotaName(facts.site, command.record_quota_answer().has_granted()
+                                       ? command.record_quota_answer().granted().contract()
+                                       : command.record_quota_answer().declined().contract());
+    case v1::Command::kReclaimQuota:
+      return QuotaName(facts.site, command.reclaim_quota().returned().contract());
+    case v1::Command::kRegisterProject:
+      return command.register_project().name();
+    case v1::Command::kRecordProject:
+      return command.record_project().project().name();
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -167,6 +192,20 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return SettlePart(state, command.settle_part(), facts);
     case v1::Command::kBreakPromise:
       return BreakPromise(state, command.break_promise(), facts);
+    case v1::Command::kRequestQuota:
+      return RequestQuota(state, command.request_quota(), facts);
+    case v1::Command::kReturnQuota:
+      return ReturnQuota(state, command.return_quota(), facts);
+    case v1::Command::kGrantQuota:
+      return GrantQuota(state, command.grant_quota(), facts);
+    case v1::Command::kRecordQuotaAnswer:
+      return RecordQuotaAnswer(state, command.record_quota_answer(), facts);
+    case v1::Command::kReclaimQuota:
+      return ReclaimQuota(state, command.reclaim_quota(), facts);
+    case v1::Command::kRegisterProject:
+      return RegisterProject(state, command.register_project(), facts);
+    case v1::Command::kRecordProject:
+      return RecordProject(state, command.record_project());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

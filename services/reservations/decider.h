@@ -50,6 +50,7 @@ struct Obstacle {
   v1::Reason reason;
   std::string detail;
   std::optional<v1::Shortage> shortage = {};  // what Explained() found
+  v1::QuotaShortfall shortfall = {};          // of REASON_QUOTA_EXHAUSTED
 };
 using Checked = std::optional<Obstacle>;
 
@@ -66,6 +67,9 @@ struct Frame {
   v1::ContractSigned contract;
   std::optional<v1::Schedule> hours;  // the contract's access hours; nothing where it has none
   v1::SiteRecord site;
+  std::optional<v1::Quota> quota = {};  // this site's part; nothing where the contract has none
+  // What occurrences that the same decision grants take of it, beside what is booked already.
+  int64_t planned_accelerator_seconds = 0;
 };
 std::variant<Frame, Obstacle> FrameOf(const State& state, const std::string& contract,
                                       const runtime::Facts& facts);
@@ -81,6 +85,7 @@ struct Wanted {
 struct Grant {
   std::vector<std::string> servers;
   Watts watts;
+  int64_t accelerators = 0;
 };
 std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
                                         const Wanted& wanted, const Span& span,
@@ -127,6 +132,24 @@ v1::Event SeparateParties(const State& state, const v1::SeparatePartiesRequest& 
                           const runtime::Facts& facts);
 v1::Event EndSeparation(const State& state, const v1::EndSeparationRequest& request,
                         const runtime::Facts& facts);
+// decide_quotas.cc: what sites may use of a contract over all of its sites.
+// Whether so many accelerators more at once within the span, and so many accelerator-seconds more,
+// are left of what this site is allotted. What changes a reservation asks for the difference.
+Checked CheckAllotment(const State& state, const Frame& frame, int64_t accelerators,
+                       int64_t more_seconds, const Span& span);
+// What each site begins with.
+std::vector<v1::Allotment> AllotmentsOf(const v1::SignContractRequest& request,
+                                        const std::string& home);
+v1::Event RequestQuota(const State& state, const v1::RequestQuotaRequest& request,
+                       const runtime::Facts& facts);
+v1::Event ReturnQuota(const State& state, const v1::ReturnQuotaRequest& request,
+                      const runtime::Facts& facts);
+v1::Event GrantQuota(const State& state, const v1::GrantQuota& command,
+                     const runtime::Facts& facts);
+v1::Event RecordQuotaAnswer(const State& state, const v1::RecordQuotaAnswer& command,
+                            const runtime::Facts& facts);
+v1::Event ReclaimQuota(const State& state, const v1::ReclaimQuota& command,
+                       const runtime::Facts& facts);
 
 // decide_schedules.cc: when something with a schedule takes place.
 // The schedule with its occurrences from now on, as an event is to carry it: an access schedule of
@@ -174,6 +197,9 @@ v1::Event BreakPromise(const State& state, const v1::BreakPromiseRequest& reques
 v1::Event RegisterCustomer(const State& state, const v1::RegisterCustomerRequest& request);
 v1::Event SignContract(const State& state, const v1::SignContractRequest& request,
                        const runtime::Facts& facts);
+v1::Event RegisterProject(const State& state, const v1::RegisterProjectRequest& request,
+                          const runtime::Facts& facts);
+v1::Event RecordProject(const State& state, const v1::RecordProject& command);
 v1::Event RecordContract(const State& state, const v1::RecordContract& command,
                          const runtime::Facts& facts);
 v1::Event RecordOrderAnswer(const State& state, const v1::RecordOrderAnswer& command);
@@ -185,6 +211,7 @@ v1::Event RecordServer(const State& state, const v1::RecordServer& command,
 // What all of them use.
 
 v1::Event Refused(const google::protobuf::Message& command, v1::Reason reason, std::string detail);
+v1::Event Refused(const google::protobuf::Message& command, const Obstacle& obstacle);
 // `sites/paris`.
 std::string Here(const runtime::Facts& facts);
 // What the site may draw and cool at an instant; nothing before the envelope's first step.

@@ -69,6 +69,7 @@ Occupancy OccupancyOf(const v1::Reservation& reservation) {
   occupancy.contract = terms.contract();
   occupancy.customer = terms.customer();
   occupancy.count = terms.count();
+  occupancy.accelerators = Bounded(reservation.accelerators());
   occupancy.span = {runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
   occupancy.watts = {Bounded(reservation.it_power_watts()), Bounded(reservation.cooling_watts())};
   occupancy.servers.assign(reservation.servers().begin(), reservation.servers().end());
@@ -150,6 +151,7 @@ void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorde
   server.watts = recorded == nullptr ? Watts()
                                      : Watts{Bounded(recorded->it_power_watts()),
                                              Bounded(recorded->cooling_watts())};
+  server.accelerators = recorded == nullptr ? 0 : Bounded(recorded->accelerators());
   if (server.known) CountServer(name, server, server.lost, true);
   if (server.bookable) pools_[server.model].Join(at->first, server.schedule, server.place);
   if (server.empty()) servers_.erase(at);
@@ -164,6 +166,10 @@ void Index::TakeUse(const Occupancy& occupancy, int64_t sign) {
   Timeline<int64_t>& contract = contracts_[occupancy.contract];
   contract.Add(occupancy.span, sign * occupancy.count);
   if (contract.empty()) contracts_.erase(occupancy.contract);
+  if (occupancy.accelerators == 0) return;
+  Timeline<int64_t>& accelerators = accelerators_[occupancy.contract];
+  accelerators.Add(occupancy.span, sign * occupancy.accelerators);
+  if (accelerators.empty()) accelerators_.erase(occupancy.contract);
 }
 
 // Enters the reservation into one of its servers, or takes it out of it.
@@ -338,6 +344,16 @@ int64_t Index::ContractPeak(const std::string& contract, const Span& span) const
   return found == contracts_.end() ? 0 : found->second.Peak(span);
 }
 
+int64_t Index::AcceleratorPeak(const std::string& contract, const Span& span) const {
+  const auto found = accelerators_.find(contract);
+  return found == accelerators_.end() ? 0 : found->second.Peak(span);
+}
+
+int64_t Index::AcceleratorsOf(const std::string& server) const {
+  const auto found = servers_.find(server);
+  return found == servers_.end() ? 0 : found->second.accelerators;
+}
+
 std::vector<std::string> Index::TakenServers(
     const google::protobuf::RepeatedPtrField<std::string>& servers,
     std::string_view reservation) const {
@@ -357,7 +373,7 @@ std::vector<std::string> Index::TakenServers(
 bool operator==(const Index& a, const Index& b) {
   return a.servers_ == b.servers_ && a.models_ == b.models_ && a.apart_ == b.apart_ &&
          a.pools_ == b.pools_ && a.watts_ == b.watts_ && a.contracts_ == b.contracts_ &&
-         a.active_ == b.active_ && a.running_ == b.running_;
+         a.accelerators_ == b.accelerators_ && a.active_ == b.active_ && a.running_ == b.running_;
 }
 
 }  // namespace concordat::reservations

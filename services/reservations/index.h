@@ -35,6 +35,7 @@ struct Occupancy {
   std::string contract;
   std::string customer;
   int64_t count = 0;
+  int64_t accelerators = 0;
   Span span;
   Watts watts;
   std::vector<std::string> servers;
@@ -102,6 +103,10 @@ class Index {
   int64_t ContractPeak(const std::string& contract, const Span& span) const;
   // From when on it has at most so many up to the span's end; the end where it has more.
   absl::Time ContractKeptFrom(const std::string& contract, const Span& span, int64_t most) const;
+  // The most accelerators that it has reserved at any instant of the span.
+  int64_t AcceleratorPeak(const std::string& contract, const Span& span) const;
+  // What a server has; zero where it is not known.
+  int64_t AcceleratorsOf(const std::string& server) const;
 
   // What runs now, late or not: ACTIVE and ENDING.
   const Watts& running() const { return running_; }
@@ -131,6 +136,7 @@ class Index {
     bool lost = false;
     Watts watts;
     ServerPlace place;
+    int64_t accelerators = 0;
     Schedule schedule;         // of what is HELD, CONFIRMED or ACTIVE
     std::vector<Run> running;  // one at most, but for histories that no decider wrote
     bool operator==(const Server&) const = default;
@@ -156,6 +162,7 @@ class Index {
   std::map<std::string, Pool> pools_;
   Timeline<Watts> watts_;
   std::map<std::string, Timeline<int64_t>> contracts_;
+  std::map<std::string, Timeline<int64_t>> accelerators_;  // by contract
   // What is ACTIVE, by end, to know what is late.
   absl::btree_map<std::pair<absl::Time, std::string>, Watts> active_;
   Watts running_;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "services/reservations/bundles.h"
+#include "services/reservations/quotas.h"
 #include "services/runtime/check.h"
 #include "services/runtime/zones.h"
 
@@ -67,6 +68,7 @@ Intents Record(const inventory::v1::ServerEnteredService& entered) {
   server.set_model(entered.model());
   server.set_it_power_watts(entered.it_power_watts());
   server.set_cooling_watts(entered.cooling_watts());
+  server.set_accelerators(entered.accelerators());
   server.set_room(entered.room());
   server.set_rack(entered.rack());
   server.set_position(entered.position());
@@ -171,6 +173,108 @@ Intents Answer(const std::string& order, v1::OrderState state, v1::Reason reason
   return One("answer", order, std::move(command));
 }
 
+// A site that runs dry asks for more, once it has an answer and not at every refusal.
+constexpr absl::Duration kAskAgainAfter = absl::Seconds(10);
+
+Intents AskForQuota(const Rows& rows, const v1::QuotaShortfall& shortfall,
+                    const std::string& on_behalf_of, const runtime::Accepted<v1::Event>& accepted) {
+  if (shortfall.contract().empty()) return {};
+  const std::string name = QuotaName(accepted.here, shortfall.contract());
+  const auto quota = rows.quotas.Get(name);
+  if (!quota || quota->open_request() > 0) return {};
+  if (quota->has_requested_time() &&
+      accepted.time < runtime::ToTime(quota->requested_time()) + kAskAgainAfter) {
+    return {};
+  }
+  v1::Command command;
+  v1::RequestQuotaRequest& request = *command.mutable_request_quota();
+  request.set_contract(shortfall.contract());
+  *request.mutable_amount() = shortfall.missing();
+  request.set_on_behalf_of(on_behalf_of);
+  return One("ask", name, std::move(command));
+}
+
+// What the home could not give it asks of the other sites.
+Intents AskOthers(const Rows& rows, const std::string& contract, const std::string& site,
+                  const v1::QuotaAmount& missing, const runtime::Accepted<v1::Event>& accepted) {
+  if (missing.accelerators() <= 0 && missing.accelerator_seconds() <= 0) return {};
+  v1::QuotaShortfall shortfall;
+  shortfall.set_contract(contract);
+  *shortfall.mutable_missing() = missing;
+  return AskForQuota(rows, shortfall, site, accepted);
+}
+
+// What came back goes to those that did not get what they asked for.
+Intents GrantMissing(const Rows& rows, const v1::QuotaReclaimed& reclaimed, std::string_view here) {
+  const std::string name = QuotaName(here, reclaimed.contract());
+  const v1::Quota quota = rows.quotas.Get(name).value_or(v1::Quota());
+  Intents intents;
+  for (const v1::QuotaShare& share : quota.shares()) {
+    const v1::QuotaAmount& missing = share.missing();
+    if (missing.accelerators() <= 0 && missing.accelerator_seconds() <= 0) continue;
+    v1::Command command;
+    command.mutable_grant_quota()->set_contract(quota.contract());
+    command.mutable_grant_quota()->set_site(share.site());
+    // One kind for each site: a cause leads to one command of a kind and subject.
+    intents.push_back({.kind = "grant-" + std::string(runtime::SiteOfName(share.site())),
+                       .subject = name,
+                       .command = std::move(command)});
+  }
+  return intents;
+}
+
+Intents AnswerRequest(const v1::QuotaRequested& requested,
+                      const runtime::Accepted<v1::Event>& accepted) {
+  const std::string here = fmt::format("sites/{}", accepted.here);
+  if (std::find(requested.asked().begin(), requested.asked().end(), here) ==
+      requested.asked().end()) {
+    return {};
+  }
+  const std::string name = QuotaName(accepted.here, requested.contract());
+  v1::Command command;
+  // The home asks several at once, or for somebody; whoever else asks, asks the home.
+  if (requested.recall()) {
+    command.mutable_return_quota()->set_contract(requested.contract());
+    *command.mutable_return_quota()->mutable_amount() = requested.amount();
+    return One("return", name, std::move(command));
+  }
+  command.mutable_grant_quota()->set_contract(requested.contract());
+  command.mutable_grant_quota()->set_site(fmt::format("sites/{}", accepted.site));
+  *command.mutable_grant_quota()->mutable_request() = requested;
+  return One("grant", name, std::move(command));
+}
+
+template <typename Answer>
+Intents RecordAnswer(const Answer& answer, const runtime::Accepted<v1::Event>& accepted) {
+  if (answer.site() != fmt::format("sites/{}", accepted.here)) return {};
+  v1::Command command;
+  v1::RecordQuotaAnswer& record = *command.mutable_record_quota_answer();
+  record.set_site(fmt::format("sites/{}", accepted.site));
+  if constexpr (std::is_same_v<Answer, v1::QuotaGranted>) {
+    *record.mutable_granted() = answer;
+  } else {
+    *record.mutable_declined() = answer;
+  }
+  return One("credit", QuotaName(accepted.here, answer.contract()), std::move(command));
+}
+
+Intents Reclaim(const v1::QuotaReturned& returned, const runtime::Accepted<v1::Event>& accepted) {
+  if (returned.home_site() != fmt::format("sites/{}", accepted.here)) return {};
+  v1::Command command;
+  command.mutable_reclaim_quota()->set_site(fmt::format("sites/{}", accepted.site));
+  *command.mutable_reclaim_quota()->mutable_returned() = returned;
+  return One("reclaim", QuotaName(accepted.here, returned.contract()), std::move(command));
+}
+
+Intents Record(const v1::ProjectRegistered& registered,
+               const runtime::Accepted<v1::Event>& accepted) {
+  // What others have recorded is not told on.
+  if (registered.home_site() != fmt::format("sites/{}", accepted.site)) return {};
+  v1::Command command;
+  *command.mutable_record_project()->mutable_project() = registered;
+  return One("project", registered.name(), std::move(command));
+}
+
 // Schedules that were expanded with other data of the time zones than this process has.
 void ReviewSchedules(const Rows& rows, size_t limit, Intents& intents) {
   const absl::StatusOr<std::string>& version = runtime::ZoneDataVersion();
@@ -219,6 +323,22 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   switch (event.event_case()) {
     case v1::Event::kReservationEnded:
       return StartDelayed(rows, event.reservation_ended().name());
+    case v1::Event::kCommandRefused:
+      return AskForQuota(rows, event.command_refused().shortfall(), "", accepted);
+    case v1::Event::kOrderDeclined:
+      return AskForQuota(rows, event.order_declined().shortfall(), "", accepted);
+    case v1::Event::kQuotaGranted:
+      return AskOthers(rows, event.quota_granted().contract(), event.quota_granted().site(),
+                       event.quota_granted().missing(), accepted);
+    case v1::Event::kQuotaDeclined:
+      return AskOthers(rows, event.quota_declined().contract(), event.quota_declined().site(),
+                       event.quota_declined().missing(), accepted);
+    case v1::Event::kQuotaReclaimed:
+      return GrantMissing(rows, event.quota_reclaimed(), accepted.here);
+    case v1::Event::kQuotaRequested:
+    case v1::Event::kQuotaAnswered:
+    case v1::Event::kQuotaReturned:
+    case v1::Event::kProjectRegistered:
     case v1::Event::kCustomerRegistered:
     case v1::Event::kContractSigned:
     case v1::Event::kContractRecorded:
@@ -234,7 +354,6 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationEnding:
     case v1::Event::kReservationCancelled:
     case v1::Event::kReservationOrdered:
-    case v1::Event::kOrderDeclined:
     case v1::Event::kOrderAnswered:
     case v1::Event::kScheduleExtended:
     case v1::Event::kOccurrencesShifted:
@@ -249,7 +368,6 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kBundleCommitted:
     case v1::Event::kBundleAborted:
     case v1::Event::kPromiseBroken:
-    case v1::Event::kCommandRefused:
     case v1::Event::EVENT_NOT_SET:
       break;
   }
@@ -357,6 +475,18 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
       return Answer(declined.order(), v1::ORDER_STATE_DECLINED, declined.reason(),
                     declined.detail(), accepted);
     }
+    case v1::Event::kQuotaRequested:
+      return AnswerRequest(event.quota_requested(), accepted);
+    case v1::Event::kQuotaGranted:
+      return RecordAnswer(event.quota_granted(), accepted);
+    case v1::Event::kQuotaDeclined:
+      return RecordAnswer(event.quota_declined(), accepted);
+    case v1::Event::kQuotaReturned:
+      return Reclaim(event.quota_returned(), accepted);
+    case v1::Event::kProjectRegistered:
+      return Record(event.project_registered(), accepted);
+    case v1::Event::kQuotaAnswered:
+    case v1::Event::kQuotaReclaimed:
     case v1::Event::kCustomerRegistered:
     case v1::Event::kContractRecorded:
     case v1::Event::kSiteRecorded:

@@ -52,6 +52,8 @@ struct Service {
             {"reservations", &v1::Reservation::default_instance()},
             {"schedules", &v1::Schedule::default_instance()},
             {"orders", &v1::Order::default_instance()},
+            {"quotas", &v1::Quota::default_instance()},
+            {"projects", &v1::Project::default_instance()},
             {"site_records", &v1::SiteRecord::default_instance()},
             {"server_records", &v1::ServerRecord::default_instance()},
             {"separations", &v1::Separation::default_instance()},

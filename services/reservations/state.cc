@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "services/reservations/bundles.h"
+#include "services/reservations/quotas.h"
 #include "services/reservations/schedules.h"
 #include "services/runtime/check.h"
 
@@ -13,10 +14,12 @@ namespace concordat::reservations {
 namespace {
 
 // The only writer of the `reservations` table: it keeps the deadlines, what is delayed and what is
-// promised in step.
+// promised and what is booked of quotas in step.
 void Put(Rows& rows, const v1::Reservation& after) {
   const std::string& name = after.name();
-  if (const auto before = rows.reservations.Get(name)) {
+  const auto before = rows.reservations.Get(name);
+  BookUse(rows, before, after);
+  if (before) {
     if (const auto deadline = DeadlineOf(*before))
       rows.deadlines.Delete(DeadlineKey(*deadline, name));
     if (before->has_retry_time() && !after.has_retry_time()) rows.delayed.Delete(name);
@@ -89,6 +92,7 @@ void PutOccurrence(Rows& rows, const v1::Reservation& series, const v1::Occurren
   *reservation.mutable_servers() = occurrence.servers();
   reservation.set_it_power_watts(occurrence.it_power_watts());
   reservation.set_cooling_watts(occurrence.cooling_watts());
+  reservation.set_accelerators(occurrence.accelerators());
   reservation.set_correlation_id(series.correlation_id());
   reservation.set_series(series.name());
   Put(rows, reservation);
@@ -135,12 +139,32 @@ void Register(Rows& rows, const v1::CustomerRegistered& registered) {
   rows.customers.Put(registered.name(), customer);
 }
 
-void PutContract(Rows& rows, const v1::ContractSigned& terms, const std::string& home_site) {
+void Start(Rows& rows, const v1::ReservationStarted& started, absl::Time at) {
+  ChangeReservation(rows, started.name(), [&](v1::Reservation& reservation) {
+    reservation.set_state(v1::RESERVATION_STATE_ACTIVE);
+    reservation.clear_retry_time();
+    // Lost servers were not handed over, and count no more.
+    reservation.set_accelerators(started.accelerators());
+    *reservation.mutable_started_time() = runtime::ToTimestamp(at);
+  });
+}
+
+void RegisterProject(Rows& rows, const v1::ProjectRegistered& registered) {
+  v1::Project project;
+  project.set_name(registered.name());
+  project.set_display_name(registered.display_name());
+  project.set_home_site(registered.home_site());
+  rows.projects.Put(registered.name(), project);
+}
+
+void PutContract(Rows& rows, const v1::ContractSigned& terms, const std::string& home_site,
+                 std::string_view here) {
   v1::Contract contract;
   contract.set_name(terms.name());
   *contract.mutable_terms() = terms;
   contract.set_home_site(home_site);
   rows.contracts.Put(terms.name(), contract);
+  OpenQuota(rows, terms, home_site, here);
   if (!terms.has_access()) return;
   v1::Schedule schedule;
   schedule.set_name(terms.name());
@@ -242,6 +266,7 @@ void Hold(Rows& rows, const v1::ReservationHeld& held, const std::string& correl
   *reservation.mutable_servers() = held.servers();
   reservation.set_it_power_watts(held.it_power_watts());
   reservation.set_cooling_watts(held.cooling_watts());
+  reservation.set_accelerators(held.accelerators());
   *reservation.mutable_hold_expires_at() = held.hold_expires_at();
   reservation.set_order(held.order());
   reservation.set_correlation_id(correlation_id);
@@ -435,10 +460,11 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kCustomerRegistered:
       return Register(rows, event.customer_registered());
     case v1::Event::kContractSigned:
-      return PutContract(rows, event.contract_signed(), fmt::format("sites/{}", accepted.site));
+      return PutContract(rows, event.contract_signed(), fmt::format("sites/{}", accepted.site),
+                         accepted.site);
     case v1::Event::kContractRecorded:
       return PutContract(rows, event.contract_recorded().contract(),
-                         event.contract_recorded().home_site());
+                         event.contract_recorded().home_site(), accepted.site);
     case v1::Event::kSiteRecorded:
       return RecordSite(rows, event.site_recorded());
     case v1::Event::kEnvelopeRecorded:
@@ -454,7 +480,7 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kHoldLapsed:
       return SetState(rows, event.hold_lapsed().name(), v1::RESERVATION_STATE_LAPSED);
     case v1::Event::kReservationStarted:
-      return SetState(rows, event.reservation_started().name(), v1::RESERVATION_STATE_ACTIVE);
+      return Start(rows, event.reservation_started(), accepted.time);
     case v1::Event::kReservationDelayed:
       return Delay(rows, event.reservation_delayed());
     case v1::Event::kReservationEnding:
@@ -497,6 +523,20 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
                           event.bundle_aborted().reason(), event.bundle_aborted().detail());
     case v1::Event::kPromiseBroken:
       return Break(rows, event.promise_broken());
+    case v1::Event::kQuotaRequested:
+      return EvolveQuota(rows, event.quota_requested(), accepted);
+    case v1::Event::kQuotaGranted:
+      return EvolveQuota(rows, event.quota_granted(), accepted);
+    case v1::Event::kQuotaDeclined:
+      return EvolveQuota(rows, event.quota_declined(), accepted);
+    case v1::Event::kQuotaAnswered:
+      return EvolveQuota(rows, event.quota_answered(), accepted);
+    case v1::Event::kQuotaReturned:
+      return EvolveQuota(rows, event.quota_returned(), accepted);
+    case v1::Event::kQuotaReclaimed:
+      return EvolveQuota(rows, event.quota_reclaimed(), accepted);
+    case v1::Event::kProjectRegistered:
+      return RegisterProject(rows, event.project_registered());
     case v1::Event::kCommandRefused:
       return;
     case v1::Event::EVENT_NOT_SET:

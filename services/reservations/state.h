@@ -21,6 +21,8 @@ struct Rows {
         reservations("reservations", journal, &journal),
         schedules("schedules", journal, &journal),
         orders("orders", journal, &journal),
+        quotas("quotas", journal, &journal),
+        projects("projects", journal, &journal),
         site_records("site_records", journal, &journal),
         server_records("server_records", journal, &journal),
         deadlines("deadlines", journal, &journal),
@@ -38,6 +40,8 @@ struct Rows {
         reservations("reservations", source),
         schedules("schedules", source),
         orders("orders", source),
+        quotas("quotas", source),
+        projects("projects", source),
         site_records("site_records", source),
         server_records("server_records", source),
         deadlines("deadlines", source),
@@ -56,6 +60,9 @@ struct Rows {
   // Of contracts and reservations that have one and are not over, by their names.
   storage::Table<v1::Schedule> schedules;
   storage::Table<v1::Order> orders;  // this site's
+  // This site's parts in contracts' quotas, by QuotaName().
+  storage::Table<v1::Quota> quotas;
+  storage::Table<v1::Project> projects;
   storage::Table<v1::SiteRecord> site_records;
   storage::Table<v1::ServerRecord> server_records;
   // Every reservation that has a deadline, by DeadlineKey(); the value is its name.

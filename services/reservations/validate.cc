@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <set>
 
@@ -19,6 +20,10 @@ constexpr int kMostDataClasses = 50;
 constexpr int kMostServers = 10'000;
 constexpr int kFewestParts = 2;
 constexpr int kMostParts = 16;
+// Sums of seconds stay far from overflow.
+constexpr int64_t kMostAccelerators = 1'000'000'000;
+constexpr int64_t kMostAcceleratorHours = 1'000'000'000'000;
+constexpr int64_t kMostAcceleratorSeconds = kMostAcceleratorHours * 3600;
 
 // 1 to `most` values, each once, each of which passes `check`.
 template <typename Check>
@@ -59,6 +64,123 @@ absl::Status Check(const v1::RegisterCustomerRequest& request) {
   });
 }
 
+// Every site's beginning adds up to no more than there is.
+absl::Status CheckAllotments(const v1::SignContractRequest& request) {
+  const v1::ContractQuota& quota = request.quota();
+  int64_t accelerators = 0;
+  int64_t hours = 0;
+  std::set<std::string> seen;
+  for (int i = 0; i < quota.allotments_size(); ++i) {
+    const v1::Allotment& allotment = quota.allotments(i);
+    const std::string field = fmt::format("quota.allotments[{}]", i);
+    const bool covered = std::find(request.sites().begin(), request.sites().end(),
+                                   allotment.site()) != request.sites().end();
+    if (!covered || !seen.insert(allotment.site()).second) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}.site: found \"{}\"{}, expected each of sites at most once", field,
+                      allotment.site(), covered ? " again" : ""));
+    }
+    const absl::Status status = FirstError({
+        runtime::CheckRange(field + ".accelerators", allotment.accelerators(), 0,
+                            quota.accelerators() - accelerators),
+        runtime::CheckRange(field + ".accelerator_hours", allotment.accelerator_hours(), 0,
+                            quota.accelerator_hours() - hours),
+    });
+    if (!status.ok()) return status;
+    accelerators += allotment.accelerators();
+    hours += allotment.accelerator_hours();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckQuota(const v1::SignContractRequest& request) {
+  const v1::ContractQuota& quota = request.quota();
+  const absl::Status status = FirstError({
+      runtime::CheckRange("quota.accelerators", quota.accelerators(), 0, kMostAccelerators),
+      runtime::CheckRange("quota.accelerator_hours", quota.accelerator_hours(), 0,
+                          kMostAcceleratorHours),
+  });
+  if (!status.ok()) return status;
+  if (request.max_servers_per_site() == 0 && quota.accelerators() == 0 &&
+      quota.accelerator_hours() == 0) {
+    return absl::InvalidArgumentError(
+        "quota: found a contract without any, expected max_servers_per_site, quota.accelerators "
+        "or quota.accelerator_hours");
+  }
+  return CheckAllotments(request);
+}
+
+absl::Status CheckNotices(const v1::SignContractRequest& request) {
+  constexpr int64_t kLongestSeconds = 400 * 24 * 3600;
+  int64_t before = kLongestSeconds + 1;
+  absl::Status status = runtime::CheckRange("notices", request.notices_size(), 0, 10);
+  for (int i = 0; status.ok() && i < request.notices_size(); ++i) {
+    const google::protobuf::Duration& notice = request.notices(i);
+    status = runtime::CheckRange(fmt::format("notices[{}] in seconds", i), notice.seconds(), 1,
+                                 before - 1);
+    if (status.ok() && notice.nanos() != 0) {
+      status = absl::InvalidArgumentError(
+          fmt::format("notices[{}]: found a part of a second, expected whole seconds", i));
+    }
+    before = notice.seconds();
+  }
+  return status;
+}
+
+absl::Status CheckInterventions(const v1::Interventions& interventions) {
+  const auto check = [](const std::string& what, v1::ConsentRule rule, const std::string& by,
+                        int64_t days) {
+    if (rule == v1::CONSENT_RULE_CONSENT && by.empty()) {
+      return absl::InvalidArgumentError(
+          fmt::format("{0}_consent_by: found nothing, expected who consents to {0}", what));
+    }
+    return FirstError({
+        rule == v1::CONSENT_RULE_UNSPECIFIED ? absl::OkStatus() : runtime::CheckEnum(what, rule),
+        runtime::CheckText(what + "_consent_by", by, runtime::Presence::kOptional),
+        runtime::CheckRange(what + "_notice_days", days, 0, 400),
+    });
+  };
+  return FirstError({
+      check("maintenance", interventions.maintenance(), interventions.maintenance_consent_by(),
+            interventions.maintenance_notice_days()),
+      check("relocation", interventions.relocation(), interventions.relocation_consent_by(),
+            interventions.relocation_notice_days()),
+  });
+}
+
+absl::Status CheckPrices(const v1::SignContractRequest& request) {
+  absl::Status status = runtime::CheckRange("prices", request.prices_size(), 0, 100);
+  for (int i = 0; status.ok() && i < request.prices_size(); ++i) {
+    const v1::PriceSegment& price = request.prices(i);
+    const std::string field = fmt::format("prices[{}]", i);
+    status = FirstError({
+        runtime::CheckTime(field + ".effective_from", price.has_effective_from(),
+                           price.effective_from()),
+        runtime::CheckNotNegative(field + ".minor_units", price.minor_units()),
+    });
+    const std::string& currency = price.currency();
+    const bool letters =
+        currency.size() == 3 &&
+        std::all_of(currency.begin(), currency.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+    if (status.ok() && !letters) {
+      status = absl::InvalidArgumentError(fmt::format(
+          "{}.currency: found \"{}\", expected a code of ISO 4217 such as EUR", field, currency));
+    }
+    if (!status.ok() || i == 0) continue;
+    const v1::PriceSegment& before = request.prices(i - 1);
+    if (currency != before.currency()) {
+      status = absl::InvalidArgumentError(fmt::format(
+          "{}.currency: found {}, expected {} as before it", field, currency, before.currency()));
+    } else if (runtime::ToTime(price.effective_from()) <=
+               runtime::ToTime(before.effective_from())) {
+      status = absl::InvalidArgumentError(
+          fmt::format("{}.effective_from: found {}, expected a time after the segment before it",
+                      field, runtime::ToText(runtime::ToTime(price.effective_from()))));
+    }
+  }
+  return status;
+}
+
 absl::Status Check(const v1::SignContractRequest& request) {
   return FirstError({
       runtime::CheckName("name", request.name(), "customers/*/contracts/*"),
@@ -66,12 +188,53 @@ absl::Status Check(const v1::SignContractRequest& request) {
                 [](const std::string& field, const std::string& value) {
                   return runtime::CheckName(field, value, "sites/*");
                 }),
-      runtime::CheckRange("max_servers_per_site", request.max_servers_per_site(), 1,
+      runtime::CheckRange("max_servers_per_site", request.max_servers_per_site(), 0,
                           std::numeric_limits<int32_t>::max()),
+      CheckQuota(request),
       runtime::CheckSpan("start_time", request.has_start_time(), request.start_time(), "end_time",
                          request.has_end_time(), request.end_time()),
       CheckDataClasses(request.data_classes()),
       CheckAccess(request.has_access(), request.access()),
+      CheckNotices(request),
+      CheckInterventions(request.interventions()),
+      CheckPrices(request),
+      runtime::CheckRange("conditions.priority", request.conditions().priority(), 0, 1000),
+  });
+}
+
+absl::Status Check(const v1::RegisterProjectRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "customers/*/projects/*"),
+      runtime::CheckText("display_name", request.display_name()),
+  });
+}
+
+absl::Status CheckAmount(const v1::QuotaAmount& amount) {
+  return FirstError({
+      runtime::CheckNotNegative("amount.accelerators", amount.accelerators()),
+      runtime::CheckRange("amount.accelerator_seconds", amount.accelerator_seconds(), 0,
+                          kMostAcceleratorSeconds),
+  });
+}
+
+absl::Status Check(const v1::RequestQuotaRequest& request) {
+  if (request.amount().accelerators() == 0 && request.amount().accelerator_seconds() == 0) {
+    return absl::InvalidArgumentError(
+        "amount: found nothing, expected accelerators, accelerator_seconds or both");
+  }
+  return FirstError({
+      runtime::CheckName("contract", request.contract(), "customers/*/contracts/*"),
+      CheckAmount(request.amount()),
+      request.on_behalf_of().empty()
+          ? absl::OkStatus()
+          : runtime::CheckName("on_behalf_of", request.on_behalf_of(), "sites/*"),
+  });
+}
+
+absl::Status Check(const v1::ReturnQuotaRequest& request) {
+  return FirstError({
+      runtime::CheckName("contract", request.contract(), "customers/*/contracts/*"),
+      CheckAmount(request.amount()),
   });
 }
 
@@ -240,6 +403,20 @@ absl::Status Validate(const v1::Command& command) {
       return CheckPresent("name", command.settle_bundle().name());
     case v1::Command::kSettlePart:
       return CheckPresent("name", command.settle_part().name());
+    case v1::Command::kRequestQuota:
+      return Check(command.request_quota());
+    case v1::Command::kReturnQuota:
+      return Check(command.return_quota());
+    case v1::Command::kGrantQuota:
+      return CheckPresent("contract", command.grant_quota().contract());
+    case v1::Command::kRecordQuotaAnswer:
+      return CheckPresent("site", command.record_quota_answer().site());
+    case v1::Command::kReclaimQuota:
+      return CheckPresent("returned.contract", command.reclaim_quota().returned().contract());
+    case v1::Command::kRegisterProject:
+      return Check(command.register_project());
+    case v1::Command::kRecordProject:
+      return CheckPresent("project.name", command.record_project().project().name());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

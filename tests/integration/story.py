@@ -52,7 +52,7 @@ def sign_contract(shell, site="paris"):
     shell("register", "customer", "hsbc", "--site", site, "--display-name", "HSBC", "--country", "GB", "--sector",
           "FINANCE")
     shell("sign", "contract", CONTRACT, "--site", site, "--sites", "paris,borlange", "--max-servers-per-site", "8",
-          "--start-time", "2027-01-01", "--end-time", "2030-01-01", "--data-classes", "PUBLIC,FINANCIAL")
+          "--accelerators", "100000", "--accelerator-hours", "1000000000", "--start-time", "2027-01-01", "--end-time", "2030-01-01", "--data-classes", "PUBLIC,FINANCIAL")
 
 
 def adopt_rule(shell, site, rule):

@@ -19,7 +19,7 @@ sys.path.insert(0, str(HERE))
 
 import chain  # noqa: E402
 import reader  # noqa: E402
-from state import COLLECTIONS, Allocations, Stream, level, retry_pause  # noqa: E402
+from state import COLLECTIONS, Allocations, Stream, level, retry_pause, see  # noqa: E402
 
 VECTORS = HERE.parents[1] / "events" / "testdata" / "vectors.json"
 PROTOS = reader.Protos()
@@ -60,7 +60,8 @@ class TheRecordedLog(unittest.TestCase):
         self.followed = reader.follow_recorded(PROTOS, LINES)
 
     def differences(self, answers):
-        return [*reader.compare_resources("paris", self.followed, lambda collection: answers["resources"].get(collection, [])),
+        answer_of = lambda collection: answers["resources"].get(collection, [])
+        return [*reader.compare_resources("paris", self.followed, answer_of),
                 *reader.compare_heads("paris", self.followed,
                                       [(name, tuple(head)) for name, head in answers["heads"].items()])]
 
@@ -226,6 +227,77 @@ class Allocating(unittest.TestCase):
         self.add("server_recorded", name=self.SERVERS[0], model="models/m", bookable=False)
         self.hold("r1", self.SERVERS[:1], 2, 4)
         self.assertIn("expected 1 bookable servers", self.found())
+
+
+class Quotas(unittest.TestCase):
+    """A quota of 33 accelerators and 101 hours over two sites, and what moves of it."""
+
+    TIME = "2027-01-01T09:00:00Z"
+    NAME = "customers/hsbc/contracts/frame"
+
+    def stream(self, site):
+        stream = Stream(site, "reservations")
+        sites = ["sites/paris", "sites/borlange"]
+        contract = {"name": self.NAME, "customer": "customers/hsbc", "sites": sites, "quota": {
+            "accelerators": 33, "accelerator_hours": 101, "allotments": [
+                {"site": "sites/paris", "accelerators": 17, "accelerator_hours": 51},
+                {"site": "sites/borlange", "accelerators": 16, "accelerator_hours": 50}]}}
+        if site == "paris":
+            self.add(stream, "contract_signed", **contract)
+        else:
+            self.add(stream, "contract_recorded", contract=contract, home_site="sites/paris")
+        return stream
+
+    def add(self, stream, case, time=TIME, **fields):
+        event = PROTOS.event("reservations")()
+        json_format.ParseDict(fields, getattr(event, case))
+        stream.fold(event, stream.sequence + 1, time, "")
+
+    def quota(self, stream):
+        return stream.get("quotas", f"sites/{stream.site}/quotas/hsbc/frame")
+
+    def test_each_site_begins_with_its_part_and_the_home_keeps_the_rest(self):
+        paris, borlange = self.quota(self.stream("paris")), self.quota(self.stream("borlange"))
+        self.assertEqual((paris["acceleratorSeconds"], paris["levels"]), ("183600", [{"accelerators": "17"}]))
+        self.assertEqual(paris["shares"], [{"site": "sites/borlange", "granted": {
+            "accelerators": "16", "acceleratorSeconds": "180000"}}])
+        self.assertEqual((borlange["acceleratorSeconds"], borlange["levels"]), ("180000", [{"accelerators": "16"}]))
+
+    def test_a_grant_leaves_one_site_and_reaches_the_other(self):
+        paris, borlange = self.stream("paris"), self.stream("borlange")
+        amount = {"accelerators": "8", "accelerator_seconds": "3600"}
+        self.add(borlange, "quota_requested", contract=self.NAME, site="sites/borlange", number=1, amount=amount)
+        self.assertEqual(self.quota(borlange)["openRequest"], "1")
+        self.add(paris, "quota_granted", contract=self.NAME, site="sites/borlange", number=1, request=1, amount=amount,
+                 effective_from=self.TIME)
+        self.assertEqual(self.quota(paris)["levels"], [
+            {"accelerators": "17"}, {"effectiveFrom": self.TIME, "accelerators": "9"}])
+        self.add(borlange, "quota_answered", contract=self.NAME, grant=1, request=1, amount=amount,
+                 effective_from=self.TIME)
+        self.assertEqual(self.quota(borlange)["acceleratorSeconds"], "183600")
+        self.assertNotIn("openRequest", self.quota(borlange))
+        self.add(borlange, "quota_returned", time="2027-01-01T12:00:00Z", contract=self.NAME, number=1, amount=amount,
+                 effective_from="2027-01-01T12:00:00Z")
+        self.assertEqual(self.quota(borlange)["levels"], [
+            {"accelerators": "24"}, {"effectiveFrom": "2027-01-01T12:00:00Z", "accelerators": "16"}])
+        self.add(paris, "quota_reclaimed", contract=self.NAME, site="sites/borlange", number=1, amount=amount,
+                 effective_from=self.TIME)
+        self.assertEqual(self.quota(paris)["shares"][0]["granted"], {"accelerators": "16", "acceleratorSeconds": "180000"})
+
+    def test_a_reservation_takes_its_hours_and_gives_back_what_it_did_not_have(self):
+        paris = self.stream("paris")
+        used = lambda: self.quota(paris).get("usedAcceleratorSeconds", "0")
+        for name, last in (("r1", "reservation_cancelled"), ("r2", "reservation_started")):
+            self.add(paris, "reservation_held", name=name, accelerators=8, terms={
+                "contract": self.NAME, "start_time": "2027-01-01T10:00:00Z", "end_time": "2027-01-01T12:00:00Z"})
+            self.assertEqual(used(), "57600")
+            self.add(paris, last, time="2027-01-01T10:30:00Z", name=name,
+                     **({"accelerators": 8} if last == "reservation_started" else {}))
+        self.assertEqual(used(), "43200")
+
+    def test_numbers_are_seen_in_any_order(self):
+        self.assertEqual(see(see({}, 2), 3), {"beyond": ["2", "3"]})
+        self.assertEqual(see({"beyond": ["2", "3"]}, 1), {"through": "3"})
 
 
 class NotFolded(unittest.TestCase):

@@ -10,7 +10,7 @@ from google.protobuf import json_format, timestamp_pb2
 OF_SERVICE = {
     "inventory": ("sites", "models", "servers"),
     "reservations": ("customers", "contracts", "site_records", "server_records", "reservations", "orders",
-                     "separations", "bundles", "promises"),
+                     "separations", "bundles", "promises", "quotas", "projects"),
     "compliance": ("rules", "judgements", "compliance_sites"),
     "deployment": ("artefacts", "deployment_reservations", "deployments"),
 }
@@ -21,6 +21,7 @@ RUNNING = ("RESERVATION_STATE_ACTIVE", "RESERVATION_STATE_ENDING")
 WATTS = ("itPowerWatts", "coolingWatts")
 NEVER = 1 << 63
 LONGEST_PAUSE_SECONDS = 60
+KEPT_LEVELS_SECONDS = 3600
 
 
 def json_of(message):
@@ -50,6 +51,60 @@ def with_step(steps, step):
     """An envelope with one step more; one with the same beginning replaces it."""
     kept = [other for other in steps if other["effectiveFrom"] != step["effectiveFrom"]]
     return sorted([*kept, step], key=lambda each: nanos(each["effectiveFrom"]))
+
+
+def amount_of(message):
+    """Accelerators and accelerator-seconds of a quota's amount, as numbers."""
+    return int(message.get("accelerators", 0)), int(message.get("acceleratorSeconds", 0))
+
+
+def amount_json(accelerators, seconds):
+    return without_defaults({"accelerators": str(accelerators), "acceleratorSeconds": str(seconds)})
+
+
+def plus(resource, key, amount, sign=1):
+    """An amount within a resource, changed."""
+    before, change = amount_of(resource.get(key, {})), amount_of(amount)
+    resource[key] = amount_json(*(a + sign * b for a, b in zip(before, change)))
+
+
+def without_defaults(message):
+    return {key: value for key, value in message.items() if value not in ("", 0, "0", False, [], None)}
+
+
+def add_level(levels, accelerators, since, now):
+    """Levels by time, raised or lowered from `since` on; what holds since long before `now` is one."""
+    begin = lambda step: nanos(step["effectiveFrom"]) if "effectiveFrom" in step else -NEVER
+    at = nanos(since)
+    if at not in [begin(step) for step in levels]:
+        below = [int(step.get("accelerators", 0)) for step in levels if begin(step) < at]
+        levels = sorted([*levels, {"effectiveFrom": since, "accelerators": below[-1] if below else 0}], key=begin)
+    levels = [{**step, "accelerators": int(step.get("accelerators", 0)) + (accelerators if begin(step) >= at else 0)}
+              for step in levels]
+    while len(levels) > 1 and begin(levels[1]) <= nanos(now) - KEPT_LEVELS_SECONDS * 10**9:
+        levels = levels[1:]
+    levels[0].pop("effectiveFrom", None)
+    return [without_defaults({**step, "accelerators": str(step["accelerators"])}) for step in levels]
+
+
+def see(seen, number):
+    """Numbers that were seen, with one more: all through one, and those beyond it."""
+    through = int(seen.get("through", 0))
+    beyond = sorted({*(int(other) for other in seen.get("beyond", [])), number})
+    beyond = [other for other in beyond if other > through]
+    while beyond and beyond[0] == through + 1:
+        through = beyond.pop(0)
+    return without_defaults({"through": str(through), "beyond": [str(other) for other in beyond]})
+
+
+def booked_seconds(reservation):
+    """Accelerator-seconds that a reservation takes of its contract's quota."""
+    if reservation is None or reservation["state"] in OVER[1:]:
+        return 0
+    begin, end = span(reservation)
+    if "startedTime" in reservation:
+        begin = max(begin, nanos(reservation["startedTime"]))
+    return int(reservation.get("accelerators") or 0) * -(-max(0, end - begin) // 10**9)
 
 
 class Stream:
@@ -82,7 +137,9 @@ class Stream:
 
     def put(self, collection, name, resource):
         """Keeps a resource without what is at its default."""
-        resource = {key: value for key, value in resource.items() if value not in ("", 0, False, [], None)}
+        if collection == "reservations":
+            self.book(self.get(collection, name), resource)
+        resource = {key: value for key, value in resource.items() if value not in ("", 0, "0", False, [], None)}
         self.tables[collection][name] = resource
         self.history.setdefault((collection, name), []).append((self.sequence, resource))
 
@@ -155,10 +212,125 @@ class Stream:
     def reservations_contract_signed(self, event):
         self.put("contracts", event["name"],
                  {"name": event["name"], "terms": event, "homeSite": f"sites/{self.site}"})
+        self.open_quota(event, f"sites/{self.site}")
 
     def reservations_contract_recorded(self, event):
         terms = event["contract"]
         self.put("contracts", terms["name"], {"name": terms["name"], "terms": terms, "homeSite": event["homeSite"]})
+        self.open_quota(terms, event["homeSite"])
+
+    def reservations_project_registered(self, event):
+        self.put("projects", event["name"], event)
+
+    def quota_name(self, contract):
+        _, customer, _, number = contract.split("/")
+        return f"sites/{self.site}/quotas/{customer}/{number}"
+
+    def open_quota(self, terms, home):
+        quota = terms.get("quota", {})
+        total = int(quota.get("accelerators", 0)), int(quota.get("acceleratorHours", 0)) * 3600
+        if total == (0, 0):
+            return
+        here = f"sites/{self.site}"
+        begins = {part["site"]: (int(part.get("accelerators", 0)), int(part.get("acceleratorHours", 0)) * 3600)
+                  for part in quota.get("allotments", [])}
+        own, shares = begins.get(here, (0, 0)), []
+        if here == home:
+            own = total
+            for site in terms["sites"]:
+                if site != here:
+                    share = {"site": site}
+                    if site in begins:
+                        share["granted"] = amount_json(*begins[site])
+                        own = own[0] - begins[site][0], own[1] - begins[site][1]
+                    shares.append(share)
+        name = self.quota_name(terms["name"])
+        self.put("quotas", name, {
+            "name": name, "contract": terms["name"], "homeSite": home, "total": amount_json(*total),
+            "acceleratorSeconds": str(own[1]), "levels": [without_defaults({"accelerators": str(own[0])})],
+            "shares": shares})
+
+    def book(self, before, after):
+        """What changes a reservation changes what it takes of its contract's quota."""
+        more = booked_seconds(after) - booked_seconds(before)
+        name = self.quota_name(after["terms"]["contract"]) if more else ""
+        quota = self.get("quotas", name)
+        if quota is not None:
+            self.change("quotas", name, usedAcceleratorSeconds=str(int(quota.get("usedAcceleratorSeconds", 0)) + more))
+
+    def change_quota(self, event, change):
+        name = self.quota_name(event["contract"])
+        quota = self.get("quotas", name)
+        if quota is not None:
+            quota = dict(quota)
+            change(quota)
+            self.put("quotas", name, quota)
+
+    def move(self, quota, event, sign):
+        """An amount comes to this site's part of a quota, or leaves it."""
+        accelerators, seconds = amount_of(event.get("amount", {}))
+        quota["acceleratorSeconds"] = str(int(quota.get("acceleratorSeconds", 0)) + sign * seconds)
+        if accelerators:
+            quota["levels"] = add_level(quota["levels"], sign * accelerators, event["effectiveFrom"], self.time)
+
+    def change_share(self, quota, site, change):
+        shares = [dict(share) for share in quota.get("shares", [])]
+        for share in shares:
+            if share["site"] == site:
+                change(share)
+        quota["shares"] = shares
+
+    def reservations_quota_requested(self, event):
+        def change(quota):
+            quota.update(requests=event["number"], requestedTime=later(self.time, 0))
+            if quota["homeSite"] != event["site"]:
+                quota["openRequest"] = event["number"]
+        self.change_quota(event, change)
+
+    def answer_share(self, share, event):
+        share["lastRequest"] = event["request"]
+        share["requests"] = see(share.get("requests", {}), int(event["request"]))
+        share["missing"] = event.get("missing", {})
+
+    def reservations_quota_granted(self, event):
+        def change_share(share):
+            plus(share, "granted", event["amount"])
+            share["grants"] = event["number"]
+            self.answer_share(share, event)
+
+        def change(quota):
+            self.move(quota, event, -1)
+            self.change_share(quota, event["site"], change_share)
+        self.change_quota(event, change)
+
+    def reservations_quota_declined(self, event):
+        self.change_quota(event, lambda quota: self.change_share(
+            quota, event["site"], lambda share: self.answer_share(share, event)))
+
+    def reservations_quota_answered(self, event):
+        def change(quota):
+            if "grant" in event:
+                self.move(quota, event, +1)
+                quota["grants"] = see(quota.get("grants", {}), int(event["grant"]))
+            if quota.get("openRequest") == event.get("request"):
+                quota["openRequest"] = None
+        self.change_quota(event, change)
+
+    def reservations_quota_returned(self, event):
+        def change(quota):
+            self.move(quota, event, -1)
+            quota["returns"] = event["number"]
+        self.change_quota(event, change)
+
+    def reservations_quota_reclaimed(self, event):
+        def change_share(share):
+            plus(share, "granted", event["amount"], -1)
+            share["returns"] = see(share.get("returns", {}), int(event["number"]))
+
+        def change(quota):
+            self.move(quota, event, +1)
+            self.change_share(quota, event["site"], change_share)
+        self.change_quota(event, change)
 
     def reservations_site_recorded(self, event):
         known = self.get("site_records", event["name"]) or {}
@@ -191,7 +363,7 @@ class Stream:
 
     def reservations_reservation_held(self, event):
         kept = {key: event[key] for key in ("name", "terms", "servers", "itPowerWatts", "coolingWatts",
-                                            "holdExpiresAt", "order", "bundle") if key in event}
+                                            "holdExpiresAt", "order", "bundle", "accelerators") if key in event}
         self.put("reservations", event["name"],
                  {**kept, "state": "RESERVATION_STATE_HELD", "correlationId": self.correlation})
 
@@ -212,7 +384,9 @@ class Stream:
         self.step(event, "LAPSED")
 
     def reservations_reservation_started(self, event):
-        self.step(event, "ACTIVE")
+        if self.get("reservations", event["name"]) is not None:
+            self.change("reservations", event["name"], state="RESERVATION_STATE_ACTIVE", retryTime=None,
+                        accelerators=event.get("accelerators", 0), startedTime=later(self.time, 0))
 
     def reservations_reservation_delayed(self, event):
         known = self.get("reservations", event["name"])
@@ -424,7 +598,7 @@ class Allocations:
         site = self.stream.get("site_records", f"sites/{self.stream.site}") or {}
         steps = site.get("envelope", [])
         contract = self.stream.get("contracts", held["terms"]["contract"])
-        most = contract["terms"]["maxServersPerSite"] if contract else 0
+        most = contract["terms"].get("maxServersPerSite", NEVER) if contract else 0
         changes = {begin, *(start for _, start, _ in taking), *(nanos(step["effectiveFrom"]) for step in steps)}
         for instant in sorted(at for at in changes if begin <= at < end):
             now = [other for other, start, until in taking if start <= instant < until]

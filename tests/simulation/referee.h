@@ -19,6 +19,7 @@
 #include "concordat/type/v1/command.pb.h"
 #include "events/record.h"
 #include "storage/log/simulated.h"
+#include "tests/simulation/quotas.h"
 
 namespace concordat::simulation {
 
@@ -118,6 +119,7 @@ class Referee {
   std::map<std::string, History> histories_;
   std::map<std::string, Allocations> allocations_;  // by stream
   Bundles bundles_;
+  Quotas quotas_;
   uint64_t accepted_ = 0;
   uint64_t voids_ = 0;
 };

@@ -71,17 +71,21 @@ Workload::Workload(std::string site, std::vector<std::string> sites, Chance& ran
   }
   std::string everywhere;
   for (const std::string& other : sites_) everywhere += fmt::format("sites: \"sites/{}\" ", other);
-  for (const auto& [id, most] : {std::pair("wide", 20), std::pair("narrow", 2)}) {
+  // One has a quota over all sites, of a half of their servers, and now and then of few hours.
+  const std::string quota =
+      fmt::format("quota {{ accelerators: {} accelerator_hours: {} }}", 24 * sites_.size(),
+                  random_.OneIn(2) ? 2 * sites_.size() : 1000);
+  for (const auto& [id, most] : {std::pair<std::string, std::string>("wide", quota),
+                                 {"narrow", "max_servers_per_site: 2"}}) {
     const std::string customer = fmt::format("customers/{}-{}", site_, id);
     Add("reservations",
         fmt::format(
             R"(register_customer {{ name: "{}" display_name: "C" country: "FR" sector: "BANK" }})",
             customer));
-    Add("reservations",
-        fmt::format(R"(sign_contract {{ name: "{}/contracts/c" {} max_servers_per_site: {}
+    Add("reservations", fmt::format(R"(sign_contract {{ name: "{}/contracts/c" {} {}
                                          start_time {{ seconds: 1790000000 }} end_time {{ seconds: 1900000000 }}
                                          data_classes: "PUBLIC" data_classes: "HEALTH" }})",
-                    customer, everywhere, most));
+                                    customer, everywhere, most));
   }
   Add("compliance", Rule(1, true));
   Add("deployment",
@@ -161,7 +165,19 @@ Request Workload::Separate() {
 Request Workload::Next(absl::Time now) {
   const std::string server =
       fmt::format("sites/{}/servers/s{}", site_, random_.Below(kServers + 1));
-  switch (random_.Below(20)) {
+  const std::string contract =
+      fmt::format("customers/{}-wide/contracts/c", random_.OneIn(3) ? Pick(sites_) : site_);
+  switch (random_.Below(22)) {
+    case 20:
+      return Make("reservations",
+                  fmt::format(R"(request_quota {{ contract: "{}" amount {{ accelerators: {}
+                                    accelerator_seconds: {} }} }})",
+                              contract, 1 + random_.Below(16), 600 * random_.Below(6)));
+    case 21:
+      return Make("reservations",
+                  fmt::format(R"(return_quota {{ contract: "{}" amount {{ accelerators: {}
+                                    accelerator_seconds: {} }} }})",
+                              contract, random_.Below(16), 600 * random_.Below(6)));
     case 0:
       return Make("inventory",
                   fmt::format(R"(cordon_server {{ name: "{}" reason: "noise" }})", server));

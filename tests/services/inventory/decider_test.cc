@@ -209,7 +209,7 @@ TEST(Inventory, LetsNoServerIntoServiceWithoutItsPassedTest) {
   scenario.When(kGoodTest);
   EXPECT_THAT(scenario.When(kEnter), EqualsText(R"(server_entered_service {
     name: "sites/paris/servers/a01-01" model: "models/nvl144" it_power_watts: 190000 cooling_watts: 180000
-    room: "r1" rack: "a01" position: 1 })"));
+    accelerators: 144 room: "r1" rack: "a01" position: 1 })"));
   EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
 }
 

@@ -44,10 +44,11 @@ TEST(ReservationReactions, NoteWhatTheInventorySays) {
   EXPECT_THAT(
       After<Event>(
           R"(server_entered_service { name: "sites/paris/servers/a" model: "models/m" it_power_watts: 2
-              cooling_watts: 1 room: "r" rack: "k" position: 3 nvlink_domain: "d" power_feed: "f" })"),
+              cooling_watts: 1 room: "r" rack: "k" position: 3 nvlink_domain: "d" power_feed: "f"
+              accelerators: 8 })"),
       IsOne("server", "sites/paris/servers/a", R"(record_server { server {
                 name: "sites/paris/servers/a" model: "models/m" it_power_watts: 2 cooling_watts: 1 bookable: true
-                room: "r" rack: "k" position: 3 nvlink_domain: "d" power_feed: "f" } })"));
+                room: "r" rack: "k" position: 3 nvlink_domain: "d" power_feed: "f" accelerators: 8 } })"));
   EXPECT_THAT(After<Event>(R"(server_cordoned { name: "sites/paris/servers/a" })"),
               IsOne("server", "sites/paris/servers/a",
                     R"(record_server { server { name: "sites/paris/servers/a" } })"));

@@ -78,7 +78,7 @@ TEST(ReservationRequests, NeedTermsOfContractsInFull) {
           R"(sign_contract { name: "customers/sap/contracts/c" sites: "sites/a" sites: "sites/a" })"),
       Names("sites[1]"));
   EXPECT_THAT(Message(R"(sign_contract { name: "customers/sap/contracts/c" sites: "sites/a" })"),
-              Names("max_servers_per_site"));
+              Names("quota"));
   EXPECT_THAT(
       Message(
           R"(sign_contract { name: "customers/sap/contracts/c" sites: "sites/a" max_servers_per_site: 1

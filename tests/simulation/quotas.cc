@@ -1,0 +1,115 @@
+#include "tests/simulation/quotas.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "services/runtime/check.h"
+
+namespace concordat::simulation {
+
+std::string Quotas::Take(const reservations::v1::Event& event, const std::string& site,
+                         absl::Time at) {
+  using Event = reservations::v1::Event;
+  switch (event.event_case()) {
+    case Event::kContractSigned: {
+      const auto& contract = event.contract_signed();
+      totals_[contract.name()] = {contract.quota().accelerators(),
+                                  contract.quota().accelerator_hours() * 3600};
+      return "";
+    }
+    case Event::kReservationHeld: {
+      const auto& held = event.reservation_held();
+      // Nobody had it before it was asked for.
+      uses_[held.name()] = {held.terms().contract(), held.accelerators(),
+                            std::max(at, runtime::ToTime(held.terms().start_time())),
+                            runtime::ToTime(held.terms().end_time())};
+      return CheckUse(held.terms().contract());
+    }
+    case Event::kReservationStarted: {
+      Use& use = uses_[event.reservation_started().name()];
+      use.start = std::max(use.start, at);
+      use.accelerators = event.reservation_started().accelerators();
+      return CheckUse(use.contract);
+    }
+    case Event::kReservationDeclined:
+      uses_.erase(event.reservation_declined().name());
+      return "";
+    case Event::kHoldLapsed:
+      uses_.erase(event.hold_lapsed().name());
+      return "";
+    case Event::kReservationCancelled:
+      uses_.erase(event.reservation_cancelled().name());
+      return "";
+    case Event::kQuotaGranted: {
+      const auto& granted = event.quota_granted();
+      const Key key{granted.contract(), granted.site(), granted.number()};
+      if (granted_.contains(key)) return fmt::format("grant {} was made twice", granted.number());
+      granted_[key] = granted.amount().SerializeAsString();
+      return "";
+    }
+    case Event::kQuotaAnswered:
+      return CheckAnswer(event.quota_answered(), "sites/" + site);
+    case Event::kQuotaReturned: {
+      const auto& returned = event.quota_returned();
+      const Key key{returned.contract(), "sites/" + site, returned.number()};
+      if (returned_.contains(key))
+        return fmt::format("return {} was made twice", returned.number());
+      returned_[key] = returned.amount().SerializeAsString();
+      return "";
+    }
+    case Event::kQuotaReclaimed:
+      return CheckReclaim(event.quota_reclaimed());
+    default:
+      return "";
+  }
+}
+
+std::string Quotas::CheckUse(const std::string& contract) const {
+  const auto found = totals_.find(contract);
+  if (found == totals_.end()) return "";
+  const Total& total = found->second;
+  int64_t seconds = 0;
+  for (const auto& [name, use] : uses_) {
+    if (use.contract != contract) continue;
+    seconds += use.accelerators * absl::ToInt64Seconds(use.end - use.start);
+    int64_t at_once = 0;
+    for (const auto& [other_name, other] : uses_) {
+      if (other.contract == contract && other.start <= use.start && use.start < other.end)
+        at_once += other.accelerators;
+    }
+    if (total.accelerators > 0 && at_once > total.accelerators) {
+      return fmt::format("{} has {} of {} accelerators at {}, over all sites", contract, at_once,
+                         total.accelerators, runtime::ToText(use.start));
+    }
+  }
+  if (total.seconds == 0 || seconds <= total.seconds) return "";
+  return fmt::format("{} has {} of {} accelerator-seconds, over all sites", contract, seconds,
+                     total.seconds);
+}
+
+std::string Quotas::CheckAnswer(const reservations::v1::QuotaAnswered& answered,
+                                const std::string& site) {
+  if (answered.grant() == 0) return "";
+  const auto found = granted_.find({answered.contract(), site, answered.grant()});
+  if (found == granted_.end() || found->second.empty() ||
+      found->second != answered.amount().SerializeAsString()) {
+    return fmt::format("{} credits itself grant {} of {}, which was not made so, or twice", site,
+                       answered.grant(), answered.contract());
+  }
+  found->second.clear();
+  return "";
+}
+
+std::string Quotas::CheckReclaim(const reservations::v1::QuotaReclaimed& reclaimed) {
+  const auto found = returned_.find({reclaimed.contract(), reclaimed.site(), reclaimed.number()});
+  if (found == returned_.end() || found->second.empty() ||
+      found->second != reclaimed.amount().SerializeAsString()) {
+    return fmt::format("return {} of {} for {} is credited, which was not made so, or twice",
+                       reclaimed.number(), reclaimed.site(), reclaimed.contract());
+  }
+  found->second.clear();
+  return "";
+}
+
+}  // namespace concordat::simulation
