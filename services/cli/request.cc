@@ -23,6 +23,7 @@ using google::protobuf::Message;
 constexpr std::string_view kAccessSchedule = "concordat.reservations.v1.AccessSchedule";
 constexpr std::string_view kReserveRequest = "concordat.reservations.v1.ReserveRequest";
 constexpr std::string_view kPlacement = "concordat.reservations.v1.Placement";
+constexpr std::string_view kLegalBasis = "concordat.reservations.v1.LegalBasis";
 
 std::string MessageName(const FieldDescriptor& field) {
   return field.message_type() == nullptr ? "" : field.message_type()->full_name();

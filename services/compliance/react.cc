@@ -129,6 +129,11 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kHoldLapsed:
     case Event::kReservationStarted:
     case Event::kReservationEnding:
+    case Event::kMarginsSet:
+    case Event::kReservationReleased:
+    case Event::kReservationRevoked:
+    case Event::kReservationGraceStarted:
+    case Event::kReservationCleaning:
     case Event::kReservationEnded:
     case Event::kReservationCancelled:
     case Event::kCommandRefused:

@@ -29,10 +29,10 @@ Intents Record(const reservations::v1::ReservationStarted& started) {
   return {{.kind = "record", .subject = started.name(), .command = std::move(command)}};
 }
 
-Intents Vacate(const reservations::v1::ReservationEnding& ending) {
+Intents Vacate(const std::string& reservation) {
   v1::Command command;
-  command.mutable_vacate_reservation()->set_reservation(ending.name());
-  return {{.kind = "vacate", .subject = ending.name(), .command = std::move(command)}};
+  command.mutable_vacate_reservation()->set_reservation(reservation);
+  return {{.kind = "vacate", .subject = reservation, .command = std::move(command)}};
 }
 
 // Whether the finding is one of those that the verdict comes from.
@@ -99,7 +99,15 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kReservationStarted:
       return Record(accepted.event.reservation_started());
     case Event::kReservationEnding:
-      return Vacate(accepted.event.reservation_ending());
+      return Vacate(accepted.event.reservation_ending().name());
+    case Event::kReservationReleased:
+      return Vacate(accepted.event.reservation_released().name());
+    case Event::kReservationRevoked:
+      if (!accepted.event.reservation_revoked().vacates()) return {};
+      return Vacate(accepted.event.reservation_revoked().name());
+    case Event::kMarginsSet:
+    case Event::kReservationGraceStarted:
+    case Event::kReservationCleaning:
     case Event::kCustomerRegistered:
     case Event::kContractSigned:
     case Event::kContractRecorded:

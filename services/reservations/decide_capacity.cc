@@ -4,8 +4,10 @@
 #include <optional>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "services/reservations/decider.h"
+#include "services/reservations/margins.h"
 #include "services/reservations/quotas.h"
 #include "services/runtime/check.h"
 
@@ -17,6 +19,16 @@ constexpr int64_t kMostServersOfSeries = 20'000;
 
 Span SpanOf(const v1::Terms& terms) {
   return {runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
+}
+
+// The parts of a span that lie before and after another one.
+std::vector<Span> Beyond(const Span& span, const Span& other) {
+  std::vector<Span> parts;
+  for (const Span& part : {Span{span.start, std::min(span.end, other.start)},
+                           Span{std::max(span.start, other.end), span.end}}) {
+    if (part.start < part.end) parts.push_back(part);
+  }
+  return parts;
 }
 
 template <typename Values>
@@ -40,6 +52,10 @@ Checked CheckTerms(const v1::Terms& terms, absl::Time now) {
     return Obstacle{v1::REASON_TIME,
                     fmt::format("start_time is {}, expected {} or later.",
                                 runtime::ToText(span.start), runtime::ToText(now))};
+  }
+  if (terms.min_count() < 0 || terms.min_count() > terms.count()) {
+    return Obstacle{v1::REASON_CONTRACT, fmt::format("min_count is {}, expected at most count, {}.",
+                                                     terms.min_count(), terms.count())};
   }
   return std::nullopt;
 }
@@ -68,6 +84,13 @@ Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms
     return Obstacle{v1::REASON_TIME,
                     fmt::format("The time span is {}, expected within the term of {}, {}.",
                                 ToText(span), contract.name(), ToText(term))};
+  }
+  if (ToDuration(terms.grace()) > ToDuration(contract.max_grace())) {
+    return Obstacle{
+        v1::REASON_CONTRACT,
+        fmt::format("A grace of {} is asked for, expected at most the {} of {}.",
+                    absl::FormatDuration(ToDuration(terms.grace())),
+                    absl::FormatDuration(ToDuration(contract.max_grace())), contract.name())};
   }
   if (contract.max_servers_per_site() > 0 && terms.count() > contract.max_servers_per_site()) {
     return Obstacle{v1::REASON_CONTRACT,
@@ -126,6 +149,18 @@ Checked CheckEnvelope(const v1::SiteRecord& site, const Index& index, const Span
   return Describe(*found, wanted);
 }
 
+// A server is re-tested before it is used, so what starts sooner than that cannot be had.
+Checked CheckRetest(const v1::Margins& margins, const Span& span, absl::Time now) {
+  const absl::Duration before = ToDuration(margins.before());
+  if (before == absl::ZeroDuration() || span.start - before >= now - kClockSkew)
+    return std::nullopt;
+  return Obstacle{v1::REASON_MARGIN,
+                  fmt::format("The start is {} and servers are re-tested for {} before it; "
+                              "expected {} or later.",
+                              runtime::ToText(span.start), absl::FormatDuration(before),
+                              runtime::ToText(now + before))};
+}
+
 google::protobuf::Timestamp HoldExpiry(const Span& span, absl::Time now) {
   absl::Time expires = std::min(now + kHoldTtl, span.end);
   if (span.start > now) expires = std::min(expires, span.start);
@@ -139,6 +174,10 @@ v1::ReservationHeld Held(const std::string& name, const std::string& order, cons
   held.set_order(order);
   *held.mutable_terms() = terms;
   held.mutable_terms()->set_customer(contract.customer());
+  held.mutable_terms()->clear_lock_time();
+  if (contract.has_lock_time()) *held.mutable_terms()->mutable_lock_time() = contract.lock_time();
+  const v1::Margins margins = MarginsOf(site, terms.model());
+  if (margins.ByteSizeLong() > 0) *held.mutable_margins() = margins;
   held.set_site_country(site.country());
   *held.mutable_site_certifications() = site.certifications();
   held.set_customer_country(contract.country());
@@ -199,6 +238,10 @@ std::variant<v1::ReservationHeld, Obstacle> HoldSeries(const State& state, Frame
   }
   for (const Occurrence& occurrence : expansion->occurrences) {
     const Span span{occurrence.start, occurrence.end};
+    if (held.occurrences_size() > 0) {
+      const Occurrence last = OccurrenceOf(*held.occurrences().rbegin());
+      if (auto obstacle = CheckGap(frame, terms, {last.start, last.end}, span)) return *obstacle;
+    }
     auto found = FindGrant(state, frame, {terms}, span, facts);
     if (auto* obstacle = std::get_if<Obstacle>(&found)) {
       obstacle->detail = fmt::format("Occurrence {} of {}, {}: {}", held.occurrences_size() + 1,
@@ -312,6 +355,24 @@ std::variant<Frame, Obstacle> FrameOf(const State& state, const std::string& con
   return frame;
 }
 
+v1::Margins MarginsIn(const Frame& frame, const v1::Terms& terms) {
+  return frame.margins.value_or(MarginsOf(frame.site, terms.model()));
+}
+
+Checked CheckGap(const Frame& frame, const v1::Terms& terms, const Span& first,
+                 const Span& second) {
+  const v1::Margins margins = MarginsIn(frame, terms);
+  const Span before = BlockOf(first, terms, margins);
+  const Span after = BlockOf(second, terms, margins);
+  if (before.end <= after.start) return std::nullopt;
+  return Obstacle{
+      v1::REASON_MARGIN,
+      fmt::format("The use from {} begins {} after the one before it; expected at least {}, for "
+                  "grace, cleaning and re-test, or one reservation for both.",
+                  runtime::ToText(second.start), absl::FormatDuration(second.start - first.end),
+                  absl::FormatDuration((before.end - first.end) + (second.start - after.start)))};
+}
+
 std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
                                         const Wanted& wanted, const Span& span,
                                         const runtime::Facts& facts) {
@@ -319,14 +380,17 @@ std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
   if (auto obstacle = CheckHours(frame, span)) return *obstacle;
   if (auto obstacle = CheckQuota(state.index, frame.contract, terms.count(), span))
     return *obstacle;
+  const v1::Margins margins = MarginsIn(frame, terms);
+  const Span block = BlockOf(span, terms, margins);
+  if (auto obstacle = CheckRetest(margins, span, facts.now)) return *obstacle;
   const size_t count = static_cast<size_t>(terms.count());
-  Grant grant{ChooseServers(state, wanted, span, facts.now), {}};
+  Grant grant{ChooseServers(state, wanted, block, facts.now), {}};
   if (grant.servers.size() < count) {
     return Obstacle{v1::REASON_NO_CAPACITY,
                     fmt::format("{} of {} bookable servers of {} can be given within {}, expected "
                                 "{}.",
                                 grant.servers.size(), state.index.CountBookable(terms.model()),
-                                terms.model(), ToText(span), count)};
+                                terms.model(), ToText(block), count)};
   }
   for (const std::string& server : grant.servers) {
     grant.watts += state.index.WattsOf(server);
@@ -336,7 +400,7 @@ std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
                                      AcceleratorSeconds(grant.accelerators, span), span)) {
     return *obstacle;
   }
-  if (auto obstacle = CheckEnvelope(frame.site, state.index, span, grant.watts, facts.now))
+  if (auto obstacle = CheckEnvelope(frame.site, state.index, block, grant.watts, facts.now))
     return *obstacle;
   return grant;
 }
@@ -354,9 +418,14 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
   const int64_t longer = AcceleratorSeconds(reservation.accelerators(), span) -
                          AcceleratorSeconds(reservation.accelerators(), own);
   // What it has already it need not be given.
-  for (const Span& part : {Span{span.start, std::min(span.end, own.start)},
-                           Span{std::max(span.start, own.end), span.end}}) {
-    if (part.start >= part.end) continue;
+  for (const Span& part : Beyond(span, own)) {
+    if (auto obstacle = CheckQuota(state.index, frame.contract, terms.count(), part))
+      return obstacle;
+    if (auto obstacle = CheckAllotment(state, frame, reservation.accelerators(), longer, part))
+      return obstacle;
+  }
+  for (const Span& part :
+       Beyond(BlockOf(span, terms, reservation.margins()), BlockOf(terms, reservation.margins()))) {
     for (const std::string& server : reservation.servers()) {
       if (state.index.IsFree(server, part, facts.now)) continue;
       return Obstacle{v1::REASON_NO_CAPACITY,
@@ -366,11 +435,6 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
                         reservation.series().empty() ? reservation.name() : reservation.series()};
     if (auto obstacle = CheckApart(state, wanted, reservation.servers(), part, facts.now))
       return obstacle;
-    if (auto obstacle = CheckQuota(state.index, frame.contract, terms.count(), part))
-      return obstacle;
-    if (auto obstacle = CheckAllotment(state, frame, reservation.accelerators(), longer, part)) {
-      return obstacle;
-    }
     const Watts watts{reservation.it_power_watts(), reservation.cooling_watts()};
     if (auto obstacle = CheckEnvelope(frame.site, state.index, part, watts, facts.now))
       return obstacle;
@@ -390,6 +454,8 @@ v1::Terms TermsOf(const v1::ReserveRequest& request) {
   *terms.mutable_data_classes() = request.data_classes();
   terms.set_project(request.project());
   if (request.has_access()) *terms.mutable_access() = WithPolicies(request.access());
+  terms.set_min_count(request.min_count());
+  if (request.has_grace()) *terms.mutable_grace() = request.grace();
   if (!request.has_placement()) return terms;
   v1::Placement& placement = *terms.mutable_placement();
   placement = request.placement();

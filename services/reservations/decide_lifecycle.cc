@@ -6,47 +6,11 @@
 
 #include "services/reservations/bundles.h"
 #include "services/reservations/decider.h"
+#include "services/reservations/margins.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
 namespace {
-
-// A known reservation of this site in one of the states, or the refusal. Commands of timers and
-// reactions that come late, or twice, end here: they are refused and change nothing.
-struct Found {
-  std::optional<v1::Reservation> reservation;
-  v1::Event refusal;
-};
-
-Found Find(const State& state, const google::protobuf::Message& command, const std::string& name,
-           const runtime::Facts& facts, std::initializer_list<v1::ReservationState> expected) {
-  if (runtime::SiteOfName(name) != facts.site) {
-    return {
-        std::nullopt,
-        Refused(command, v1::REASON_NOT_HOME,
-                fmt::format("\"{}\" belongs to another site; ask there, {} decides only about its "
-                            "own.",
-                            name, Here(facts)))};
-  }
-  std::optional<v1::Reservation> reservation = state.rows.reservations.Get(name);
-  if (!reservation) {
-    return {std::nullopt, Refused(command, v1::REASON_NOT_FOUND,
-                                  fmt::format("{} is not known, expected a reservation of {}.",
-                                              name, Here(facts)))};
-  }
-  if (std::find(expected.begin(), expected.end(), reservation->state()) != expected.end()) {
-    return {std::move(reservation), {}};
-  }
-  std::string names;
-  for (const v1::ReservationState state_expected : expected) {
-    names +=
-        fmt::format("{}{}", names.empty() ? "" : " or ", v1::ReservationState_Name(state_expected));
-  }
-  return {std::nullopt,
-          Refused(command, v1::REASON_WRONG_STATE,
-                  fmt::format("{} is {}, expected {}.", name,
-                              v1::ReservationState_Name(reservation->state()), names))};
-}
 
 v1::Event Declined(const v1::Reservation& reservation, v1::Reason reason,
                    const std::string& detail) {
@@ -87,9 +51,11 @@ std::string ObstacleOf(const State& state, const v1::Reservation& reservation,
     return fmt::format("{} of its servers are still taken, {} first; expected all of them free.",
                        taken.size(), taken[0]);
   }
-  if (UsableServers(reservation).empty()) {
-    return fmt::format("All {} of its servers are lost; expected at least one.",
-                       reservation.servers_size());
+  const auto usable = static_cast<int>(UsableServers(reservation).size());
+  if (usable < std::max(1, LeastOf(reservation.terms()))) {
+    return fmt::format("{} of its {} servers are lost; expected at least {} to start with.",
+                       reservation.servers_size() - usable, reservation.servers_size(),
+                       std::max(1, LeastOf(reservation.terms())));
   }
   const v1::SiteRecord site = state.rows.site_records.Get(Here(facts)).value_or(v1::SiteRecord());
   const Watts envelope = EnvelopeAt(site, facts.now);
@@ -125,12 +91,51 @@ v1::Event Delayed(const v1::Reservation& reservation, const std::vector<std::str
 
 }  // namespace
 
+Found Find(const State& state, const google::protobuf::Message& command, const std::string& name,
+           const runtime::Facts& facts, std::initializer_list<v1::ReservationState> expected) {
+  if (runtime::SiteOfName(name) != facts.site) {
+    return {
+        std::nullopt,
+        Refused(command, v1::REASON_NOT_HOME,
+                fmt::format("\"{}\" belongs to another site; ask there, {} decides only about its "
+                            "own.",
+                            name, Here(facts)))};
+  }
+  std::optional<v1::Reservation> reservation = state.rows.reservations.Get(name);
+  if (!reservation) {
+    return {std::nullopt, Refused(command, v1::REASON_NOT_FOUND,
+                                  fmt::format("{} is not known, expected a reservation of {}.",
+                                              name, Here(facts)))};
+  }
+  if (std::find(expected.begin(), expected.end(), reservation->state()) != expected.end()) {
+    return {std::move(reservation), {}};
+  }
+  std::string names;
+  for (const v1::ReservationState state_expected : expected) {
+    names +=
+        fmt::format("{}{}", names.empty() ? "" : " or ", v1::ReservationState_Name(state_expected));
+  }
+  return {std::nullopt,
+          Refused(command, v1::REASON_WRONG_STATE,
+                  fmt::format("{} is {}, expected {}.", name,
+                              v1::ReservationState_Name(reservation->state()), names))};
+}
+
 v1::Event Cancel(const State& state, const v1::CancelReservationRequest& request,
                  const runtime::Facts& facts) {
+  const auto known = state.rows.reservations.Get(request.name());
+  if (known && runtime::SiteOfName(request.name()) == facts.site && IsInUse(*known)) {
+    return Refused(request, v1::REASON_RUNNING,
+                   fmt::format("{} is in use, expected ReleaseReservation by its customer, or "
+                               "RevokeReservation with a legal basis.",
+                               request.name()));
+  }
   const Found found = Find(state, request, request.name(), facts,
                            {v1::RESERVATION_STATE_HELD, v1::RESERVATION_STATE_CONFIRMED});
   if (!found.reservation) return found.refusal;
   if (auto refusal = Promised(request, *found.reservation)) return *refusal;
+  if (const auto locked = CheckUnlocked(*found.reservation, facts.now))
+    return Refused(request, locked->reason, locked->detail);
   v1::Event event;
   v1::ReservationCancelled& cancelled = *event.mutable_reservation_cancelled();
   cancelled.set_name(request.name());
@@ -225,42 +230,6 @@ v1::Event Start(const State& state, const v1::StartReservation& command,
   // No more than was booked, whatever the inventory says of the servers meanwhile.
   started.set_accelerators(std::min(started.accelerators(), reservation.accelerators()));
   *started.mutable_end_time() = terms.end_time();
-  return event;
-}
-
-v1::Event BeginEnd(const State& state, const v1::BeginEndReservation& command,
-                   const runtime::Facts& facts) {
-  const Found found = Find(state, command, command.name(), facts,
-                           {v1::RESERVATION_STATE_ACTIVE, v1::RESERVATION_STATE_CONFIRMED});
-  if (!found.reservation) return found.refusal;
-  // What has a schedule never becomes active itself, its occurrences do.
-  const bool series = found.reservation->terms().has_access();
-  if (!series && found.reservation->state() != v1::RESERVATION_STATE_ACTIVE) {
-    return Refused(command, v1::REASON_WRONG_STATE,
-                   fmt::format("{} is {}, expected {}.", command.name(),
-                               v1::ReservationState_Name(found.reservation->state()),
-                               v1::ReservationState_Name(v1::RESERVATION_STATE_ACTIVE)));
-  }
-  const absl::Time end = runtime::ToTime(found.reservation->terms().end_time());
-  if (facts.now < end) {
-    return Refused(
-        command, v1::REASON_TIME,
-        fmt::format("{} ends at {}, expected not before.", command.name(), runtime::ToText(end)));
-  }
-  v1::Event event;
-  if (series) {
-    event.mutable_reservation_ended()->set_name(command.name());
-    return event;
-  }
-  event.mutable_reservation_ending()->set_name(command.name());
-  return event;
-}
-
-v1::Event End(const State& state, const v1::EndReservation& command, const runtime::Facts& facts) {
-  const Found found = Find(state, command, command.name(), facts, {v1::RESERVATION_STATE_ENDING});
-  if (!found.reservation) return found.refusal;
-  v1::Event event;
-  event.mutable_reservation_ended()->set_name(command.name());
   return event;
 }
 

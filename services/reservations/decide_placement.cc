@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "services/reservations/decider.h"
+#include "services/reservations/margins.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -79,10 +80,11 @@ bool IsExact(const v1::Terms& terms) {
 
 using Note = absl::FunctionRef<void(v1::ExclusionReason reason, const Selection& ruled_out)>;
 
-// The servers of a pool that could be given over the span. `note` hears what each reason ruled out,
-// in the order of the reasons' numbers.
-Selection Narrow(const State& state, const Pool& pool, const Wanted& wanted, const Span& span,
-                 absl::Time now, Note note) {
+// The servers of a pool that could be given over a block; of those that could not, the use within
+// it tells the taken from those that only a margin rules out. `note` hears what each reason ruled
+// out, in the order of the reasons' numbers.
+Selection Narrow(const State& state, const Pool& pool, const Wanted& wanted, const Span& use,
+                 const Span& block, absl::Time now, Note note) {
   Selection left = pool.All();
   const auto keep = [&](v1::ExclusionReason reason, const Selection& kept) {
     note(reason, Pool::Without(left, kept));
@@ -92,12 +94,18 @@ Selection Narrow(const State& state, const Pool& pool, const Wanted& wanted, con
     keep(v1::EXCLUSION_REASON_NOT_NAMED, pool.Named(wanted.terms.placement().servers()));
   }
   const Neighbours neighbours =
-      NeighboursOf(state, wanted.terms.customer(), wanted.reservation, span, now);
+      NeighboursOf(state, wanted.terms.customer(), wanted.reservation, block, now);
   if (!neighbours.racks.empty()) {
     keep(v1::EXCLUSION_REASON_APART,
          Pool::Without(left, pool.Standing(neighbours.racks, neighbours.domains)));
   }
-  keep(v1::EXCLUSION_REASON_TAKEN, pool.FindFree({span}, now));
+  if (!(use == block)) {
+    const Selection free = pool.FindFree({block}, now);
+    keep(v1::EXCLUSION_REASON_TAKEN, pool.FindFree({use}, now));
+    keep(v1::EXCLUSION_REASON_MARGIN, free);
+  } else {
+    keep(v1::EXCLUSION_REASON_TAKEN, pool.FindFree({block}, now));
+  }
   return left;
 }
 
@@ -194,10 +202,12 @@ void AddOfModel(const State& state, const Frame& frame, const Wanted& wanted, co
                  known->second.cordoned);
   const Pool* pool = state.index.FindPool(model);
   if (pool == nullptr) return;
-  const Selection free = Narrow(
-      state, *pool, wanted, span, now, [&](v1::ExclusionReason reason, const Selection& ruled_out) {
-        exclusions.Add(reason, ruled_out.count(), pool->Names(ruled_out, most));
-      });
+  const Span block = BlockOf(span, wanted.terms, MarginsIn(frame, wanted.terms));
+  const Selection free =
+      Narrow(state, *pool, wanted, span, block, now,
+             [&](v1::ExclusionReason reason, const Selection& ruled_out) {
+               exclusions.Add(reason, ruled_out.count(), pool->Names(ruled_out, most));
+             });
   size_t left = free.count();
   const auto limit = [&](v1::ExclusionReason reason, size_t room) {
     if (room >= left) return;
@@ -205,12 +215,14 @@ void AddOfModel(const State& state, const Frame& frame, const Wanted& wanted, co
     left = room;
   };
   if (CheckHours(frame, span)) limit(v1::EXCLUSION_REASON_ACCESS_HOURS, 0);
-  limit(v1::EXCLUSION_REASON_CONTRACT,
-        RoomFor(frame.contract.max_servers_per_site() -
-                    state.index.ContractPeak(frame.contract.name(), span),
-                1));
+  if (frame.contract.max_servers_per_site() > 0) {
+    limit(v1::EXCLUSION_REASON_CONTRACT,
+          RoomFor(frame.contract.max_servers_per_site() -
+                      state.index.ContractPeak(frame.contract.name(), span),
+                  1));
+  }
   const Watts each = state.index.LeastWatts(model, 1);
-  const Watts watts = LeftOf(state.index, frame.site, span, now);
+  const Watts watts = LeftOf(state.index, frame.site, block, now);
   limit(v1::EXCLUSION_REASON_POWER, RoomFor(watts.it_power, each.it_power));
   limit(v1::EXCLUSION_REASON_COOLING, RoomFor(watts.cooling, each.cooling));
 }
@@ -245,19 +257,23 @@ absl::Time EnvelopeKeptFrom(const Index& index, const v1::SiteRecord& site, cons
 // none says anything.
 absl::Time NotBefore(const State& state, const Frame& frame, const v1::Terms& terms,
                      const Span& span, absl::Time now) {
-  const absl::Duration length = span.end - span.start;
-  absl::Time bound = NextWithinHours(frame, span.start, length);
+  const Span block = BlockOf(span, terms, MarginsIn(frame, terms));
+  const absl::Duration lead = span.start - block.start;
+  absl::Time bound =
+      std::max(NextWithinHours(frame, span.start, span.end - span.start), now + lead);
+  if (frame.contract.max_servers_per_site() > 0) {
+    bound = std::max(
+        bound, state.index.ContractKeptFrom(frame.contract.name(), span,
+                                            frame.contract.max_servers_per_site() - terms.count()));
+  }
   bound = std::max(
-      bound, state.index.ContractKeptFrom(frame.contract.name(), span,
-                                          frame.contract.max_servers_per_site() - terms.count()));
-  bound =
-      std::max(bound, EnvelopeKeptFrom(state.index, frame.site, span,
-                                       state.index.LeastWatts(terms.model(), terms.count()), now));
+      bound, lead + EnvelopeKeptFrom(state.index, frame.site, block,
+                                     state.index.LeastWatts(terms.model(), terms.count()), now));
   const Pool* pool = state.index.FindPool(terms.model());
   if (pool == nullptr) return absl::InfiniteFuture();
   const Selection named = IsExact(terms) ? pool->Named(terms.placement().servers()) : pool->All();
-  return std::max(
-      bound, pool->EarliestGap(named, span.start, length, static_cast<size_t>(terms.count()), now));
+  return std::max(bound, lead + pool->EarliestGap(named, block.start, block.end - block.start,
+                                                  static_cast<size_t>(terms.count()), now));
 }
 
 // The earliest start at which the request would be granted. Each step goes on to a time before
@@ -341,17 +357,17 @@ std::string Describe(const v1::Shortage& shortage) {
 bool IsShortage(v1::Reason reason) {
   return reason == v1::REASON_NO_CAPACITY || reason == v1::REASON_POWER_ENVELOPE ||
          reason == v1::REASON_COOLING_ENVELOPE || reason == v1::REASON_CONTRACT ||
-         reason == v1::REASON_ACCESS_HOURS;
+         reason == v1::REASON_ACCESS_HOURS || reason == v1::REASON_MARGIN;
 }
 
 }  // namespace
 
-std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& span,
+std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& block,
                                        absl::Time now) {
   const Pool* pool = state.index.FindPool(wanted.terms.model());
   if (pool == nullptr) return {};
   const Selection free =
-      Narrow(state, *pool, wanted, span, now, [](v1::ExclusionReason, const Selection&) {});
+      Narrow(state, *pool, wanted, block, block, now, [](v1::ExclusionReason, const Selection&) {});
   return Choose(*pool, free, wanted.terms);
 }
 
@@ -380,7 +396,8 @@ Obstacle Explained(const State& state, const Frame& frame, const Wanted& wanted,
   AddOtherModels(state.index, wanted.terms.model(), exclusions);
   AddOfModel(state, frame, wanted, span, facts.now, exclusions);
   const Watts least = state.index.LeastWatts(wanted.terms.model(), wanted.terms.count());
-  if (const auto found = FindShort(frame.site, state.index, span, least, facts.now)) {
+  const Span block = BlockOf(span, wanted.terms, MarginsIn(frame, wanted.terms));
+  if (const auto found = FindShort(frame.site, state.index, block, least, facts.now)) {
     *shortage.mutable_short_from() = runtime::ToTimestamp(found->at);
     shortage.set_short_it_power_watts(std::max<int64_t>(0, found->missing.it_power));
     shortage.set_short_cooling_watts(std::max<int64_t>(0, found->missing.cooling));

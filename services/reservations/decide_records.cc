@@ -17,10 +17,11 @@ v1::Event NotHome(const google::protobuf::Message& command, const std::string& n
 bool MayFollow(v1::OrderState before, v1::OrderState after) {
   if (before == v1::ORDER_STATE_PENDING) {
     return after == v1::ORDER_STATE_CONFIRMED || after == v1::ORDER_STATE_DECLINED ||
-           after == v1::ORDER_STATE_CANCELLED;
+           after == v1::ORDER_STATE_CANCELLED || after == v1::ORDER_STATE_REVOKED;
   }
   return before == v1::ORDER_STATE_CONFIRMED &&
-         (after == v1::ORDER_STATE_DECLINED || after == v1::ORDER_STATE_CANCELLED);
+         (after == v1::ORDER_STATE_DECLINED || after == v1::ORDER_STATE_CANCELLED ||
+          after == v1::ORDER_STATE_REVOKED);
 }
 
 }  // namespace
@@ -79,6 +80,8 @@ v1::Event SignContract(const State& state, const v1::SignContractRequest& reques
   *contract.mutable_start_time() = request.start_time();
   *contract.mutable_end_time() = request.end_time();
   *contract.mutable_data_classes() = request.data_classes();
+  if (request.has_lock_time()) *contract.mutable_lock_time() = request.lock_time();
+  if (request.has_max_grace()) *contract.mutable_max_grace() = request.max_grace();
   if (!request.has_access()) return event;
   *contract.mutable_access() = WithPolicies(request.access());
   const Span term{runtime::ToTime(request.start_time()), end};

@@ -113,7 +113,10 @@ std::optional<Frame> FrameOfSeries(const State& state, const std::string& name,
   const auto reservation = state.rows.reservations.Get(name);
   if (!reservation) return std::nullopt;
   auto found = FrameOf(state, reservation->terms().contract(), facts);
-  if (auto* frame = std::get_if<Frame>(&found)) return std::move(*frame);
+  if (auto* frame = std::get_if<Frame>(&found)) {
+    frame->margins = reservation->margins();
+    return std::move(*frame);
+  }
   return Frame();
 }
 
@@ -165,13 +168,23 @@ v1::Event Extend(const State& state, const v1::ExtendSchedule& command,
   extended.set_zone_data_version(expansion->zone_data_version);
   const auto series = state.rows.reservations.Get(command.name());
   std::optional<Frame> frame = FrameOfSeries(state, command.name(), facts);
+  std::optional<Occurrence> last;
   for (const Occurrence& occurrence : expansion->occurrences) {
     v1::Occurrence& added = *extended.add_occurrences();
     added = ToMessage(occurrence);
     if (!series) continue;
     added.set_name(
         OccurrenceName(command.name(), series->occurrences() + extended.occurrences_size()));
+    const Checked close = last ? CheckGap(*frame, series->terms(), {last->start, last->end},
+                                          {occurrence.start, occurrence.end})
+                               : std::nullopt;
+    if (close) {
+      added.set_reason(close->reason);
+      added.set_detail(close->detail);
+      continue;
+    }
     GrantServers(state, *frame, {series->terms(), series->name()}, added, facts);
+    if (added.reason() == v1::REASON_UNSPECIFIED) last = occurrence;
   }
   return event;
 }

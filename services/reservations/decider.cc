@@ -128,6 +128,12 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.register_project().name();
     case v1::Command::kRecordProject:
       return command.record_project().project().name();
+    case v1::Command::kSetMargins:
+      return command.set_margins().site();
+    case v1::Command::kReleaseReservation:
+      return command.release_reservation().name();
+    case v1::Command::kRevokeReservation:
+      return command.revoke_reservation().name();
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -206,6 +212,12 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return RegisterProject(state, command.register_project(), facts);
     case v1::Command::kRecordProject:
       return RecordProject(state, command.record_project());
+    case v1::Command::kSetMargins:
+      return SetMargins(state, command.set_margins(), facts);
+    case v1::Command::kReleaseReservation:
+      return Release(state, command.release_reservation(), facts);
+    case v1::Command::kRevokeReservation:
+      return Revoke(state, command.revoke_reservation(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -70,9 +70,14 @@ struct Frame {
   std::optional<v1::Quota> quota = {};  // this site's part; nothing where the contract has none
   // What occurrences that the same decision grants take of it, beside what is booked already.
   int64_t planned_accelerator_seconds = 0;
+  // Those that hold for what is granted; absent: those that are set for its model.
+  std::optional<v1::Margins> margins = {};
 };
 std::variant<Frame, Obstacle> FrameOf(const State& state, const std::string& contract,
                                       const runtime::Facts& facts);
+
+// The margins around what is granted in the frame.
+v1::Margins MarginsIn(const Frame& frame, const v1::Terms& terms);
 
 // What servers are looked for.
 struct Wanted {
@@ -81,7 +86,8 @@ struct Wanted {
   std::string reservation = {};
 };
 
-// Servers that are free over a span, and what they draw, within contract and envelope.
+// Servers that are free over a span with its margins, and what they draw, within contract and
+// envelope.
 struct Grant {
   std::vector<std::string> servers;
   Watts watts;
@@ -111,9 +117,10 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
 std::string ToText(const Span& span);
 
 // decide_placement.cc: which servers are chosen, and why the others were not.
-// Of the servers that could be given over the span those that the placement asks for; fewer than
-// wanted where there are not so many. The same on the same state.
-std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& span,
+// Of the servers that could be given over the block, which is the use with its margins, those that
+// the placement asks for; fewer than wanted where there are not so many. The same on the same
+// state.
+std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& block,
                                        absl::Time now);
 // Whether one of the servers stands in a rack or domain of somebody to be kept apart from.
 Checked CheckApart(const State& state, const Wanted& wanted,
@@ -132,6 +139,7 @@ v1::Event SeparateParties(const State& state, const v1::SeparatePartiesRequest& 
                           const runtime::Facts& facts);
 v1::Event EndSeparation(const State& state, const v1::EndSeparationRequest& request,
                         const runtime::Facts& facts);
+
 // decide_quotas.cc: what sites may use of a contract over all of its sites.
 // Whether so many accelerators more at once within the span, and so many accelerator-seconds more,
 // are left of what this site is allotted. What changes a reservation asks for the difference.
@@ -150,6 +158,9 @@ v1::Event RecordQuotaAnswer(const State& state, const v1::RecordQuotaAnswer& com
                             const runtime::Facts& facts);
 v1::Event ReclaimQuota(const State& state, const v1::ReclaimQuota& command,
                        const runtime::Facts& facts);
+// REASON_MARGIN where the second use would begin before the block of the first is over; the index
+// does not know yet what one event grants.
+Checked CheckGap(const Frame& frame, const v1::Terms& terms, const Span& first, const Span& second);
 
 // decide_schedules.cc: when something with a schedule takes place.
 // The schedule with its occurrences from now on, as an event is to carry it: an access schedule of
@@ -171,9 +182,27 @@ v1::Event Decline(const State& state, const v1::DeclineReservation& command,
 v1::Event Lapse(const State& state, const v1::LapseHold& command, const runtime::Facts& facts);
 v1::Event Start(const State& state, const v1::StartReservation& command,
                 const runtime::Facts& facts);
+// A known reservation of this site in one of the states, or the refusal. Commands of timers and
+// reactions that come late, or twice, end here: they are refused and change nothing.
+struct Found {
+  std::optional<v1::Reservation> reservation;
+  v1::Event refusal;
+};
+Found Find(const State& state, const google::protobuf::Message& command, const std::string& name,
+           const runtime::Facts& facts, std::initializer_list<v1::ReservationState> expected);
+
+// decide_endings.cc: how a use ends, at its time or before, and the margins around it.
 v1::Event BeginEnd(const State& state, const v1::BeginEndReservation& command,
                    const runtime::Facts& facts);
 v1::Event End(const State& state, const v1::EndReservation& command, const runtime::Facts& facts);
+v1::Event SetMargins(const State& state, const v1::SetMarginsRequest& request,
+                     const runtime::Facts& facts);
+v1::Event Release(const State& state, const v1::ReleaseReservationRequest& request,
+                  const runtime::Facts& facts);
+v1::Event Revoke(const State& state, const v1::RevokeReservationRequest& request,
+                 const runtime::Facts& facts);
+// REASON_LOCKED from the lock time before the start on, unless the start is delayed.
+Checked CheckUnlocked(const v1::Reservation& reservation, absl::Time now);
 
 // decide_bundles.cc: parts at several sites, all or none; bundles.h has the protocol.
 v1::Event ReserveBundle(const State& state, const v1::ReserveBundleRequest& request,

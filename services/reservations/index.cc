@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "services/reservations/margins.h"
 #include "services/runtime/check.h"
 #include "storage/projection/table.h"
 
@@ -17,19 +18,21 @@ constexpr int64_t kMostWatts = 1'000'000'000'000'000;
 
 int64_t Bounded(int64_t amount) { return std::clamp<int64_t>(amount, 0, kMostWatts); }
 
-Occupancy::Phase PhaseOf(v1::ReservationState state) {
-  switch (state) {
+Occupancy::Phase PhaseOf(const v1::Reservation& reservation) {
+  switch (reservation.state()) {
     case v1::RESERVATION_STATE_HELD:
     case v1::RESERVATION_STATE_CONFIRMED:
       return Occupancy::Phase::kPlanned;
     case v1::RESERVATION_STATE_ACTIVE:
+    case v1::RESERVATION_STATE_CLEANING:
       return Occupancy::Phase::kActive;
     case v1::RESERVATION_STATE_ENDING:
-      return Occupancy::Phase::kEnding;
+      return IsInGrace(reservation) ? Occupancy::Phase::kActive : Occupancy::Phase::kEnding;
     case v1::RESERVATION_STATE_ENDED:
     case v1::RESERVATION_STATE_CANCELLED:
     case v1::RESERVATION_STATE_DECLINED:
     case v1::RESERVATION_STATE_LAPSED:
+    case v1::RESERVATION_STATE_REVOKED:
     case v1::RESERVATION_STATE_UNSPECIFIED:
     case v1::ReservationState_INT_MIN_SENTINEL_DO_NOT_USE_:
     case v1::ReservationState_INT_MAX_SENTINEL_DO_NOT_USE_:
@@ -60,7 +63,7 @@ std::optional<Message> Parse(const storage::Change& change,
 
 Occupancy OccupancyOf(const v1::Reservation& reservation) {
   Occupancy occupancy;
-  occupancy.phase = PhaseOf(reservation.state());
+  occupancy.phase = PhaseOf(reservation);
   const v1::Terms& terms = reservation.terms();
   // What has a schedule takes nothing itself; its occurrences do.
   if (terms.has_access()) occupancy.phase = Occupancy::Phase::kNone;
@@ -70,7 +73,13 @@ Occupancy OccupancyOf(const v1::Reservation& reservation) {
   occupancy.customer = terms.customer();
   occupancy.count = terms.count();
   occupancy.accelerators = Bounded(reservation.accelerators());
-  occupancy.span = {runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
+  occupancy.use = UseOf(terms);
+  occupancy.span = BlockOf(terms, reservation.margins());
+  const v1::Ending& ending = reservation.ending();
+  if (ending.has_released_time())
+    occupancy.use.end = std::min(occupancy.use.end, runtime::ToTime(ending.released_time()));
+  if (reservation.state() == v1::RESERVATION_STATE_CLEANING)
+    occupancy.span.end = runtime::ToTime(ending.cleaning_until());
   occupancy.watts = {Bounded(reservation.it_power_watts()), Bounded(reservation.cooling_watts())};
   occupancy.servers.assign(reservation.servers().begin(), reservation.servers().end());
   return occupancy;
@@ -164,11 +173,11 @@ void Index::TakeUse(const Occupancy& occupancy, int64_t sign) {
   watts_.Add({occupancy.span.start, end}, watts);
   if (occupancy.phase != Occupancy::Phase::kPlanned) running_ += watts;
   Timeline<int64_t>& contract = contracts_[occupancy.contract];
-  contract.Add(occupancy.span, sign * occupancy.count);
+  contract.Add(occupancy.use, sign * occupancy.count);
   if (contract.empty()) contracts_.erase(occupancy.contract);
   if (occupancy.accelerators == 0) return;
   Timeline<int64_t>& accelerators = accelerators_[occupancy.contract];
-  accelerators.Add(occupancy.span, sign * occupancy.accelerators);
+  accelerators.Add(occupancy.use, sign * occupancy.accelerators);
   if (accelerators.empty()) accelerators_.erase(occupancy.contract);
 }
 

@@ -2,9 +2,10 @@
 // contract has reserved. Law: derived from the rows alone, change by change; rebuilt from the same
 // rows it is equal. It knows no clock: what is late is told from `now`, which the caller brings.
 //
-// A reservation takes its servers, power and cooling over [start, end). Once it is ENDING it takes
-// them without end, until it has ended: nobody knows how long a removal takes. An ACTIVE one whose
-// end has passed counts as ENDING. A contract's use is what was reserved, [start, end): that a
+// A reservation takes its servers, power and cooling over its block: [start, end) with its margins
+// and its grace (margins.h). Once it is ENDING it takes them without end, until nothing runs any
+// more: nobody knows how long a removal takes. What runs or is cleaned and whose block has passed
+// counts as ENDING. A contract's use is what was reserved, [start, end), up to a release: that a
 // removal is late is not held against the customer.
 #pragma once
 
@@ -36,7 +37,8 @@ struct Occupancy {
   std::string customer;
   int64_t count = 0;
   int64_t accelerators = 0;
-  Span span;
+  Span span;  // the block; of what is cleaned until it is clean
+  Span use;   // what counts against the contract
   Watts watts;
   std::vector<std::string> servers;
   bool operator==(const Occupancy&) const = default;

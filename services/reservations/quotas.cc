@@ -128,7 +128,9 @@ int64_t BookedSeconds(const v1::Reservation& reservation) {
     case v1::RESERVATION_STATE_CONFIRMED:
     case v1::RESERVATION_STATE_ACTIVE:
     case v1::RESERVATION_STATE_ENDING:
+    case v1::RESERVATION_STATE_CLEANING:
     case v1::RESERVATION_STATE_ENDED:
+    case v1::RESERVATION_STATE_REVOKED:
       break;
   }
   Span span{runtime::ToTime(reservation.terms().start_time()),
@@ -136,6 +138,9 @@ int64_t BookedSeconds(const v1::Reservation& reservation) {
   // A delay is not the customer's.
   if (reservation.has_started_time())
     span.start = std::max(span.start, runtime::ToTime(reservation.started_time()));
+  // What was released or revoked counts up to then: nothing, where that was before it started.
+  if (reservation.ending().has_released_time())
+    span.end = std::min(span.end, runtime::ToTime(reservation.ending().released_time()));
   return AcceleratorSeconds(reservation.accelerators(), span);
 }
 

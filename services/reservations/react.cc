@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "services/reservations/bundles.h"
+#include "services/reservations/margins.h"
 #include "services/reservations/quotas.h"
 #include "services/runtime/check.h"
 #include "services/runtime/zones.h"
@@ -339,6 +340,11 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kQuotaAnswered:
     case v1::Event::kQuotaReturned:
     case v1::Event::kProjectRegistered:
+    case v1::Event::kMarginsSet:
+    case v1::Event::kReservationReleased:
+    case v1::Event::kReservationRevoked:
+    case v1::Event::kReservationGraceStarted:
+    case v1::Event::kReservationCleaning:
     case v1::Event::kCustomerRegistered:
     case v1::Event::kContractSigned:
     case v1::Event::kContractRecorded:
@@ -470,6 +476,16 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
       return Answer(cancelled.order(), v1::ORDER_STATE_CANCELLED, v1::REASON_UNSPECIFIED,
                     cancelled.reason(), accepted);
     }
+    case v1::Event::kReservationRevoked: {
+      const v1::ReservationRevoked& revoked = event.reservation_revoked();
+      return Answer(revoked.order(), v1::ORDER_STATE_REVOKED, v1::REASON_UNSPECIFIED,
+                    revoked.cause(), accepted);
+    }
+    case v1::Event::kMarginsSet:
+    case v1::Event::kReservationReleased:
+    case v1::Event::kReservationGraceStarted:
+    case v1::Event::kReservationCleaning:
+      break;
     case v1::Event::kOrderDeclined: {
       const v1::OrderDeclined& declined = event.order_declined();
       return Answer(declined.order(), v1::ORDER_STATE_DECLINED, declined.reason(),
@@ -531,8 +547,10 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
     if (reservation.state() == v1::RESERVATION_STATE_HELD) {
       intent.kind = "lapse";
       intent.command.mutable_lapse_hold()->set_name(name);
-    } else if (reservation.state() == v1::RESERVATION_STATE_ACTIVE ||
-               reservation.terms().has_access()) {
+    } else if (reservation.state() == v1::RESERVATION_STATE_CLEANING) {
+      intent.kind = "end";
+      intent.command.mutable_end_reservation()->set_name(name);
+    } else if (IsInUse(reservation) || reservation.terms().has_access()) {
       intent.kind = "finish";
       intent.command.mutable_begin_end_reservation()->set_name(name);
     }

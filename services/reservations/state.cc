@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "services/reservations/bundles.h"
+#include "services/reservations/margins.h"
 #include "services/reservations/quotas.h"
 #include "services/reservations/schedules.h"
 #include "services/runtime/check.h"
@@ -95,6 +96,7 @@ void PutOccurrence(Rows& rows, const v1::Reservation& series, const v1::Occurren
   reservation.set_accelerators(occurrence.accelerators());
   reservation.set_correlation_id(series.correlation_id());
   reservation.set_series(series.name());
+  if (series.has_margins()) *reservation.mutable_margins() = series.margins();
   Put(rows, reservation);
 }
 
@@ -102,9 +104,9 @@ void PutOccurrence(Rows& rows, const v1::Reservation& series, const v1::Occurren
 void ShareState(Rows& rows, const v1::Reservation& series, const std::string& detail) {
   const v1::ReservationState state = series.state();
   const bool confirmed = state == v1::RESERVATION_STATE_CONFIRMED;
-  const bool given_up = state == v1::RESERVATION_STATE_CANCELLED ||
-                        state == v1::RESERVATION_STATE_DECLINED ||
-                        state == v1::RESERVATION_STATE_LAPSED;
+  const bool given_up =
+      state == v1::RESERVATION_STATE_CANCELLED || state == v1::RESERVATION_STATE_DECLINED ||
+      state == v1::RESERVATION_STATE_LAPSED || state == v1::RESERVATION_STATE_REVOKED;
   if (confirmed || given_up) {
     for (int number = 1; number <= series.occurrences(); ++number) {
       ChangeReservation(rows, OccurrenceName(series.name(), number), [&](v1::Reservation& one) {
@@ -205,14 +207,16 @@ void RecordEnvelope(Rows& rows, const v1::EnvelopeRecorded& recorded) {
   rows.site_records.Put(recorded.site(), site);
 }
 
-bool HasStarted(const v1::Reservation& reservation) {
-  return reservation.state() == v1::RESERVATION_STATE_ACTIVE ||
-         reservation.state() == v1::RESERVATION_STATE_ENDING;
+// What is ENDING or CLEANING is given back anyhow, though it may have a deadline.
+bool IsGivenBack(const v1::Reservation& reservation) {
+  return reservation.state() == v1::RESERVATION_STATE_ENDING ||
+         reservation.state() == v1::RESERVATION_STATE_CLEANING;
 }
 
 // Notes on one reservation that a server of it was lost, or came back. What a running reservation
 // has lost stays lost: a server that comes back was tested and wiped meanwhile.
 bool MarkLost(v1::Reservation& reservation, const v1::ServerRecorded& recorded) {
+  if (IsGivenBack(reservation)) return false;
   const auto& servers = reservation.servers();
   if (std::find(servers.begin(), servers.end(), recorded.name()) == servers.end()) return false;
   auto& lost = *reservation.mutable_lost_servers();
@@ -222,7 +226,7 @@ bool MarkLost(v1::Reservation& reservation, const v1::ServerRecorded& recorded) 
     lost.Add(std::string(recorded.name()));
     return true;
   }
-  if (HasStarted(reservation)) return false;
+  if (reservation.state() == v1::RESERVATION_STATE_ACTIVE) return false;
   lost.erase(marked);
   return true;
 }
@@ -272,6 +276,7 @@ void Hold(Rows& rows, const v1::ReservationHeld& held, const std::string& correl
   reservation.set_correlation_id(correlation_id);
   reservation.set_occurrences(held.occurrences_size());
   reservation.set_bundle(held.bundle());
+  if (held.has_margins()) *reservation.mutable_margins() = held.margins();
   Put(rows, reservation);
   if (!held.terms().has_access()) return;
   v1::Schedule schedule;
@@ -361,6 +366,72 @@ void Delay(Rows& rows, const v1::ReservationDelayed& delayed) {
   });
 }
 
+// One entry a model, by model.
+void SetMargins(Rows& rows, const v1::MarginsSet& set) {
+  v1::SiteRecord site = rows.site_records.Get(set.site()).value_or(v1::SiteRecord());
+  site.set_name(set.site());
+  std::vector<v1::MarginsSet> margins(site.margins().begin(), site.margins().end());
+  std::erase_if(margins, [&](const v1::MarginsSet& one) { return one.model() == set.model(); });
+  const auto at = std::find_if(margins.begin(), margins.end(), [&](const v1::MarginsSet& one) {
+    return one.model() > set.model();
+  });
+  margins.insert(at, set);
+  site.mutable_margins()->Assign(margins.begin(), margins.end());
+  rows.site_records.Put(set.site(), site);
+}
+
+void StartGrace(Rows& rows, const v1::ReservationGraceStarted& started) {
+  ChangeReservation(rows, started.name(), [&](v1::Reservation& reservation) {
+    reservation.set_state(v1::RESERVATION_STATE_ENDING);
+    *reservation.mutable_ending()->mutable_grace_until() = started.grace_until();
+  });
+}
+
+void BeginEnd(Rows& rows, const v1::ReservationEnding& ending) {
+  ChangeReservation(rows, ending.name(), [&](v1::Reservation& reservation) {
+    reservation.set_state(v1::RESERVATION_STATE_ENDING);
+    if (reservation.has_ending()) reservation.mutable_ending()->clear_grace_until();
+  });
+}
+
+void Release(Rows& rows, const v1::ReservationReleased& released, absl::Time time) {
+  ChangeReservation(rows, released.name(), [&](v1::Reservation& reservation) {
+    reservation.set_state(v1::RESERVATION_STATE_ENDING);
+    reservation.mutable_ending()->clear_grace_until();
+    *reservation.mutable_ending()->mutable_released_time() = runtime::ToTimestamp(time);
+    reservation.mutable_ending()->set_cause(released.reason());
+  });
+}
+
+void Revoke(Rows& rows, const v1::ReservationRevoked& revoked, absl::Time time) {
+  ChangeReservation(rows, revoked.name(), [&](v1::Reservation& reservation) {
+    reservation.set_state(revoked.vacates() ? v1::RESERVATION_STATE_ENDING
+                                            : v1::RESERVATION_STATE_REVOKED);
+    reservation.clear_retry_time();
+    v1::Ending& ending = *reservation.mutable_ending();
+    ending.clear_grace_until();
+    *ending.mutable_released_time() = runtime::ToTimestamp(time);
+    ending.set_cause(revoked.cause());
+    *ending.mutable_legal_basis() = revoked.legal_basis();
+    if (reservation.terms().has_access()) ShareState(rows, reservation, revoked.cause());
+  });
+}
+
+void Clean(Rows& rows, const v1::ReservationCleaning& cleaning) {
+  ChangeReservation(rows, cleaning.name(), [&](v1::Reservation& reservation) {
+    reservation.set_state(v1::RESERVATION_STATE_CLEANING);
+    *reservation.mutable_ending()->mutable_cleaning_until() = cleaning.cleaning_until();
+  });
+}
+
+// What was revoked in use is revoked once it has ended.
+void End(Rows& rows, const std::string& name) {
+  const v1::Reservation known = rows.reservations.Get(name).value_or(v1::Reservation());
+  SetState(rows, name,
+           known.ending().has_legal_basis() ? v1::RESERVATION_STATE_REVOKED
+                                            : v1::RESERVATION_STATE_ENDED);
+}
+
 void Order(Rows& rows, const v1::ReservationOrdered& ordered) {
   v1::Order order;
   order.set_name(ordered.name());
@@ -441,6 +512,9 @@ std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation) {
                                                         : terms.start_time());
   }
   if (reservation.state() == v1::RESERVATION_STATE_ACTIVE) return runtime::ToTime(terms.end_time());
+  if (IsInGrace(reservation)) return runtime::ToTime(reservation.ending().grace_until());
+  if (reservation.state() == v1::RESERVATION_STATE_CLEANING)
+    return runtime::ToTime(reservation.ending().cleaning_until());
   return std::nullopt;
 }
 
@@ -484,9 +558,9 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationDelayed:
       return Delay(rows, event.reservation_delayed());
     case v1::Event::kReservationEnding:
-      return SetState(rows, event.reservation_ending().name(), v1::RESERVATION_STATE_ENDING);
+      return BeginEnd(rows, event.reservation_ending());
     case v1::Event::kReservationEnded:
-      return SetState(rows, event.reservation_ended().name(), v1::RESERVATION_STATE_ENDED);
+      return End(rows, event.reservation_ended().name());
     case v1::Event::kReservationCancelled:
       return SetState(rows, event.reservation_cancelled().name(), v1::RESERVATION_STATE_CANCELLED,
                       event.reservation_cancelled().reason());
@@ -537,6 +611,16 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return EvolveQuota(rows, event.quota_reclaimed(), accepted);
     case v1::Event::kProjectRegistered:
       return RegisterProject(rows, event.project_registered());
+    case v1::Event::kMarginsSet:
+      return SetMargins(rows, event.margins_set());
+    case v1::Event::kReservationReleased:
+      return Release(rows, event.reservation_released(), accepted.time);
+    case v1::Event::kReservationRevoked:
+      return Revoke(rows, event.reservation_revoked(), accepted.time);
+    case v1::Event::kReservationGraceStarted:
+      return StartGrace(rows, event.reservation_grace_started());
+    case v1::Event::kReservationCleaning:
+      return Clean(rows, event.reservation_cleaning());
     case v1::Event::kCommandRefused:
       return;
     case v1::Event::EVENT_NOT_SET:

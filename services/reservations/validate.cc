@@ -24,6 +24,9 @@ constexpr int kMostParts = 16;
 constexpr int64_t kMostAccelerators = 1'000'000'000;
 constexpr int64_t kMostAcceleratorHours = 1'000'000'000'000;
 constexpr int64_t kMostAcceleratorSeconds = kMostAcceleratorHours * 3600;
+constexpr absl::Duration kLongestMargin = absl::Hours(24 * 30);
+constexpr absl::Duration kLongestGrace = absl::Hours(24 * 7);
+constexpr absl::Duration kLongestLock = absl::Hours(24 * 366);
 
 // 1 to `most` values, each once, each of which passes `check`.
 template <typename Check>
@@ -46,6 +49,18 @@ absl::Status CheckDataClasses(const Texts& classes) {
                    [](const std::string& field, const std::string& value) {
                      return runtime::CheckWord(field, value);
                    });
+}
+
+// Whole seconds from none to `most`.
+absl::Status CheckSeconds(std::string_view field, const google::protobuf::Duration& duration,
+                          absl::Duration most) {
+  if (duration.nanos() == 0 && duration.seconds() >= 0 &&
+      duration.seconds() <= absl::ToInt64Seconds(most)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{}: found {} s and {} ns, expected whole seconds, from 0 to {}", field,
+                  duration.seconds(), duration.nanos(), absl::ToInt64Seconds(most)));
 }
 
 absl::Status CheckAccess(bool has, const v1::AccessSchedule& access) {
@@ -199,6 +214,8 @@ absl::Status Check(const v1::SignContractRequest& request) {
       CheckInterventions(request.interventions()),
       CheckPrices(request),
       runtime::CheckRange("conditions.priority", request.conditions().priority(), 0, 1000),
+      CheckSeconds("lock_time", request.lock_time(), kLongestLock),
+      CheckSeconds("max_grace", request.max_grace(), kLongestGrace),
   });
 }
 
@@ -303,6 +320,8 @@ absl::Status Check(const v1::ReserveRequest& request) {
       CheckDataClasses(request.data_classes()),
       runtime::CheckText("project", request.project(), runtime::Presence::kOptional),
       CheckAccess(request.has_access(), request.access()),
+      runtime::CheckRange("min_count", request.min_count(), 0, request.count()),
+      CheckSeconds("grace", request.grace(), kLongestGrace),
   });
 }
 
@@ -334,6 +353,35 @@ absl::Status Check(const v1::CancelReservationRequest& request) {
   return FirstError({
       runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
       runtime::CheckText("reason", request.reason()),
+  });
+}
+
+absl::Status Check(const v1::SetMarginsRequest& request) {
+  return FirstError({
+      runtime::CheckName("site", request.site(), "sites/*"),
+      runtime::CheckName("model", request.model(), "models/*"),
+      CheckSeconds("before", request.before(), kLongestMargin),
+      CheckSeconds("after", request.after(), kLongestMargin),
+  });
+}
+
+absl::Status Check(const v1::ReleaseReservationRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
+      runtime::CheckText("reason", request.reason()),
+  });
+}
+
+absl::Status Check(const v1::RevokeReservationRequest& request) {
+  const v1::LegalBasis& basis = request.legal_basis();
+  return FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
+      runtime::CheckText("cause", request.cause()),
+      runtime::CheckText("legal_basis.instrument", basis.instrument()),
+      runtime::CheckText("legal_basis.article", basis.article()),
+      runtime::CheckText("legal_basis.url", basis.url(), runtime::Presence::kOptional),
+      runtime::CheckText("legal_basis.wording_date", basis.wording_date(),
+                         runtime::Presence::kOptional),
   });
 }
 
@@ -417,6 +465,12 @@ absl::Status Validate(const v1::Command& command) {
       return Check(command.register_project());
     case v1::Command::kRecordProject:
       return CheckPresent("project.name", command.record_project().project().name());
+    case v1::Command::kSetMargins:
+      return Check(command.set_margins());
+    case v1::Command::kReleaseReservation:
+      return Check(command.release_reservation());
+    case v1::Command::kRevokeReservation:
+      return Check(command.revoke_reservation());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

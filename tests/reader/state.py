@@ -16,8 +16,8 @@ OF_SERVICE = {
 }
 COLLECTIONS = {name: service for service, names in OF_SERVICE.items() for name in names}
 OVER = ("RESERVATION_STATE_ENDED", "RESERVATION_STATE_CANCELLED", "RESERVATION_STATE_DECLINED",
-        "RESERVATION_STATE_LAPSED")
-RUNNING = ("RESERVATION_STATE_ACTIVE", "RESERVATION_STATE_ENDING")
+        "RESERVATION_STATE_LAPSED", "RESERVATION_STATE_REVOKED")
+RUNNING = ("RESERVATION_STATE_ACTIVE", "RESERVATION_STATE_ENDING", "RESERVATION_STATE_CLEANING")
 WATTS = ("itPowerWatts", "coolingWatts")
 NEVER = 1 << 63
 LONGEST_PAUSE_SECONDS = 60
@@ -99,7 +99,7 @@ def see(seen, number):
 
 def booked_seconds(reservation):
     """Accelerator-seconds that a reservation takes of its contract's quota."""
-    if reservation is None or reservation["state"] in OVER[1:]:
+    if reservation is None or reservation["state"] in OVER[1:4]:
         return 0
     begin, end = span(reservation)
     if "startedTime" in reservation:
@@ -350,8 +350,8 @@ class Stream:
 
     def mark_lost(self, server, lost):
         for name, reservation in list(self.tables["reservations"].items()):
-            # What is ENDING is given back anyhow.
-            if reservation["state"] in (*OVER, "RESERVATION_STATE_ENDING"):
+            # What is ENDING or CLEANING is given back anyhow.
+            if reservation["state"] in (*OVER, "RESERVATION_STATE_ENDING", "RESERVATION_STATE_CLEANING"):
                 continue
             marked = reservation.get("lostServers", [])
             if server not in reservation.get("servers", []) or lost == (server in marked):
@@ -363,7 +363,8 @@ class Stream:
 
     def reservations_reservation_held(self, event):
         kept = {key: event[key] for key in ("name", "terms", "servers", "itPowerWatts", "coolingWatts",
-                                            "holdExpiresAt", "order", "bundle", "accelerators") if key in event}
+                                            "holdExpiresAt", "order", "bundle", "accelerators",
+                                            "margins") if key in event}
         self.put("reservations", event["name"],
                  {**kept, "state": "RESERVATION_STATE_HELD", "correlationId": self.correlation})
 
@@ -394,11 +395,41 @@ class Stream:
             self.change("reservations", event["name"], retryTime=event["retryTime"],
                         delays=known.get("delays", 0) + 1, detail=event.get("detail"))
 
+    def ending(self, event, state, drop=(), **fields):
+        known = (self.get("reservations", event["name"]) or {}).get("ending", {})
+        kept = {key: value for key, value in {**known, **fields}.items() if key not in drop and value}
+        self.step(event, state)
+        self.change("reservations", event["name"], ending=kept)
+
     def reservations_reservation_ending(self, event):
+        known = self.get("reservations", event["name"]) or {}
+        if "ending" in known:
+            self.ending(event, "ENDING", drop=("graceUntil",))
+            return
         self.step(event, "ENDING")
 
+    def reservations_reservation_grace_started(self, event):
+        self.ending(event, "ENDING", graceUntil=event["graceUntil"])
+
+    def reservations_reservation_released(self, event):
+        self.ending(event, "ENDING", drop=("graceUntil",), releasedTime=self.time, cause=event.get("reason"))
+
+    def reservations_reservation_revoked(self, event):
+        self.ending(event, "ENDING" if event.get("vacates") else "REVOKED", drop=("graceUntil",),
+                    releasedTime=self.time, cause=event.get("cause"), legalBasis=event.get("legalBasis"))
+
+    def reservations_reservation_cleaning(self, event):
+        self.ending(event, "CLEANING", cleaningUntil=event["cleaningUntil"])
+
     def reservations_reservation_ended(self, event):
-        self.step(event, "ENDED")
+        known = self.get("reservations", event["name"]) or {}
+        self.step(event, "REVOKED" if "legalBasis" in known.get("ending", {}) else "ENDED")
+
+    def reservations_margins_set(self, event):
+        site = self.get("site_records", event["site"]) or {"name": event["site"]}
+        others = [other for other in site.get("margins", []) if other["model"] != event["model"]]
+        self.put("site_records", event["site"],
+                 {**site, "margins": sorted([*others, event], key=lambda each: each["model"])})
 
     def reservations_reservation_cancelled(self, event):
         self.step(event, "CANCELLED", event.get("reason"))
@@ -573,7 +604,7 @@ class Allocations:
                 yield other
 
     def check_hold(self, held):
-        begin, end = span(held)
+        begin, end = block(held)
         taking = [(other, *self.taken(other)) for other in self.others(held)]
         inside = [each for each in taking if each[1] < end and begin < each[2]]
         for other, _, _ in inside:
@@ -588,27 +619,29 @@ class Allocations:
 
     def taken(self, reservation):
         """[start, end) of what it takes: without end where it runs late or is being vacated."""
-        begin, end = span(reservation)
-        ends = reservation["state"] == "RESERVATION_STATE_ENDING" or (
-            reservation["state"] == "RESERVATION_STATE_ACTIVE" and end <= nanos(self.stream.time))
+        begin, end = block(reservation)
+        vacates = reservation["state"] == "RESERVATION_STATE_ENDING" and "graceUntil" not in reservation.get(
+            "ending", {})
+        ends = vacates or (reservation["state"] in RUNNING and end <= nanos(self.stream.time))
         return begin, NEVER if ends else end
 
     def check_instants(self, held, taking):
-        begin, end = span(held)
+        begin, end = block(held)
         site = self.stream.get("site_records", f"sites/{self.stream.site}") or {}
         steps = site.get("envelope", [])
         contract = self.stream.get("contracts", held["terms"]["contract"])
         most = contract["terms"].get("maxServersPerSite", NEVER) if contract else 0
-        changes = {begin, *(start for _, start, _ in taking), *(nanos(step["effectiveFrom"]) for step in steps)}
+        uses = [span(other)[0] for other, _, _ in taking]
+        changes = {begin, *uses, *(start for _, start, _ in taking), *(nanos(step["effectiveFrom"]) for step in steps)}
         for instant in sorted(at for at in changes if begin <= at < end):
             now = [other for other, start, until in taking if start <= instant < until]
             for key in WATTS:
                 used, envelope = sum(int(other.get(key, 0)) for other in now), level(steps, key, instant)
                 if used > envelope:
                     self.find(f"{key} is {used} with {held['name']} and the envelope {envelope}")
-            reserved = sum(other["terms"]["count"] for other in now if instant < span(other)[1]
+            reserved = sum(other["terms"]["count"] for other in now if span(other)[0] <= instant < span(other)[1]
                            and other["terms"]["contract"] == held["terms"]["contract"])
-            if reserved > most:
+            if span(held)[0] <= instant < span(held)[1] and reserved > most:
                 self.find(f"{held['terms']['contract']} has {reserved} servers with {held['name']}, allowed {most}")
 
     def check_start(self, started):
@@ -625,8 +658,27 @@ class Allocations:
 
 
 def span(reservation):
-    """[start, end) in nanoseconds."""
-    return nanos(reservation["terms"]["startTime"]), nanos(reservation["terms"]["endTime"])
+    """[start, end) in nanoseconds: what counts against the contract, up to a release."""
+    end = nanos(reservation["terms"]["endTime"])
+    if "releasedTime" in reservation.get("ending", {}):
+        end = min(end, nanos(reservation["ending"]["releasedTime"]))
+    return nanos(reservation["terms"]["startTime"]), end
+
+
+def duration(text):
+    """A duration as protobuf's JSON has it, `1800s`, in nanoseconds."""
+    whole, _, fraction = text.rstrip("s").partition(".")
+    return int(whole) * 10**9 + int(fraction.ljust(9, "0") or 0)
+
+
+def block(reservation):
+    """What servers, power and cooling are taken for: the use with margins and grace, or until they are clean."""
+    margins, terms = reservation.get("margins", {}), reservation["terms"]
+    begin = nanos(terms["startTime"]) - duration(margins.get("before", "0s"))
+    if reservation["state"] == "RESERVATION_STATE_CLEANING":
+        return begin, nanos(reservation["ending"]["cleaningUntil"])
+    return begin, (nanos(terms["endTime"]) + duration(terms.get("grace", "0s"))
+                   + duration(margins.get("after", "0s")))
 
 
 def level(steps, key, instant):

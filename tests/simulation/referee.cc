@@ -31,10 +31,13 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       return "";
     case Event::kReservationHeld: {
       const auto& text = event.reservation_held();
+      // Nobody else's over its margins and its grace either.
+      const auto seconds = [](const auto& duration) { return absl::Seconds(duration.seconds()); };
       Held held{text.terms().customer(),
                 {text.servers().begin(), text.servers().end()},
-                runtime::ToTime(text.terms().start_time()),
-                runtime::ToTime(text.terms().end_time()),
+                runtime::ToTime(text.terms().start_time()) - seconds(text.margins().before()),
+                runtime::ToTime(text.terms().end_time()) + seconds(text.terms().grace()) +
+                    seconds(text.margins().after()),
                 text.it_power_watts(),
                 text.cooling_watts()};
       if (!IsOf(text.name(), site)) return fmt::format("{} was held by {}", text.name(), site);
@@ -89,6 +92,14 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kHoldLapsed:
       live_.erase(event.hold_lapsed().name());
       return "";
+    case Event::kReservationCleaning:
+      // Sooner where it was released, later where it was vacated late.
+      live_[event.reservation_cleaning().name()].end =
+          runtime::ToTime(event.reservation_cleaning().cleaning_until());
+      return "";
+    case Event::kReservationRevoked:
+      if (!event.reservation_revoked().vacates()) live_.erase(event.reservation_revoked().name());
+      return "";
     case Event::kReservationCancelled:
       live_.erase(event.reservation_cancelled().name());
       return "";
@@ -101,6 +112,9 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kSiteRecorded:
     case Event::kReservationConfirmed:
     case Event::kReservationEnding:
+    case Event::kMarginsSet:
+    case Event::kReservationReleased:
+    case Event::kReservationGraceStarted:
     case Event::kCommandRefused:
     case Event::kReservationOrdered:
     case Event::kOrderDeclined:

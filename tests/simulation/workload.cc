@@ -84,7 +84,8 @@ Workload::Workload(std::string site, std::vector<std::string> sites, Chance& ran
             customer));
     Add("reservations", fmt::format(R"(sign_contract {{ name: "{}/contracts/c" {} {}
                                          start_time {{ seconds: 1790000000 }} end_time {{ seconds: 1900000000 }}
-                                         data_classes: "PUBLIC" data_classes: "HEALTH" }})",
+                                         data_classes: "PUBLIC" data_classes: "HEALTH"
+                                         max_grace {{ seconds: 20 }} lock_time {{ seconds: 3 }} }})",
                                     customer, everywhere, most));
   }
   Add("compliance", Rule(1, true));
@@ -117,9 +118,10 @@ Request Workload::Reserve(absl::Time now) {
       fmt::format(
           R"(reserve {{ site: "sites/{}" contract: "customers/{}-{}/contracts/c" model: "models/m"
                                count: {} start_time {{ {} }} end_time {{ {} }} purpose: PURPOSE_TRAINING
-                               data_classes: "{}" {} }})",
+                               data_classes: "{}" {} {} min_count: 1 }})",
           at, site_, random_.OneIn(4) ? "narrow" : "wide", 1 + random_.Below(3), Seconds(start),
-          Seconds(end), random_.OneIn(4) ? "HEALTH" : "PUBLIC", Placement()));
+          Seconds(end), random_.OneIn(4) ? "HEALTH" : "PUBLIC", Placement(),
+          random_.OneIn(4) ? "grace { seconds: 10 }" : ""));
 }
 
 std::string Workload::Placement() {
@@ -167,13 +169,13 @@ Request Workload::Next(absl::Time now) {
       fmt::format("sites/{}/servers/s{}", site_, random_.Below(kServers + 1));
   const std::string contract =
       fmt::format("customers/{}-wide/contracts/c", random_.OneIn(3) ? Pick(sites_) : site_);
-  switch (random_.Below(22)) {
-    case 20:
+  switch (random_.Below(25)) {
+    case 23:
       return Make("reservations",
                   fmt::format(R"(request_quota {{ contract: "{}" amount {{ accelerators: {}
                                     accelerator_seconds: {} }} }})",
                               contract, 1 + random_.Below(16), 600 * random_.Below(6)));
-    case 21:
+    case 24:
       return Make("reservations",
                   fmt::format(R"(return_quota {{ contract: "{}" amount {{ accelerators: {}
                                     accelerator_seconds: {} }} }})",
@@ -196,9 +198,9 @@ Request Workload::Next(absl::Time now) {
                                                 cooling_watts: {} }})",
                       site_, Seconds(now + absl::Seconds(10 * random_.Below(20))),
                       200 + 100 * random_.Below(6), 200 + 90 * random_.Below(6)));
-    case 10:
+    case 20:
       return random_.OneIn(4) ? Separate() : Reserve(now);
-    case 11:
+    case 21:
       return random_.OneIn(2) ? Bundle(now) : Reserve(now);
     case 5:
       return Make("compliance", Rule(++rule_version_, random_.OneIn(2)));
@@ -220,6 +222,21 @@ Request Workload::Next(absl::Time now) {
                     fmt::format(R"(cancel_reservation {{ name: "{}" reason: "changed" }})",
                                 Pick(reservations_)));
       return Reserve(now);
+    case 10:
+      return Make("reservations", fmt::format(R"(set_margins {{ site: "sites/{}" model: "models/m"
+                                   before {{ seconds: {} }} after {{ seconds: {} }} }})",
+                                              site_, random_.Below(2) * 5, random_.Below(3) * 10));
+    case 11:
+      if (reservations_.empty()) return Reserve(now);
+      if (random_.OneIn(4)) {
+        return Make("reservations",
+                    fmt::format(R"(revoke_reservation {{ name: "{}" cause: "an order"
+                                     legal_basis {{ instrument: "Law" article: "1" }} }})",
+                                Pick(reservations_)));
+      }
+      return Make("reservations",
+                  fmt::format(R"(release_reservation {{ name: "{}" reason: "done" }})",
+                              Pick(reservations_)));
     default:
       return Reserve(now);
   }

@@ -17,6 +17,23 @@ TEST(DeploymentReactions, AStartedReservationIsRecorded) {
       reservation: "sites/paris/reservations/r-1" customer: "customers/sap" servers: "s1" servers: "s2" } })"));
 }
 
+TEST(DeploymentReactions, WhatIsReleasedOrRevokedInUseIsVacatedAsAtAnEnd) {
+  test::Scenario<Service> scenario;
+  for (const char* text :
+       {R"(reservation_released { name: "sites/paris/reservations/r-1" })",
+        R"(reservation_revoked { name: "sites/paris/reservations/r-1" vacates: true })"}) {
+    const auto intents = scenario.ReactionsTo(test::Parse<reservations::v1::Event>(text));
+    ASSERT_EQ(intents.size(), 1u) << text;
+    EXPECT_EQ(intents[0].command.vacate_reservation().reservation(),
+              "sites/paris/reservations/r-1");
+  }
+  EXPECT_TRUE(scenario
+                  .ReactionsTo(test::Parse<reservations::v1::Event>(
+                      R"(reservation_revoked { name: "sites/paris/reservations/r-1" })"))
+                  .empty())
+      << "what never started carries nothing";
+}
+
 TEST(DeploymentReactions, AnEndingReservationIsVacated) {
   const auto ending = test::Parse<reservations::v1::Event>(
       R"(reservation_ending { name: "sites/paris/reservations/r-1" })");

@@ -266,7 +266,7 @@ TEST(Reservations, GoThroughTheirLife) {
                                      name, Seconds("2027-01-01T12:00:00Z"))));
   EXPECT_THAT(paris.About("begin_end_reservation", name), HasText(RefusalFor(v1::REASON_TIME)));
   EXPECT_THAT(paris.About("end_reservation", name), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
-  EXPECT_THAT(paris.About("cancel_reservation", name), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
+  EXPECT_THAT(paris.About("cancel_reservation", name), HasText(RefusalFor(v1::REASON_RUNNING)));
   paris.At("2027-01-01T12:00:00Z");
   EXPECT_THAT(paris.About("begin_end_reservation", name), HasText("reservation_ending {}"));
   EXPECT_THAT(paris.About("cancel_reservation", name), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
@@ -394,7 +394,7 @@ TEST(Reservations, MayBeGivenBackWhileTheirStartIsDelayed) {
 
 TEST(Reservations, KnowWhichOfTheirServersAreLost) {
   Paris paris;
-  const std::string name = paris.Confirmed({.count = 2});
+  const std::string name = paris.Confirmed({.count = 2, .more = "min_count: 1"});
   paris.Server("s1", false, true);
   EXPECT_THAT(
       paris.Row(name),

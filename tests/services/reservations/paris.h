@@ -38,13 +38,14 @@ struct Wish {
   std::string contract = "customers/hsbc/contracts/frame";
   std::string model = "models/m";
   std::string data_class = "PUBLIC";
+  std::string more = {};  // further fields, as text
 };
 
 inline std::string TermsText(const Wish& wish) {
   return fmt::format(R"(contract: "{}" model: "{}" count: {} start_time {{ {} }} end_time {{ {} }}
-                        purpose: PURPOSE_TRAINING data_classes: "{}")",
+                        purpose: PURPOSE_TRAINING data_classes: "{}" {})",
                      wish.contract, wish.model, wish.count, Seconds(wish.start), Seconds(wish.end),
-                     wish.data_class);
+                     wish.data_class, wish.more);
 }
 
 inline std::string ContractText(const std::string& site, int max_servers,

@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "services/reservations/margins.h"
 #include "tests/services/reservations/paris.h"
 
 namespace concordat::reservations {
@@ -30,20 +31,47 @@ Snapshot RowsOf(const storage::RowSource& source) {
 
 bool IsTerminal(v1::ReservationState state) {
   return state == v1::RESERVATION_STATE_ENDED || state == v1::RESERVATION_STATE_CANCELLED ||
-         state == v1::RESERVATION_STATE_DECLINED || state == v1::RESERVATION_STATE_LAPSED;
+         state == v1::RESERVATION_STATE_DECLINED || state == v1::RESERVATION_STATE_LAPSED ||
+         state == v1::RESERVATION_STATE_REVOKED;
 }
 bool Runs(const v1::Reservation& reservation) {
   return reservation.state() == v1::RESERVATION_STATE_ACTIVE ||
-         reservation.state() == v1::RESERVATION_STATE_ENDING;
+         reservation.state() == v1::RESERVATION_STATE_ENDING ||
+         reservation.state() == v1::RESERVATION_STATE_CLEANING;
 }
+// What counts against the contract.
 Span SpanOf(const v1::Reservation& reservation) {
-  return {runtime::ToTime(reservation.terms().start_time()),
-          runtime::ToTime(reservation.terms().end_time())};
+  Span span{runtime::ToTime(reservation.terms().start_time()),
+            runtime::ToTime(reservation.terms().end_time())};
+  if (reservation.ending().has_released_time())
+    span.end = std::min(span.end, runtime::ToTime(reservation.ending().released_time()));
+  return span;
 }
-// Whether it runs though its end has passed.
+Span Widened(const v1::Terms& terms, const v1::Margins& margins) {
+  return {runtime::ToTime(terms.start_time()) - absl::Seconds(margins.before().seconds()),
+          runtime::ToTime(terms.end_time()) +
+              absl::Seconds(terms.grace().seconds() + margins.after().seconds())};
+}
+// What was planned with its margins; servers that are clean sooner are free sooner.
+Span PlannedOf(const v1::Reservation& reservation) {
+  Span span = Widened(reservation.terms(), reservation.margins());
+  if (reservation.state() == v1::RESERVATION_STATE_CLEANING)
+    span.end = std::min(span.end, runtime::ToTime(reservation.ending().cleaning_until()));
+  return span;
+}
+// What its servers are taken for.
+Span BlockedOf(const v1::Reservation& reservation) {
+  Span span = Widened(reservation.terms(), reservation.margins());
+  if (reservation.state() == v1::RESERVATION_STATE_CLEANING)
+    span.end = runtime::ToTime(reservation.ending().cleaning_until());
+  return span;
+}
+// Whether it runs though its time has passed.
 bool IsLate(const v1::Reservation& reservation, absl::Time now) {
-  return reservation.state() == v1::RESERVATION_STATE_ENDING ||
-         (Runs(reservation) && SpanOf(reservation).end <= now);
+  if (reservation.state() == v1::RESERVATION_STATE_ENDING &&
+      !reservation.ending().has_grace_until())
+    return true;
+  return Runs(reservation) && BlockedOf(reservation).end <= now;
 }
 bool Uses(const v1::Reservation& reservation, const std::string& server) {
   const auto& servers = reservation.servers();
@@ -80,7 +108,9 @@ class World {
   explicit World(bool envelopes_only_grow) : only_grow_(envelopes_only_grow) {
     Fact(R"(site_recorded { name: "sites/paris" country: "FR" })");
     for (const auto& [id, most] : {std::pair("wide", 9), std::pair("narrow", 2)}) {
-      Fact(fmt::format("contract_signed {{ {} }}", ContractText(kSite, most, id)));
+      Fact(fmt::format("contract_signed {{ {} max_grace {{ seconds: 1800 }} {} }}",
+                       ContractText(kSite, most, id),
+                       most == 2 ? "lock_time { seconds: 1200 }" : ""));
     }
     for (int i = 0; i < kServers; ++i) RecordServer(i, true, false);
     SetEnvelope(kStart, 350, 400);
@@ -88,7 +118,7 @@ class World {
 
   void Do(const Step& step) {
     // Reservations are what it is about; the rest is there to disturb them.
-    switch (step.what % 20) {
+    switch (step.what % 25) {
       case 0:
       case 1:
       case 2:
@@ -133,6 +163,20 @@ class World {
           if (step.b % 3 == 1) c.mutable_start_reservation()->set_name(n);
           if (step.b % 3 == 2) c.mutable_begin_end_reservation()->set_name(n);
         });
+      case 20:
+      case 21:
+        return About(step, [](v1::Command& c, const std::string& n) {
+          c.mutable_release_reservation()->set_name(n);
+        });
+      case 22:
+        return About(step, [](v1::Command& c, const std::string& n) {
+          c.mutable_revoke_reservation()->set_name(n);
+          c.mutable_revoke_reservation()->mutable_legal_basis()->set_instrument("an order");
+        });
+      case 23:
+        return SetMargins(step);
+      case 24:
+        return Advance(step);
     }
   }
 
@@ -195,6 +239,18 @@ class World {
     if (step.b % 3 != 0) FireTimers();
   }
 
+  // None at all, or less than an hour on each side.
+  void SetMargins(const Step& step) {
+    const bool none = step.a % 3 == 0;
+    v1::Command command;
+    v1::SetMarginsRequest& request = *command.mutable_set_margins();
+    request.set_site(kSite);
+    request.set_model(step.b % 4 == 0 ? "models/other" : "models/m");
+    request.mutable_before()->set_seconds(none ? 0 : 600 * (step.b % 3));
+    request.mutable_after()->set_seconds(none ? 0 : 600 * (step.c % 5));
+    Decide(command, NextId());
+  }
+
   void RecordServer(int i, bool bookable, bool lost) {
     Fact(fmt::format(
         R"(server_recorded {{ name: "sites/paris/servers/s{}" model: "models/{}" it_power_watts: 100 cooling_watts: 90
@@ -246,6 +302,7 @@ class World {
           {runtime::ToTime(step.effective_from()), {step.it_power_watts(), step.cooling_watts()}});
     }
     states_.clear();
+    clean_from_.clear();
     Check({});
   }
 
@@ -269,16 +326,19 @@ class World {
         .contract = fmt::format("customers/hsbc/contracts/{}", step.c % 7 == 0 ? "narrow" : "wide"),
         .model = step.c % 5 == 0 ? "models/other" : "models/m"};
     const std::string id = NextId();
+    const std::string wanted =
+        fmt::format("{} {} {}", TermsText(wish), step.a % 4 == 0 ? "grace { seconds: 1200 }" : "",
+                    step.b % 2 == 0 ? "min_count: 1" : "");
     const std::string text =
         order.empty()
-            ? fmt::format(R"(reserve {{ site: "sites/paris" {} }})", TermsText(wish))
+            ? fmt::format(R"(reserve {{ site: "sites/paris" {} }})", wanted)
             : fmt::format(
                   R"(fulfil_order {{ order {{ name: "sites/borlange/orders/{}" site: "sites/paris"
                                        reservation: "sites/paris/reservations/{}" terms {{ {} }} }} }})",
-                  id, id, TermsText(wish));
+                  id, id, wanted);
     const v1::Command command = test::Parse<v1::Command>(text);
-    const v1::Terms terms = order.empty() ? test::Parse<v1::Terms>(TermsText(wish))
-                                          : command.fulfil_order().order().terms();
+    const v1::Terms terms =
+        order.empty() ? test::Parse<v1::Terms>(wanted) : command.fulfil_order().order().terms();
     const std::set<v1::Reason> expected = Obstacles(terms);
     const std::vector<std::string> free = Free(terms);
     const v1::Event event = Decide(command, id);
@@ -300,14 +360,24 @@ class World {
 
   // The oracle's own decision.
 
+  v1::Margins MarginsNow(const std::string& model) {
+    v1::Margins found;
+    const auto site = Rows().site_records.Get(kSite);
+    for (const v1::MarginsSet& set : site->margins()) {
+      if (set.model() == model) found = set.margins();
+    }
+    return found;
+  }
+
   std::vector<std::string> Free(const v1::Terms& terms) {
-    const Span span{runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
+    const Span span = Widened(terms, MarginsNow(terms.model()));
     std::vector<std::string> free;
     Rows().server_records.Scan("", [&](std::string_view name, const v1::ServerRecord& row) {
       bool is_free =
           row.server().bookable() && !row.server().lost() && row.server().model() == terms.model();
       for (const v1::Reservation& other : Live()) {
-        if (Uses(other, std::string(name)) && (IsLate(other, now_) || SpanOf(other).Overlaps(span)))
+        if (Uses(other, std::string(name)) &&
+            (IsLate(other, now_) || BlockedOf(other).Overlaps(span)))
           is_free = false;
       }
       if (is_free) free.emplace_back(name);
@@ -319,7 +389,10 @@ class World {
   // Every instant at which use or envelope may be highest or lowest within the span.
   std::vector<absl::Time> Instants(const Span& span) {
     std::vector<absl::Time> instants{span.start};
-    for (const v1::Reservation& other : Live()) instants.push_back(SpanOf(other).start);
+    for (const v1::Reservation& other : Live()) {
+      instants.push_back(SpanOf(other).start);
+      instants.push_back(BlockedOf(other).start);
+    }
     for (const auto& [from, watts] : history_) instants.push_back(from);
     instants.erase(std::remove_if(instants.begin(), instants.end(),
                                   [&](absl::Time at) { return at < span.start || at >= span.end; }),
@@ -331,7 +404,7 @@ class World {
   Watts UseAt(absl::Time at, bool late) {
     Watts use;
     for (const v1::Reservation& other : Live()) {
-      const Span span = SpanOf(other);
+      const Span span = late ? BlockedOf(other) : PlannedOf(other);
       const bool in_use = span.start <= at && (at < span.end || (late && IsLate(other, now_)));
       if (in_use) use += {other.it_power_watts(), other.cooling_watts()};
     }
@@ -352,17 +425,23 @@ class World {
     const Span span{runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
     const int64_t most = terms.contract() == "customers/hsbc/contracts/narrow" ? 2 : 9;
     std::set<v1::Reason> obstacles;
+    const v1::Margins margins = MarginsNow(terms.model());
+    if (span.start - absl::Seconds(margins.before().seconds()) < now_ - absl::Seconds(60) &&
+        margins.before().seconds() > 0)
+      obstacles.insert(v1::REASON_MARGIN);
     if (Free(terms).size() < static_cast<size_t>(terms.count()))
       obstacles.insert(v1::REASON_NO_CAPACITY);
     for (const absl::Time at : Instants(span)) {
+      if (ContractUseAt(at, terms.contract()) + terms.count() > most)
+        obstacles.insert(v1::REASON_CONTRACT);
+    }
+    for (const absl::Time at : Instants(Widened(terms, margins))) {
       const Watts use = UseAt(at, true);
       const Watts limit = EnvelopeOf(at);
       if (use.it_power + 100 * terms.count() > limit.it_power)
         obstacles.insert(v1::REASON_POWER_ENVELOPE);
       if (use.cooling + 90 * terms.count() > limit.cooling)
         obstacles.insert(v1::REASON_COOLING_ENVELOPE);
-      if (ContractUseAt(at, terms.contract()) + terms.count() > most)
-        obstacles.insert(v1::REASON_CONTRACT);
     }
     return obstacles;
   }
@@ -371,6 +450,7 @@ class World {
 
   void Check(const v1::Event& event) {
     CheckServers();
+    CheckCleaned(event);
     CheckContracts();
     CheckEnvelope(event);
     CheckStates();
@@ -383,10 +463,23 @@ class World {
     for (size_t i = 0; i < live.size(); ++i) {
       for (size_t j = 0; j < i; ++j) {
         const bool at_once =
-            SpanOf(live[i]).Overlaps(SpanOf(live[j])) || (Runs(live[i]) && Runs(live[j]));
+            PlannedOf(live[i]).Overlaps(PlannedOf(live[j])) || (Runs(live[i]) && Runs(live[j]));
         for (const std::string& server : live[i].servers())
           RC_ASSERT(!at_once || !Uses(live[j], server));
       }
+    }
+  }
+
+  // No use begins before what was used before it is clean, however late that was vacated.
+  void CheckCleaned(const v1::Event& event) {
+    if (event.has_reservation_cleaning()) {
+      const auto row = Rows().reservations.Get(event.reservation_cleaning().name());
+      for (const std::string& server : row->servers())
+        clean_from_[server] = now_ + absl::Seconds(row->margins().after().seconds());
+    }
+    for (const std::string& server : event.reservation_started().servers()) {
+      const auto clean = clean_from_.find(server);
+      RC_ASSERT(clean == clean_from_.end() || clean->second <= now_);
     }
   }
 
@@ -407,7 +500,7 @@ class World {
       }
     }
     if (event.has_reservation_held()) {
-      const Span span = SpanOf(*Rows().reservations.Get(event.reservation_held().name()));
+      const Span span = BlockedOf(*Rows().reservations.Get(event.reservation_held().name()));
       for (const absl::Time at : Instants(span)) {
         RC_ASSERT(UseAt(at, true).it_power <= EnvelopeOf(at).it_power);
         RC_ASSERT(UseAt(at, true).cooling <= EnvelopeOf(at).cooling);
@@ -468,6 +561,7 @@ class World {
   int commands_ = 0;
   std::vector<std::pair<absl::Time, Watts>> history_;
   std::map<std::string, v1::ReservationState> states_;
+  std::map<std::string, absl::Time> clean_from_;
 };
 
 void LiveManyLives(bool envelopes_only_grow) {
@@ -482,7 +576,9 @@ void LiveManyLives(bool envelopes_only_grow) {
   for (const char* event :
        {"reservation_held", "reservation_confirmed", "reservation_declined", "hold_lapsed",
         "reservation_started", "reservation_delayed", "reservation_ending", "reservation_ended",
-        "reservation_cancelled", "order_declined", "command_refused"}) {
+        "reservation_cancelled", "order_declined", "command_refused", "margins_set",
+        "reservation_cleaning", "reservation_grace_started", "reservation_released",
+        "reservation_revoked"}) {
     EXPECT_GE(seen[event], 5) << event;
   }
 }
