@@ -143,6 +143,9 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kQuotaAnswered:
     case Event::kQuotaReturned:
     case Event::kQuotaReclaimed:
+    case Event::kNoticeGiven:
+    case Event::kNoticeDelivered:
+    case Event::kWavePlanned:
     case Event::kProjectRegistered:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:

@@ -9,6 +9,7 @@
 #include "services/reservations/decider.h"
 #include "services/reservations/margins.h"
 #include "services/reservations/quotas.h"
+#include "services/reservations/waves.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -161,6 +162,25 @@ Checked CheckRetest(const v1::Margins& margins, const Span& span, absl::Time now
                               runtime::ToText(now + before))};
 }
 
+// Whether it is release waves that make servers too few, of which `found` could be given.
+Checked CheckOpen(const State& state, const v1::Terms& terms, const Span& span, const Span& block,
+                  size_t found, absl::Time now) {
+  size_t free = found;
+  for (const std::string& server :
+       ClosedServers(state, terms.model(), terms.customer(), span.start)) {
+    free += state.index.IsFree(server, block, now) ? 1 : 0;
+  }
+  if (free == found || free < static_cast<size_t>(terms.count())) return std::nullopt;
+  const auto opens = NextOpening(state, terms.model(), terms.customer(), span.start);
+  return Obstacle{
+      v1::REASON_WAVE,
+      fmt::format("{} servers of {} are free within {} and {} of them are open to {}, expected {}. "
+                  "{}",
+                  free, terms.model(), ToText(span), found, terms.customer(), terms.count(),
+                  opens ? fmt::format("The next wave opens at {}.", runtime::ToText(*opens))
+                        : "No later wave is planned for it.")};
+}
+
 google::protobuf::Timestamp HoldExpiry(const Span& span, absl::Time now) {
   absl::Time expires = std::min(now + kHoldTtl, span.end);
   if (span.start > now) expires = std::min(expires, span.start);
@@ -208,8 +228,8 @@ std::variant<v1::ReservationHeld, Obstacle> HoldSpan(const State& state, const F
   return held;
 }
 
-// All occurrences up to the horizon, or none of them. They do not overlap, so each is found on what
-// others have reserved alone.
+// All occurrences up to the horizon, or none of them. They do not overlap, so each is found on
+// what others have reserved alone.
 std::variant<v1::ReservationHeld, Obstacle> HoldSeries(const State& state, Frame frame,
                                                        v1::ReservationHeld held,
                                                        const runtime::Facts& facts) {
@@ -384,8 +404,10 @@ std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
   const Span block = BlockOf(span, terms, margins);
   if (auto obstacle = CheckRetest(margins, span, facts.now)) return *obstacle;
   const size_t count = static_cast<size_t>(terms.count());
-  Grant grant{ChooseServers(state, wanted, block, facts.now), {}};
+  Grant grant{ChooseServers(state, wanted, span, block, facts.now), {}};
   if (grant.servers.size() < count) {
+    if (auto obstacle = CheckOpen(state, terms, span, block, grant.servers.size(), facts.now))
+      return *obstacle;
     return Obstacle{v1::REASON_NO_CAPACITY,
                     fmt::format("{} of {} bookable servers of {} can be given within {}, expected "
                                 "{}.",

@@ -11,6 +11,7 @@
 
 #include "services/reservations/decider.h"
 #include "services/reservations/margins.h"
+#include "services/reservations/waves.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -93,6 +94,9 @@ Selection Narrow(const State& state, const Pool& pool, const Wanted& wanted, con
   if (IsExact(wanted.terms)) {
     keep(v1::EXCLUSION_REASON_NOT_NAMED, pool.Named(wanted.terms.placement().servers()));
   }
+  const std::set<std::string> closed =
+      ClosedServers(state, wanted.terms.model(), wanted.terms.customer(), use.start);
+  if (!closed.empty()) keep(v1::EXCLUSION_REASON_NOT_OPEN, Pool::Without(left, pool.Named(closed)));
   const Neighbours neighbours =
       NeighboursOf(state, wanted.terms.customer(), wanted.reservation, block, now);
   if (!neighbours.racks.empty()) {
@@ -272,8 +276,14 @@ absl::Time NotBefore(const State& state, const Frame& frame, const v1::Terms& te
   const Pool* pool = state.index.FindPool(terms.model());
   if (pool == nullptr) return absl::InfiniteFuture();
   const Selection named = IsExact(terms) ? pool->Named(terms.placement().servers()) : pool->All();
-  return std::max(bound, lead + pool->EarliestGap(named, block.start, block.end - block.start,
-                                                  static_cast<size_t>(terms.count()), now));
+  const Selection open = Pool::Without(
+      named, pool->Named(ClosedServers(state, terms.model(), terms.customer(), span.start)));
+  absl::Time gap = lead + pool->EarliestGap(open, block.start, block.end - block.start,
+                                            static_cast<size_t>(terms.count()), now);
+  // A wave may open others before.
+  if (const auto opens = NextOpening(state, terms.model(), terms.customer(), span.start))
+    gap = std::min(gap, *opens);
+  return std::max(bound, gap);
 }
 
 // The earliest start at which the request would be granted. Each step goes on to a time before
@@ -357,17 +367,18 @@ std::string Describe(const v1::Shortage& shortage) {
 bool IsShortage(v1::Reason reason) {
   return reason == v1::REASON_NO_CAPACITY || reason == v1::REASON_POWER_ENVELOPE ||
          reason == v1::REASON_COOLING_ENVELOPE || reason == v1::REASON_CONTRACT ||
-         reason == v1::REASON_ACCESS_HOURS || reason == v1::REASON_MARGIN;
+         reason == v1::REASON_ACCESS_HOURS || reason == v1::REASON_MARGIN ||
+         reason == v1::REASON_WAVE;
 }
 
 }  // namespace
 
-std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& block,
-                                       absl::Time now) {
+std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& use,
+                                       const Span& block, absl::Time now) {
   const Pool* pool = state.index.FindPool(wanted.terms.model());
   if (pool == nullptr) return {};
   const Selection free =
-      Narrow(state, *pool, wanted, block, block, now, [](v1::ExclusionReason, const Selection&) {});
+      Narrow(state, *pool, wanted, use, block, now, [](v1::ExclusionReason, const Selection&) {});
   return Choose(*pool, free, wanted.terms);
 }
 

@@ -131,7 +131,8 @@ Checked CheckAllotment(const State& state, const Frame& frame, int64_t accelerat
       v1::REASON_QUOTA_EXHAUSTED,
       fmt::format("Of the quota of {} at {}, {}. More is requested from {}.", quota.contract(),
                   site, found, site == quota.home_site() ? "the other sites" : quota.home_site()),
-      {}, std::move(shortfall)};
+      {},
+      std::move(shortfall)};
 }
 
 std::vector<v1::Allotment> AllotmentsOf(const v1::SignContractRequest& request,

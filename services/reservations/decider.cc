@@ -124,6 +124,12 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
                                        : command.record_quota_answer().declined().contract());
     case v1::Command::kReclaimQuota:
       return QuotaName(facts.site, command.reclaim_quota().returned().contract());
+    case v1::Command::kGiveNotice:
+      return command.give_notice().name();
+    case v1::Command::kRecordNoticeDelivery:
+      return command.record_notice_delivery().name();
+    case v1::Command::kPlanWave:
+      return command.plan_wave().name();
     case v1::Command::kRegisterProject:
       return command.register_project().name();
     case v1::Command::kRecordProject:
@@ -208,6 +214,12 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return RecordQuotaAnswer(state, command.record_quota_answer(), facts);
     case v1::Command::kReclaimQuota:
       return ReclaimQuota(state, command.reclaim_quota(), facts);
+    case v1::Command::kGiveNotice:
+      return GiveNotice(state, command.give_notice(), facts);
+    case v1::Command::kRecordNoticeDelivery:
+      return RecordNoticeDelivery(state, command.record_notice_delivery(), facts);
+    case v1::Command::kPlanWave:
+      return PlanWave(state, command.plan_wave(), facts);
     case v1::Command::kRegisterProject:
       return RegisterProject(state, command.register_project(), facts);
     case v1::Command::kRecordProject:

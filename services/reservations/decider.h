@@ -120,8 +120,8 @@ std::string ToText(const Span& span);
 // Of the servers that could be given over the block, which is the use with its margins, those that
 // the placement asks for; fewer than wanted where there are not so many. The same on the same
 // state.
-std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& block,
-                                       absl::Time now);
+std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& use,
+                                       const Span& block, absl::Time now);
 // Whether one of the servers stands in a rack or domain of somebody to be kept apart from.
 Checked CheckApart(const State& state, const Wanted& wanted,
                    const google::protobuf::RepeatedPtrField<std::string>& servers, const Span& span,
@@ -161,6 +161,14 @@ v1::Event ReclaimQuota(const State& state, const v1::ReclaimQuota& command,
 // REASON_MARGIN where the second use would begin before the block of the first is over; the index
 // does not know yet what one event grants.
 Checked CheckGap(const Frame& frame, const v1::Terms& terms, const Span& first, const Span& second);
+
+// decide_releases.cc: notices of an end, and what opens to whom from when on.
+v1::Event GiveNotice(const State& state, const v1::GiveNotice& command,
+                     const runtime::Facts& facts);
+v1::Event RecordNoticeDelivery(const State& state, const v1::RecordNoticeDeliveryRequest& request,
+                               const runtime::Facts& facts);
+v1::Event PlanWave(const State& state, const v1::PlanWaveRequest& request,
+                   const runtime::Facts& facts);
 
 // decide_schedules.cc: when something with a schedule takes place.
 // The schedule with its occurrences from now on, as an event is to carry it: an access schedule of

@@ -307,6 +307,12 @@ const ServerPlace* Index::PlaceOf(const std::string& server) const {
   return found == servers_.end() || !found->second.known ? nullptr : &found->second.place;
 }
 
+std::vector<std::string> Index::BookableServers(const std::string& model) const {
+  const auto pool = pools_.find(model);
+  return pool == pools_.end() ? std::vector<std::string>()
+                              : pool->second.Names(pool->second.All(), pool->second.size());
+}
+
 Watts Index::WattsOf(const std::string& server) const {
   const auto found = servers_.find(server);
   return found == servers_.end() ? Watts() : found->second.watts;

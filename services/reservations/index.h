@@ -90,6 +90,8 @@ class Index {
                    absl::FunctionRef<void(const ServerPlace&)> visit) const;
   // Where a server stands; nothing where it is not known. Until the next change.
   const ServerPlace* PlaceOf(const std::string& server) const;
+  // Their names, in order.
+  std::vector<std::string> BookableServers(const std::string& model) const;
   // What a server draws and gives off; zero where it is not known.
   Watts WattsOf(const std::string& server) const;
 

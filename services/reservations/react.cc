@@ -339,6 +339,9 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kQuotaRequested:
     case v1::Event::kQuotaAnswered:
     case v1::Event::kQuotaReturned:
+    case v1::Event::kNoticeGiven:
+    case v1::Event::kNoticeDelivered:
+    case v1::Event::kWavePlanned:
     case v1::Event::kProjectRegistered:
     case v1::Event::kMarginsSet:
     case v1::Event::kReservationReleased:
@@ -501,6 +504,9 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
       return Reclaim(event.quota_returned(), accepted);
     case v1::Event::kProjectRegistered:
       return Record(event.project_registered(), accepted);
+    case v1::Event::kNoticeGiven:
+    case v1::Event::kNoticeDelivered:
+    case v1::Event::kWavePlanned:
     case v1::Event::kQuotaAnswered:
     case v1::Event::kQuotaReclaimed:
     case v1::Event::kCustomerRegistered:
@@ -539,6 +545,20 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
   if (limit == 0) return intents;
   // Rounded down, as the keys are rounded up.
   const std::string last = TimeKey(absl::FromUnixMicros(absl::ToUnixMicros(now)));
+  // Before what ends: a notice of the end comes first.
+  rows.notice_times.Scan("", [&](std::string_view key, const google::protobuf::StringValue& value) {
+    if (key.substr(0, last.size()) > last) return false;
+    const std::string& name = value.value();
+    v1::Command command;
+    command.mutable_give_notice()->set_name(name);
+    Intent intent{.kind = "notice", .subject = name, .command = std::move(command)};
+    intent.deadline = std::string(key);
+    intent.correlation_id =
+        rows.reservations.Get(name).value_or(v1::Reservation()).correlation_id();
+    intents.push_back(std::move(intent));
+    return intents.size() < limit;
+  });
+  if (intents.size() >= limit) return intents;
   rows.deadlines.Scan("", [&](std::string_view key, const google::protobuf::StringValue& value) {
     if (key.substr(0, last.size()) > last) return false;
     const std::string& name = value.value();

@@ -54,6 +54,7 @@ struct Service {
             {"orders", &v1::Order::default_instance()},
             {"quotas", &v1::Quota::default_instance()},
             {"projects", &v1::Project::default_instance()},
+            {"waves", &v1::Wave::default_instance()},
             {"site_records", &v1::SiteRecord::default_instance()},
             {"server_records", &v1::ServerRecord::default_instance()},
             {"separations", &v1::Separation::default_instance()},

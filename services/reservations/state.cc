@@ -7,6 +7,7 @@
 
 #include "services/reservations/bundles.h"
 #include "services/reservations/margins.h"
+#include "services/reservations/notices.h"
 #include "services/reservations/quotas.h"
 #include "services/reservations/schedules.h"
 #include "services/runtime/check.h"
@@ -23,6 +24,7 @@ void Put(Rows& rows, const v1::Reservation& after) {
   if (before) {
     if (const auto deadline = DeadlineOf(*before))
       rows.deadlines.Delete(DeadlineKey(*deadline, name));
+    if (const auto time = NoticeTimeOf(*before)) rows.notice_times.Delete(DeadlineKey(*time, name));
     if (before->has_retry_time() && !after.has_retry_time()) rows.delayed.Delete(name);
     if (IsPromised(*before) && !IsPromised(after)) rows.promises.Delete(name);
   }
@@ -30,6 +32,11 @@ void Put(Rows& rows, const v1::Reservation& after) {
     google::protobuf::StringValue value;
     value.set_value(name);
     rows.deadlines.Put(DeadlineKey(*deadline, name), value);
+  }
+  if (const auto time = NoticeTimeOf(after)) {
+    google::protobuf::StringValue value;
+    value.set_value(name);
+    rows.notice_times.Put(DeadlineKey(*time, name), value);
   }
   rows.reservations.Put(name, after);
 }
@@ -94,6 +101,7 @@ void PutOccurrence(Rows& rows, const v1::Reservation& series, const v1::Occurren
   reservation.set_it_power_watts(occurrence.it_power_watts());
   reservation.set_cooling_watts(occurrence.cooling_watts());
   reservation.set_accelerators(occurrence.accelerators());
+  *reservation.mutable_notices() = series.notices();
   reservation.set_correlation_id(series.correlation_id());
   reservation.set_series(series.name());
   if (series.has_margins()) *reservation.mutable_margins() = series.margins();
@@ -149,6 +157,35 @@ void Start(Rows& rows, const v1::ReservationStarted& started, absl::Time at) {
     reservation.set_accelerators(started.accelerators());
     *reservation.mutable_started_time() = runtime::ToTimestamp(at);
   });
+}
+
+void GiveNotice(Rows& rows, const v1::NoticeGiven& given, absl::Time at) {
+  ChangeReservation(rows, given.name(), [&](v1::Reservation& reservation) {
+    v1::Notice& notice = *reservation.add_given_notices();
+    *notice.mutable_before_end() = given.before_end();
+    *notice.mutable_end_time() = given.end_time();
+    *notice.mutable_given_time() = runtime::ToTimestamp(at);
+  });
+}
+
+void DeliverNotice(Rows& rows, const v1::NoticeDelivered& delivered) {
+  ChangeReservation(rows, delivered.name(), [&](v1::Reservation& reservation) {
+    for (v1::Notice& notice : *reservation.mutable_given_notices()) {
+      if (notice.before_end().seconds() != delivered.before_end().seconds() ||
+          runtime::ToTime(notice.end_time()) != runtime::ToTime(delivered.end_time()))
+        continue;
+      *notice.mutable_delivered_time() = delivered.delivered_time();
+      notice.set_channel(delivered.channel());
+      notice.set_evidence(delivered.evidence());
+    }
+  });
+}
+
+void PlanWave(Rows& rows, const v1::WavePlanned& planned) {
+  v1::Wave wave;
+  wave.set_name(planned.name());
+  *wave.mutable_plan() = planned;
+  rows.waves.Put(planned.name(), wave);
 }
 
 void RegisterProject(Rows& rows, const v1::ProjectRegistered& registered) {
@@ -271,6 +308,8 @@ void Hold(Rows& rows, const v1::ReservationHeld& held, const std::string& correl
   reservation.set_it_power_watts(held.it_power_watts());
   reservation.set_cooling_watts(held.cooling_watts());
   reservation.set_accelerators(held.accelerators());
+  if (const auto contract = rows.contracts.Get(held.terms().contract()))
+    *reservation.mutable_notices() = contract->terms().notices();
   *reservation.mutable_hold_expires_at() = held.hold_expires_at();
   reservation.set_order(held.order());
   reservation.set_correlation_id(correlation_id);
@@ -609,6 +648,12 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return EvolveQuota(rows, event.quota_returned(), accepted);
     case v1::Event::kQuotaReclaimed:
       return EvolveQuota(rows, event.quota_reclaimed(), accepted);
+    case v1::Event::kNoticeGiven:
+      return GiveNotice(rows, event.notice_given(), accepted.time);
+    case v1::Event::kNoticeDelivered:
+      return DeliverNotice(rows, event.notice_delivered());
+    case v1::Event::kWavePlanned:
+      return PlanWave(rows, event.wave_planned());
     case v1::Event::kProjectRegistered:
       return RegisterProject(rows, event.project_registered());
     case v1::Event::kMarginsSet:

@@ -23,6 +23,8 @@ struct Rows {
         orders("orders", journal, &journal),
         quotas("quotas", journal, &journal),
         projects("projects", journal, &journal),
+        waves("waves", journal, &journal),
+        notice_times("notice_times", journal, &journal),
         site_records("site_records", journal, &journal),
         server_records("server_records", journal, &journal),
         deadlines("deadlines", journal, &journal),
@@ -42,6 +44,8 @@ struct Rows {
         orders("orders", source),
         quotas("quotas", source),
         projects("projects", source),
+        waves("waves", source),
+        notice_times("notice_times", source),
         site_records("site_records", source),
         server_records("server_records", source),
         deadlines("deadlines", source),
@@ -63,6 +67,10 @@ struct Rows {
   // This site's parts in contracts' quotas, by QuotaName().
   storage::Table<v1::Quota> quotas;
   storage::Table<v1::Project> projects;
+  storage::Table<v1::Wave> waves;
+  // Every reservation of whose end a notice is to be given, by DeadlineKey(); the value is its
+  // name.
+  storage::Table<google::protobuf::StringValue> notice_times;
   storage::Table<v1::SiteRecord> site_records;
   storage::Table<v1::ServerRecord> server_records;
   // Every reservation that has a deadline, by DeadlineKey(); the value is its name.

@@ -20,6 +20,7 @@ constexpr int kMostDataClasses = 50;
 constexpr int kMostServers = 10'000;
 constexpr int kFewestParts = 2;
 constexpr int kMostParts = 16;
+constexpr int kMostCustomers = 1'000;
 // Sums of seconds stay far from overflow.
 constexpr int64_t kMostAccelerators = 1'000'000'000;
 constexpr int64_t kMostAcceleratorHours = 1'000'000'000'000;
@@ -217,6 +218,42 @@ absl::Status Check(const v1::SignContractRequest& request) {
       CheckSeconds("lock_time", request.lock_time(), kLongestLock),
       CheckSeconds("max_grace", request.max_grace(), kLongestGrace),
   });
+}
+
+absl::Status Check(const v1::RecordNoticeDeliveryRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
+      runtime::CheckPositive("before_end in seconds", request.before_end().seconds()),
+      runtime::CheckTime("delivered_time", request.has_delivered_time(), request.delivered_time()),
+      runtime::CheckText("channel", request.channel()),
+      runtime::CheckText("evidence", request.evidence()),
+  });
+}
+
+absl::Status Check(const v1::PlanWaveRequest& request) {
+  const absl::Status status = FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/waves/*"),
+      runtime::CheckName("model", request.model(), "models/*"),
+      runtime::CheckTime("start_time", request.has_start_time(), request.start_time()),
+      runtime::CheckRange("share_percent", request.share_percent(), 0, 100),
+      runtime::CheckRange("share_servers", request.share_servers(), 0, kMostServers),
+      request.servers().empty() ? absl::OkStatus()
+                                : CheckEach("servers", request.servers(), kMostServers,
+                                            [](const std::string& field, const std::string& value) {
+                                              return runtime::CheckName(field, value,
+                                                                        "sites/*/servers/*");
+                                            }),
+      request.customers().empty()
+          ? absl::OkStatus()
+          : CheckEach("customers", request.customers(), kMostCustomers,
+                      [](const std::string& field, const std::string& value) {
+                        return runtime::CheckName(field, value, "customers/*");
+                      }),
+  });
+  if (!status.ok() || request.share_percent() == 0 || request.share_servers() == 0) return status;
+  return absl::InvalidArgumentError(
+      fmt::format("share_servers: found {} beside share_percent {}, expected one of them",
+                  request.share_servers(), request.share_percent()));
 }
 
 absl::Status Check(const v1::RegisterProjectRequest& request) {
@@ -461,6 +498,12 @@ absl::Status Validate(const v1::Command& command) {
       return CheckPresent("site", command.record_quota_answer().site());
     case v1::Command::kReclaimQuota:
       return CheckPresent("returned.contract", command.reclaim_quota().returned().contract());
+    case v1::Command::kGiveNotice:
+      return CheckPresent("name", command.give_notice().name());
+    case v1::Command::kRecordNoticeDelivery:
+      return Check(command.record_notice_delivery());
+    case v1::Command::kPlanWave:
+      return Check(command.plan_wave());
     case v1::Command::kRegisterProject:
       return Check(command.register_project());
     case v1::Command::kRecordProject:

@@ -300,6 +300,34 @@ class Quotas(unittest.TestCase):
         self.assertEqual(see({"beyond": ["2", "3"]}, 1), {"through": "3"})
 
 
+class Notices(unittest.TestCase):
+    def test_a_notice_is_given_and_then_proved(self):
+        stream = Stream("paris", "reservations")
+
+        def add(case, **fields):
+            event = PROTOS.event("reservations")()
+            json_format.ParseDict(fields, getattr(event, case))
+            stream.fold(event, stream.sequence + 1, "2027-01-02T10:00:00Z", "")
+        step, end = "3600s", "2027-01-02T11:00:00Z"
+        add("contract_signed", name="customers/hsbc/contracts/told", notices=[step])
+        add("reservation_held", name="r", terms={"contract": "customers/hsbc/contracts/told",
+                                                 "start_time": "2027-01-02T09:00:00Z", "end_time": end})
+        self.assertEqual(stream.get("reservations", "r")["notices"], [step])
+        add("notice_given", name="r", before_end=step, end_time=end)
+        add("notice_delivered", name="r", before_end=step, end_time=end, delivered_time=end, evidence="m-1")
+        self.assertEqual(stream.get("reservations", "r")["givenNotices"], [{
+            "beforeEnd": step, "endTime": end, "givenTime": "2027-01-02T10:00:00Z", "deliveredTime": end,
+            "evidence": "m-1"}])
+
+    def test_a_wave_planned_anew_is_the_later_one(self):
+        stream = Stream("paris", "reservations")
+        for percent in (20, 40):
+            event = PROTOS.event("reservations")()
+            json_format.ParseDict({"name": "w", "model": "m", "share_percent": percent}, event.wave_planned)
+            stream.fold(event, stream.sequence + 1, "2027-01-01T00:00:00Z", "")
+        self.assertEqual(stream.get("waves", "w")["plan"]["sharePercent"], 40)
+
+
 class NotFolded(unittest.TestCase):
     def test_an_event_that_this_reader_does_not_fold_is_said(self):
         stream = Stream("paris", "reservations")

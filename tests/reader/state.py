@@ -10,7 +10,7 @@ from google.protobuf import json_format, timestamp_pb2
 OF_SERVICE = {
     "inventory": ("sites", "models", "servers"),
     "reservations": ("customers", "contracts", "site_records", "server_records", "reservations", "orders",
-                     "separations", "bundles", "promises", "quotas", "projects"),
+                     "separations", "bundles", "promises", "quotas", "projects", "waves"),
     "compliance": ("rules", "judgements", "compliance_sites"),
     "deployment": ("artefacts", "deployment_reservations", "deployments"),
 }
@@ -99,7 +99,7 @@ def see(seen, number):
 
 def booked_seconds(reservation):
     """Accelerator-seconds that a reservation takes of its contract's quota."""
-    if reservation is None or reservation["state"] in OVER[1:4]:
+    if reservation is None or reservation.get("state") in (None, *OVER[1:4]):
         return 0
     begin, end = span(reservation)
     if "startedTime" in reservation:
@@ -365,13 +365,32 @@ class Stream:
         kept = {key: event[key] for key in ("name", "terms", "servers", "itPowerWatts", "coolingWatts",
                                             "holdExpiresAt", "order", "bundle", "accelerators",
                                             "margins") if key in event}
+        contract = self.get("contracts", event["terms"]["contract"]) or {"terms": {}}
         self.put("reservations", event["name"],
-                 {**kept, "state": "RESERVATION_STATE_HELD", "correlationId": self.correlation})
+                 {**kept, "state": "RESERVATION_STATE_HELD", "correlationId": self.correlation,
+                  "notices": contract["terms"].get("notices", [])})
 
     def step(self, event, state, detail=""):
         fields = {"state": f"RESERVATION_STATE_{state}", "retryTime": None, "partState": None}
         self.tables["promises"].pop(event["name"], None)
         self.change("reservations", event["name"], **fields, **({"detail": detail} if detail else {}))
+
+    def reservations_notice_given(self, event):
+        known = self.get("reservations", event["name"])
+        if known is not None:
+            notice = {"beforeEnd": event["beforeEnd"], "endTime": event["endTime"], "givenTime": later(self.time, 0)}
+            self.change("reservations", event["name"], givenNotices=[*known.get("givenNotices", []), notice])
+
+    def reservations_notice_delivered(self, event):
+        known = self.get("reservations", event["name"])
+        if known is not None:
+            proof = {key: event[key] for key in ("deliveredTime", "channel", "evidence") if key in event}
+            same = lambda notice: all(notice[key] == event[key] for key in ("beforeEnd", "endTime"))
+            self.change("reservations", event["name"], givenNotices=[
+                {**notice, **proof} if same(notice) else notice for notice in known.get("givenNotices", [])])
+
+    def reservations_wave_planned(self, event):
+        self.put("waves", event["name"], {"name": event["name"], "plan": event})
 
     def reservations_reservation_confirmed(self, event):
         self.step(event, "CONFIRMED")

@@ -127,6 +127,9 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kQuotaAnswered:
     case Event::kQuotaReturned:
     case Event::kQuotaReclaimed:
+    case Event::kNoticeGiven:
+    case Event::kNoticeDelivered:
+    case Event::kWavePlanned:
     case Event::kProjectRegistered:
     // The workload has no schedules.
     case Event::kScheduleExtended:

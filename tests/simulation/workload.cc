@@ -74,7 +74,8 @@ Workload::Workload(std::string site, std::vector<std::string> sites, Chance& ran
   // One has a quota over all sites, of a half of their servers, and now and then of few hours.
   const std::string quota =
       fmt::format("quota {{ accelerators: {} accelerator_hours: {} }}", 24 * sites_.size(),
-                  random_.OneIn(2) ? 2 * sites_.size() : 1000);
+                  random_.OneIn(2) ? 2 * sites_.size() : 1000) +
+      " notices { seconds: 30 } notices { seconds: 5 }";
   for (const auto& [id, most] : {std::pair<std::string, std::string>("wide", quota),
                                  {"narrow", "max_servers_per_site: 2"}}) {
     const std::string customer = fmt::format("customers/{}-{}", site_, id);
@@ -169,7 +170,18 @@ Request Workload::Next(absl::Time now) {
       fmt::format("sites/{}/servers/s{}", site_, random_.Below(kServers + 1));
   const std::string contract =
       fmt::format("customers/{}-wide/contracts/c", random_.OneIn(3) ? Pick(sites_) : site_);
-  switch (random_.Below(25)) {
+  switch (random_.Below(26)) {
+    case 25:
+      // Seldom, for what is closed is lost to the rest of the world's wishes.
+      if (!random_.OneIn(3)) return Reserve(now);
+      return Make(
+          "reservations",
+          fmt::format(
+              R"(plan_wave {{ name: "sites/{}/waves/w{}" model: "models/m" {}
+                                    start_time {{ {} }} share_percent: {} }})",
+              site_, random_.Below(3),
+              random_.OneIn(2) ? fmt::format("customers: \"customers/{}-wide\"", Pick(sites_)) : "",
+              Seconds(now + absl::Seconds(10 * random_.Below(10))), 50 + random_.Below(51)));
     case 23:
       return Make("reservations",
                   fmt::format(R"(request_quota {{ contract: "{}" amount {{ accelerators: {}

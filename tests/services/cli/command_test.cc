@@ -156,6 +156,36 @@ TEST(Commands, CompleteNamesInTheRequestsThatABundleHolds) {
       parts { site: "sites/borlange" contract: "customers/hsbc/contracts/frame" model: "models/vr" count: 1 })"));
 }
 
+TEST(Commands, SayWhatAContractGrantsInFlags) {
+  FakeSite site;
+  reservations::v1::SignContractRequest got;
+  site.Answer<reservations::v1::SignContractRequest, Outcome>(
+      "/concordat.reservations.v1.ReservationsService/SignContract", [&](const auto& request) {
+        got = request;
+        return Accepted(request.name(), "ContractSigned");
+      });
+  site.Start();
+  const auto sign = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"sign", "contract", "hsbc/q", "--server", site.address()};
+    words.insert(words.end(), more.begin(), more.end());
+    return Concordat(words);
+  };
+  const Ran ran = sign({"--accelerators", "576", "--accelerator-hours", "400000", "--notices",
+                        "30d,24h", "--price", "2027-01-01=250:EUR", "--maintenance", "consent",
+                        "--maintenance-consent-by", "ops", "--relocation", "never", "--priority",
+                        "10", "--registered-projects-only", "true"});
+  EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
+  EXPECT_THAT(got, test::HasText(R"(name: "customers/hsbc/contracts/q"
+      quota { accelerators: 576 accelerator_hours: 400000 }
+      notices { seconds: 2592000 } notices { seconds: 86400 }
+      prices { effective_from { seconds: 1798761600 } minor_units: 250 currency: "EUR" }
+      interventions { maintenance: CONSENT_RULE_CONSENT maintenance_consent_by: "ops"
+                      relocation: CONSENT_RULE_NEVER }
+      conditions { priority: 10 registered_projects_only: true })"));
+  EXPECT_THAT(sign({"--price", "cheap"}).err, HasSubstr("--prices: found 'cheap', expected time="));
+  EXPECT_THAT(sign({"--registered-projects-only", "yes"}).err, HasSubstr("expected true or false"));
+}
+
 TEST(Commands, TakeRepeatedAndNestedFlags) {
   FakeSite site;
   inventory::v1::RegisterModelRequest got;

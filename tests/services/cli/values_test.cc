@@ -100,6 +100,14 @@ TEST(Watts, MayComeInKilowattsAndMegawatts) {
   EXPECT_EQ(FormatWatts(40'000'000), "40 MW");
 }
 
+TEST(AcceleratorHours, AreSecondsOrDurationsAndSaidWithTwoDigits) {
+  EXPECT_EQ(*ParseAcceleratorSeconds("90"), 90);
+  EXPECT_EQ(*ParseAcceleratorSeconds("30h"), 108000);
+  EXPECT_FALSE(ParseAcceleratorSeconds("much").ok());
+  EXPECT_EQ(FormatAcceleratorSeconds(45059), "12.51 h");
+  EXPECT_EQ(FormatAcceleratorSeconds(-1800), "-0.50 h");
+}
+
 TEST(RequestIds, AreUuidsOfVersionFourAndFresh) {
   const std::string id = RandomRequestId();
   EXPECT_THAT(id,
