@@ -31,7 +31,8 @@ std::string MessageName(const FieldDescriptor& field) {
 
 // Messages whose fields are flags of their own.
 bool IsGroupType(std::string_view type) {
-  return type == kAccessSchedule || type == "concordat.reservations.v1.ContractQuota" ||
+  return type == kAccessSchedule || type == kPlacement || type == kLegalBasis ||
+         type == "concordat.reservations.v1.ContractQuota" ||
          type == "concordat.reservations.v1.Interventions" ||
          type == "concordat.reservations.v1.ContractConditions" ||
          type == "concordat.reservations.v1.QuotaAmount";

@@ -259,6 +259,11 @@ void Pool::Join(const std::string& name, const Schedule& schedule, const ServerP
   Refresh(root_, {kTop, 0}, position, SpanOf({kTop, 0}));
 }
 
+void Pool::Join(const std::string& name, const Schedule& schedule) {
+  static const ServerPlace nowhere;
+  Join(name, schedule, nowhere);
+}
+
 void Pool::Leave(const std::string& name) {
   const auto found = Find(name);
   const Position position = *found;

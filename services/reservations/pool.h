@@ -94,7 +94,9 @@ class Pool {
 
   // A server enters, or leaves. The name and the schedule are not owned and must outlive its stay.
   // REQUIRES: no two servers have one name.
-  void Join(const std::string& name, const Schedule& schedule, const ServerPlace& place = {});
+  void Join(const std::string& name, const Schedule& schedule, const ServerPlace& place);
+  // The same for a server of which nobody knows where it stands.
+  void Join(const std::string& name, const Schedule& schedule);
   void Leave(const std::string& name);
   // What a schedule says within a span may have changed. REQUIRES: `name` is in the pool.
   void Refresh(const std::string& name, const Span& changed);

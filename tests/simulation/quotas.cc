@@ -41,6 +41,16 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
     case Event::kReservationCancelled:
       uses_.erase(event.reservation_cancelled().name());
       return "";
+    // What is given back, or taken away, counts up to then.
+    case Event::kPromiseBroken:
+      uses_.erase(event.promise_broken().name());
+      return "";
+    case Event::kReservationReleased:
+      EndUse(event.reservation_released().name(), at);
+      return "";
+    case Event::kReservationRevoked:
+      EndUse(event.reservation_revoked().name(), at);
+      return "";
     case Event::kQuotaGranted: {
       const auto& granted = event.quota_granted();
       const Key key{granted.contract(), granted.site(), granted.number()};
@@ -63,6 +73,13 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
     default:
       return "";
   }
+}
+
+void Quotas::EndUse(const std::string& reservation, absl::Time at) {
+  const auto found = uses_.find(reservation);
+  if (found == uses_.end()) return;
+  found->second.end = std::min(found->second.end, at);
+  if (found->second.end <= found->second.start) uses_.erase(found);
 }
 
 std::string Quotas::CheckUse(const std::string& contract) const {

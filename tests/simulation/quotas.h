@@ -31,6 +31,7 @@ class Quotas {
   // Contract, site that gets or gives, number.
   using Key = std::tuple<std::string, std::string, int64_t>;
 
+  void EndUse(const std::string& reservation, absl::Time at);
   std::string CheckUse(const std::string& contract) const;
   std::string CheckAnswer(const reservations::v1::QuotaAnswered& answered, const std::string& site);
   std::string CheckReclaim(const reservations::v1::QuotaReclaimed& reclaimed);

@@ -325,47 +325,47 @@ void Referee::Accept(History& history, Fact fact) {
     if (!torn.empty()) {
       violation_("all-or-none",
                  fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, torn));
-      const std::string overspent =
-          quotas_.Take(event, std::string(events::SiteOf(history.stream)), attributes.time);
-      if (!overspent.empty()) {
-        violation_("quota-kept", fmt::format("{}: sequence {}: {}", history.stream,
-                                             attributes.sequence, overspent));
-      }
     }
-    history.facts.push_back(std::move(fact));
+    const std::string overspent =
+        quotas_.Take(event, std::string(events::SiteOf(history.stream)), attributes.time);
+    if (!overspent.empty()) {
+      violation_("quota-kept", fmt::format("{}: sequence {}: {}", history.stream,
+                                           attributes.sequence, overspent));
+    }
   }
+  history.facts.push_back(std::move(fact));
+}
 
-  void Referee::Acknowledged(const std::string& actor, const std::string& digest,
-                             const type::v1::Outcome& outcome) {
-    const History& history = Of(outcome.stream());
-    if (outcome.sequence() >= history.facts.size()) {
-      violation_("acknowledged-is-accepted",
-                 fmt::format("{}: {} was told sequence {} for {}, the history ends before it",
-                             history.stream, actor, outcome.sequence(), outcome.request_id()));
-      return;
-    }
-    const events::Attributes& found = history.facts[outcome.sequence()].attributes;
-    if (found.id.ToHex() != outcome.link() || found.actor != actor ||
-        found.command_id != outcome.request_id() || found.command_digest != digest ||
-        found.type != outcome.event_type()) {
-      violation_(
-          "acknowledged-is-accepted",
-          fmt::format("{}: {} was told {} at sequence {} for {}, there stands {} for {} of {}",
-                      history.stream, actor, outcome.event_type(), outcome.sequence(),
-                      outcome.request_id(), found.type, found.command_id, found.actor));
-    }
+void Referee::Acknowledged(const std::string& actor, const std::string& digest,
+                           const type::v1::Outcome& outcome) {
+  const History& history = Of(outcome.stream());
+  if (outcome.sequence() >= history.facts.size()) {
+    violation_("acknowledged-is-accepted",
+               fmt::format("{}: {} was told sequence {} for {}, the history ends before it",
+                           history.stream, actor, outcome.sequence(), outcome.request_id()));
+    return;
   }
+  const events::Attributes& found = history.facts[outcome.sequence()].attributes;
+  if (found.id.ToHex() != outcome.link() || found.actor != actor ||
+      found.command_id != outcome.request_id() || found.command_digest != digest ||
+      found.type != outcome.event_type()) {
+    violation_("acknowledged-is-accepted",
+               fmt::format("{}: {} was told {} at sequence {} for {}, there stands {} for {} of {}",
+                           history.stream, actor, outcome.event_type(), outcome.sequence(),
+                           outcome.request_id(), found.type, found.command_id, found.actor));
+  }
+}
 
-  void Referee::Folded(const std::string& who, const std::string& stream, int64_t sequence,
-                       const events::Link& link) {
-    const History& history = Of(stream);
-    if (sequence < static_cast<int64_t>(history.facts.size()) &&
-        history.facts[static_cast<size_t>(sequence)].attributes.id == link) {
-      return;
-    }
-    violation_("single-chain",
-               fmt::format("{} folded {} up to sequence {} with a link that its history has not",
-                           who, stream, sequence));
+void Referee::Folded(const std::string& who, const std::string& stream, int64_t sequence,
+                     const events::Link& link) {
+  const History& history = Of(stream);
+  if (sequence < static_cast<int64_t>(history.facts.size()) &&
+      history.facts[static_cast<size_t>(sequence)].attributes.id == link) {
+    return;
   }
+  violation_("single-chain",
+             fmt::format("{} folded {} up to sequence {} with a link that its history has not", who,
+                         stream, sequence));
+}
 
 }  // namespace concordat::simulation

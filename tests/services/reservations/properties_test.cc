@@ -327,7 +327,7 @@ class World {
         .model = step.c % 5 == 0 ? "models/other" : "models/m"};
     const std::string id = NextId();
     const std::string wanted =
-        fmt::format("{} {} {}", TermsText(wish), step.a % 4 == 0 ? "grace { seconds: 1200 }" : "",
+        fmt::format("{} {} {}", TermsText(wish), step.a % 8 != 0 ? "grace { seconds: 1200 }" : "",
                     step.b % 2 == 0 ? "min_count: 1" : "");
     const std::string text =
         order.empty()
@@ -479,7 +479,8 @@ class World {
     }
     for (const std::string& server : event.reservation_started().servers()) {
       const auto clean = clean_from_.find(server);
-      RC_ASSERT(clean == clean_from_.end() || clean->second <= now_);
+      const bool is_clean = clean == clean_from_.end() || clean->second <= now_;
+      RC_ASSERT(is_clean);
     }
   }
 

@@ -99,6 +99,23 @@ TEST(Quotas, CountOnlyWhatTheCustomerHadWhereTheStartIsLate) {
   EXPECT_EQ(paris.Used(), 8 * 90 * 60) << "what was used stays used";
 }
 
+TEST(Quotas, CountWhatIsReleasedOrRevokedUpToThen) {
+  for (const char* way : {R"(release_reservation { name: "$" reason: "done" })",
+                          R"(revoke_reservation { name: "$" cause: "an order"
+                             legal_basis { instrument: "Code" article: "1" } })"}) {
+    WithQuota paris;
+    const std::string name = paris.Reserve({.count = 2}).reservation_held().name();
+    paris.About("confirm_reservation", name);
+    paris.At("2027-01-01T10:00:00Z");
+    paris.About("start_reservation", name);
+    paris.At("2027-01-01T10:30:00Z");
+    std::string command = way;
+    command.replace(command.find('$'), 1, name);
+    EXPECT_FALSE(paris.When(command, "end").has_command_refused());
+    EXPECT_EQ(paris.Used(), 16 * 30 * 60) << way;
+  }
+}
+
 TEST(Quotas, RefuseMoreAcceleratorsAtOnceThanAreAllottedHereAndSayWhatIsLeft) {
   WithQuota paris;
   EXPECT_TRUE(paris.Reserve({}).has_reservation_held());
