@@ -18,10 +18,6 @@ namespace {
 // One event names them all, once for each occurrence.
 constexpr int64_t kMostServersOfSeries = 20'000;
 
-Span SpanOf(const v1::Terms& terms) {
-  return {runtime::ToTime(terms.start_time()), runtime::ToTime(terms.end_time())};
-}
-
 // The parts of a span that lie before and after another one.
 std::vector<Span> Beyond(const Span& span, const Span& other) {
   std::vector<Span> parts;
@@ -39,7 +35,7 @@ bool Contains(const Values& values, const std::string& value) {
 
 // An order of another site comes from its log, not from a caller: nobody has validated it here.
 Checked CheckTerms(const v1::Terms& terms, absl::Time now) {
-  const Span span = SpanOf(terms);
+  const Span span = UseOf(terms);
   if (terms.count() < 1) {
     return Obstacle{v1::REASON_CONTRACT,
                     fmt::format("count is {}, expected 1 or more.", terms.count())};
@@ -80,7 +76,7 @@ Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms
                     data_class, fmt::join(contract.data_classes(), ", "))};
   }
   const Span term{runtime::ToTime(contract.start_time()), runtime::ToTime(contract.end_time())};
-  const Span span = SpanOf(terms);
+  const Span span = UseOf(terms);
   if (span.start < term.start || span.end > term.end) {
     return Obstacle{v1::REASON_TIME,
                     fmt::format("The time span is {}, expected within the term of {}, {}.",
@@ -214,7 +210,7 @@ Obstacle NoContract(const std::string& contract, const runtime::Facts& facts) {
 std::variant<v1::ReservationHeld, Obstacle> HoldSpan(const State& state, const Frame& frame,
                                                      v1::ReservationHeld held,
                                                      const runtime::Facts& facts) {
-  const Span span = SpanOf(held.terms());
+  const Span span = UseOf(held.terms());
   const Wanted wanted{held.terms()};
   auto found = FindGrant(state, frame, wanted, span, facts);
   if (auto* obstacle = std::get_if<Obstacle>(&found))
@@ -235,7 +231,7 @@ std::variant<v1::ReservationHeld, Obstacle> HoldSeries(const State& state, Frame
                                                        const runtime::Facts& facts) {
   v1::Terms& terms = *held.mutable_terms();
   *terms.mutable_access() = WithPolicies(std::move(*terms.mutable_access()));
-  const Span whole = SpanOf(terms);
+  const Span whole = UseOf(terms);
   const absl::Time until = HorizonOf(whole.start, whole.end, facts.now);
   const auto expansion = ExpandWithin(terms.access(), whole.start, until, whole.end);
   if (!expansion.ok()) {
@@ -436,7 +432,7 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
   }
   if (auto obstacle = CheckHours(frame, span)) return obstacle;
   const v1::Terms& terms = reservation.terms();
-  const Span own = SpanOf(terms);
+  const Span own = UseOf(terms);
   const int64_t longer = AcceleratorSeconds(reservation.accelerators(), span) -
                          AcceleratorSeconds(reservation.accelerators(), own);
   // What it has already it need not be given.
