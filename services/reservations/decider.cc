@@ -140,6 +140,16 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.release_reservation().name();
     case v1::Command::kRevokeReservation:
       return command.revoke_reservation().name();
+    case v1::Command::kRecordWindow:
+      return command.record_window().window().window();
+    case v1::Command::kReviewWindow:
+      return command.review_window().window();
+    case v1::Command::kProlongWindow:
+      return command.prolong_window().window();
+    case v1::Command::kReleaseWindow:
+      return command.release_window().window();
+    case v1::Command::kReassignServers:
+      return command.reassign_servers().reservation();
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -230,6 +240,16 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return Release(state, command.release_reservation(), facts);
     case v1::Command::kRevokeReservation:
       return Revoke(state, command.revoke_reservation(), facts);
+    case v1::Command::kRecordWindow:
+      return RecordWindow(state, command.record_window(), facts);
+    case v1::Command::kReviewWindow:
+      return ReviewWindow(state, command.review_window(), facts);
+    case v1::Command::kProlongWindow:
+      return ProlongWindow(state, command.prolong_window(), facts);
+    case v1::Command::kReleaseWindow:
+      return ReleaseWindow(state, command.release_window());
+    case v1::Command::kReassignServers:
+      return ReassignServers(state, command.reassign_servers(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

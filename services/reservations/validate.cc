@@ -514,6 +514,16 @@ absl::Status Validate(const v1::Command& command) {
       return Check(command.release_reservation());
     case v1::Command::kRevokeReservation:
       return Check(command.revoke_reservation());
+    case v1::Command::kRecordWindow:
+      return CheckPresent("window.window", command.record_window().window().window());
+    case v1::Command::kReviewWindow:
+      return CheckPresent("window", command.review_window().window());
+    case v1::Command::kProlongWindow:
+      return CheckPresent("window", command.prolong_window().window());
+    case v1::Command::kReleaseWindow:
+      return CheckPresent("window", command.release_window().window());
+    case v1::Command::kReassignServers:
+      return CheckPresent("reservation", command.reassign_servers().reservation());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
