@@ -35,10 +35,14 @@ std::string PurposeWord(reservations::v1::Purpose purpose) {
   return reservations::v1::Purpose_Name(purpose).substr(kPrefix.size());
 }
 
-Intents Judge(const reservations::v1::ReservationHeld& held, std::string_view here) {
+// Terms that are held, of a reservation or of its amendment; `held` has what the rules need to know
+// beside them.
+template <typename Held>
+Intents Judge(const std::string& name, const reservations::v1::Terms& terms, const Held& held,
+              std::string_view here) {
   v1::Command command;
   v1::JudgeReservation& judge = *command.mutable_judge_reservation();
-  judge.set_reservation(held.name());
+  judge.set_reservation(name);
   FactList& facts = *judge.mutable_facts();
   AddWord(facts, "site.name", fmt::format("sites/{}", here));
   AddWord(facts, "site.country", held.site_country());
@@ -46,14 +50,14 @@ Intents Judge(const reservations::v1::ReservationHeld& held, std::string_view he
   if (!held.site_country().empty()) {
     AddWords(facts, "site.certifications", held.site_certifications());
   }
-  AddWord(facts, "customer.name", held.terms().customer());
+  AddWord(facts, "customer.name", terms.customer());
   AddWord(facts, "customer.country", held.customer_country());
   AddWord(facts, "customer.sector", held.customer_sector());
-  AddWord(facts, "purpose", PurposeWord(held.terms().purpose()));
-  AddWords(facts, "data_classes", held.terms().data_classes());
-  AddWord(facts, "model", held.terms().model());
-  AddNumber(facts, "server_count", held.terms().count());
-  return {{.kind = "judge", .subject = held.name(), .command = std::move(command)}};
+  AddWord(facts, "purpose", PurposeWord(terms.purpose()));
+  AddWords(facts, "data_classes", terms.data_classes());
+  AddWord(facts, "model", terms.model());
+  AddNumber(facts, "server_count", terms.count());
+  return {{.kind = "judge", .subject = name, .command = std::move(command)}};
 }
 
 Intents Judge(const deployment::v1::DeploymentRequested& requested, std::string_view here) {
@@ -117,7 +121,15 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
   using Event = reservations::v1::Event;
   switch (accepted.event.event_case()) {
     case Event::kReservationHeld:
-      return Judge(accepted.event.reservation_held(), accepted.here);
+      return Judge(accepted.event.reservation_held().name(),
+                   accepted.event.reservation_held().terms(), accepted.event.reservation_held(),
+                   accepted.here);
+    case Event::kAmendmentHeld:
+      return Judge(accepted.event.amendment_held().amendment().name(),
+                   accepted.event.amendment_held().amendment().terms(),
+                   accepted.event.amendment_held(), accepted.here);
+    case Event::kAmendmentConfirmed:
+    case Event::kAmendmentDropped:
     case Event::kCustomerRegistered:
     case Event::kContractSigned:
     case Event::kContractRecorded:
@@ -177,6 +189,7 @@ Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
       return Judge(accepted.event.deployment_requested(), accepted.here);
     case Event::kArtefactRegistered:
     case Event::kReservationRecorded:
+    case Event::kServersJoined:
     case Event::kDeploymentCleared:
     case Event::kDeploymentProhibited:
     case Event::kModelPlaced:

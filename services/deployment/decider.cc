@@ -92,6 +92,21 @@ v1::Event RecordReservation(const Rows& rows, const v1::RecordReservation& comma
   return event;
 }
 
+v1::Event JoinServers(const Rows& rows, const v1::JoinServers& command) {
+  const std::optional<v1::ReservationRecord> reservation =
+      rows.deployment_reservations.Get(command.reservation());
+  if (!reservation)
+    return NotFound(command, command.reservation(), "a reservation that has started");
+  if (reservation->vacating()) {
+    return Refused(command, v1::REASON_RESERVATION_NOT_ACTIVE,
+                   fmt::format("{} is over; expected one that is active.", command.reservation()));
+  }
+  v1::Event event;
+  event.mutable_servers_joined()->set_reservation(command.reservation());
+  *event.mutable_servers_joined()->mutable_servers() = command.servers();
+  return event;
+}
+
 v1::Event ClearDeployment(const Rows& rows, const v1::ClearDeployment& command) {
   const std::optional<v1::Deployment> deployment = rows.deployments.Get(command.name());
   if (!deployment) return NotFound(command, command.name(), "a deployment that was requested");
@@ -244,6 +259,8 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return Deploy(rows, command.deploy(), facts);
     case v1::Command::kRecordReservation:
       return RecordReservation(rows, command.record_reservation());
+    case v1::Command::kJoinServers:
+      return JoinServers(rows, command.join_servers());
     case v1::Command::kClearDeployment:
       return ClearDeployment(rows, command.clear_deployment());
     case v1::Command::kProhibitDeployment:
@@ -271,6 +288,8 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return NewName(facts);
     case v1::Command::kRecordReservation:
       return command.record_reservation().reservation().reservation();
+    case v1::Command::kJoinServers:
+      return command.join_servers().reservation();
     case v1::Command::kClearDeployment:
       return command.clear_deployment().name();
     case v1::Command::kProhibitDeployment:

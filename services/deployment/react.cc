@@ -29,6 +29,15 @@ Intents Record(const reservations::v1::ReservationStarted& started) {
   return {{.kind = "record", .subject = started.name(), .command = std::move(command)}};
 }
 
+Intents Join(const std::string& reservation,
+             const google::protobuf::RepeatedPtrField<std::string>& servers) {
+  if (servers.empty()) return {};
+  v1::Command command;
+  command.mutable_join_servers()->set_reservation(reservation);
+  *command.mutable_join_servers()->mutable_servers() = servers;
+  return {{.kind = "join", .subject = reservation, .command = std::move(command)}};
+}
+
 Intents Vacate(const std::string& reservation) {
   v1::Command command;
   command.mutable_vacate_reservation()->set_reservation(reservation);
@@ -80,6 +89,7 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return ConfirmAfter(rows, event.deployment_prohibited().name());
     case v1::Event::kArtefactRegistered:
     case v1::Event::kReservationRecorded:
+    case v1::Event::kServersJoined:
     case v1::Event::kDeploymentRequested:
     case v1::Event::kDeploymentCleared:
     case v1::Event::kModelPlaced:
@@ -105,6 +115,11 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kReservationRevoked:
       if (!accepted.event.reservation_revoked().vacates()) return {};
       return Vacate(accepted.event.reservation_revoked().name());
+    case Event::kAmendmentConfirmed:
+      return Join(accepted.event.amendment_confirmed().reservation(),
+                  accepted.event.amendment_confirmed().added_servers());
+    case Event::kAmendmentHeld:
+    case Event::kAmendmentDropped:
     case Event::kMarginsSet:
     case Event::kReservationGraceStarted:
     case Event::kReservationCleaning:

@@ -64,6 +64,12 @@ void Record(Rows& rows, const v1::ReservationRecorded& recorded) {
   rows.deployment_reservations.Put(record.name(), record);
 }
 
+void Join(Rows& rows, const v1::ServersJoined& joined) {
+  v1::ReservationRecord record = ReservationOf(rows, joined.reservation());
+  record.mutable_servers()->MergeFrom(joined.servers());
+  rows.deployment_reservations.Put(record.name(), record);
+}
+
 void Request(Rows& rows, const v1::DeploymentRequested& requested, const Accepted& accepted) {
   v1::Deployment deployment;
   deployment.set_name(requested.name());
@@ -133,6 +139,8 @@ void Evolve(Rows& rows, const Accepted& accepted) {
       return Register(rows, event.artefact_registered());
     case v1::Event::kReservationRecorded:
       return Record(rows, event.reservation_recorded());
+    case v1::Event::kServersJoined:
+      return Join(rows, event.servers_joined());
     case v1::Event::kDeploymentRequested:
       return Request(rows, event.deployment_requested(), accepted);
     case v1::Event::kDeploymentCleared:

@@ -42,6 +42,8 @@ absl::Status Validate(const v1::Command& command) {
     case v1::Command::kRecordReservation:
       return runtime::CheckText("reservation.reservation",
                                 command.record_reservation().reservation().reservation());
+    case v1::Command::kJoinServers:
+      return runtime::CheckText("reservation", command.join_servers().reservation());
     case v1::Command::kClearDeployment:
       return runtime::CheckText("name", command.clear_deployment().name());
     case v1::Command::kProhibitDeployment:

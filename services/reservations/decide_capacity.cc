@@ -33,70 +33,6 @@ bool Contains(const Values& values, const std::string& value) {
   return std::find(values.begin(), values.end(), value) != values.end();
 }
 
-// An order of another site comes from its log, not from a caller: nobody has validated it here.
-Checked CheckTerms(const v1::Terms& terms, absl::Time now) {
-  const Span span = UseOf(terms);
-  if (terms.count() < 1) {
-    return Obstacle{v1::REASON_CONTRACT,
-                    fmt::format("count is {}, expected 1 or more.", terms.count())};
-  }
-  if (span.start >= span.end) {
-    return Obstacle{
-        v1::REASON_TIME,
-        fmt::format("The time span is {}, expected an end after its start.", ToText(span))};
-  }
-  if (span.start < now - kClockSkew) {
-    return Obstacle{v1::REASON_TIME,
-                    fmt::format("start_time is {}, expected {} or later.",
-                                runtime::ToText(span.start), runtime::ToText(now))};
-  }
-  if (terms.min_count() < 0 || terms.min_count() > terms.count()) {
-    return Obstacle{v1::REASON_CONTRACT, fmt::format("min_count is {}, expected at most count, {}.",
-                                                     terms.min_count(), terms.count())};
-  }
-  return std::nullopt;
-}
-
-// What the contract alone says of the terms, at whichever site.
-Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms,
-                      const std::string& site) {
-  if (!Contains(contract.sites(), site)) {
-    return Obstacle{v1::REASON_CONTRACT,
-                    fmt::format("{} does not cover {}, expected one of {}.", contract.name(), site,
-                                fmt::join(contract.sites(), ", "))};
-  }
-  if (terms.data_classes().empty()) {
-    return Obstacle{v1::REASON_CONTRACT, "No class of data is named, expected at least one."};
-  }
-  for (const std::string& data_class : terms.data_classes()) {
-    if (Contains(contract.data_classes(), data_class)) continue;
-    return Obstacle{
-        v1::REASON_CONTRACT,
-        fmt::format("{} does not allow data of class {}, expected of {}.", contract.name(),
-                    data_class, fmt::join(contract.data_classes(), ", "))};
-  }
-  const Span term{runtime::ToTime(contract.start_time()), runtime::ToTime(contract.end_time())};
-  const Span span = UseOf(terms);
-  if (span.start < term.start || span.end > term.end) {
-    return Obstacle{v1::REASON_TIME,
-                    fmt::format("The time span is {}, expected within the term of {}, {}.",
-                                ToText(span), contract.name(), ToText(term))};
-  }
-  if (ToDuration(terms.grace()) > ToDuration(contract.max_grace())) {
-    return Obstacle{
-        v1::REASON_CONTRACT,
-        fmt::format("A grace of {} is asked for, expected at most the {} of {}.",
-                    absl::FormatDuration(ToDuration(terms.grace())),
-                    absl::FormatDuration(ToDuration(contract.max_grace())), contract.name())};
-  }
-  if (contract.max_servers_per_site() > 0 && terms.count() > contract.max_servers_per_site()) {
-    return Obstacle{v1::REASON_CONTRACT,
-                    fmt::format("{} servers are asked for, expected at most the {} of {}.",
-                                terms.count(), contract.max_servers_per_site(), contract.name())};
-  }
-  return std::nullopt;
-}
-
 // A project is one of the customer's, by its full name or the last part of it.
 Checked CheckProject(const State& state, const v1::ContractSigned& contract, const v1::Terms& terms,
                      const std::string& site) {
@@ -144,18 +80,6 @@ Checked CheckEnvelope(const v1::SiteRecord& site, const Index& index, const Span
   const auto found = FindShort(site, index, span, wanted, now);
   if (!found) return std::nullopt;
   return Describe(*found, wanted);
-}
-
-// A server is re-tested before it is used, so what starts sooner than that cannot be had.
-Checked CheckRetest(const v1::Margins& margins, const Span& span, absl::Time now) {
-  const absl::Duration before = ToDuration(margins.before());
-  if (before == absl::ZeroDuration() || span.start - before >= now - kClockSkew)
-    return std::nullopt;
-  return Obstacle{v1::REASON_MARGIN,
-                  fmt::format("The start is {} and servers are re-tested for {} before it; "
-                              "expected {} or later.",
-                              runtime::ToText(span.start), absl::FormatDuration(before),
-                              runtime::ToText(now + before))};
 }
 
 // Whether it is release waves that make servers too few, of which `found` could be given.
@@ -318,6 +242,82 @@ v1::Event OrderDeclined(const std::string& order, const Obstacle& obstacle) {
 
 }  // namespace
 
+// A server is re-tested before it is used, so what starts sooner than that cannot be had.
+Checked CheckRetest(const v1::Margins& margins, const Span& span, absl::Time now) {
+  const absl::Duration before = ToDuration(margins.before());
+  if (before == absl::ZeroDuration() || span.start - before >= now - kClockSkew)
+    return std::nullopt;
+  return Obstacle{v1::REASON_MARGIN,
+                  fmt::format("The start is {} and servers are re-tested for {} before it; "
+                              "expected {} or later.",
+                              runtime::ToText(span.start), absl::FormatDuration(before),
+                              runtime::ToText(now + before))};
+}
+
+// What the contract alone says of the terms, at whichever site.
+Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms,
+                      const std::string& site) {
+  if (!Contains(contract.sites(), site)) {
+    return Obstacle{v1::REASON_CONTRACT,
+                    fmt::format("{} does not cover {}, expected one of {}.", contract.name(), site,
+                                fmt::join(contract.sites(), ", "))};
+  }
+  if (terms.data_classes().empty()) {
+    return Obstacle{v1::REASON_CONTRACT, "No class of data is named, expected at least one."};
+  }
+  for (const std::string& data_class : terms.data_classes()) {
+    if (Contains(contract.data_classes(), data_class)) continue;
+    return Obstacle{
+        v1::REASON_CONTRACT,
+        fmt::format("{} does not allow data of class {}, expected of {}.", contract.name(),
+                    data_class, fmt::join(contract.data_classes(), ", "))};
+  }
+  const Span term{runtime::ToTime(contract.start_time()), runtime::ToTime(contract.end_time())};
+  const Span span = UseOf(terms);
+  if (span.start < term.start || span.end > term.end) {
+    return Obstacle{v1::REASON_TIME,
+                    fmt::format("The time span is {}, expected within the term of {}, {}.",
+                                ToText(span), contract.name(), ToText(term))};
+  }
+  if (ToDuration(terms.grace()) > ToDuration(contract.max_grace())) {
+    return Obstacle{
+        v1::REASON_CONTRACT,
+        fmt::format("A grace of {} is asked for, expected at most the {} of {}.",
+                    absl::FormatDuration(ToDuration(terms.grace())),
+                    absl::FormatDuration(ToDuration(contract.max_grace())), contract.name())};
+  }
+  if (contract.max_servers_per_site() > 0 && terms.count() > contract.max_servers_per_site()) {
+    return Obstacle{v1::REASON_CONTRACT,
+                    fmt::format("{} servers are asked for, expected at most the {} of {}.",
+                                terms.count(), contract.max_servers_per_site(), contract.name())};
+  }
+  return std::nullopt;
+}
+
+// An order of another site comes from its log, not from a caller: nobody has validated it here.
+Checked CheckTerms(const v1::Terms& terms, absl::Time now) {
+  const Span span = UseOf(terms);
+  if (terms.count() < 1) {
+    return Obstacle{v1::REASON_CONTRACT,
+                    fmt::format("count is {}, expected 1 or more.", terms.count())};
+  }
+  if (span.start >= span.end) {
+    return Obstacle{
+        v1::REASON_TIME,
+        fmt::format("The time span is {}, expected an end after its start.", ToText(span))};
+  }
+  if (span.start < now - kClockSkew) {
+    return Obstacle{v1::REASON_TIME,
+                    fmt::format("start_time is {}, expected {} or later.",
+                                runtime::ToText(span.start), runtime::ToText(now))};
+  }
+  if (terms.min_count() < 0 || terms.min_count() > terms.count()) {
+    return Obstacle{v1::REASON_CONTRACT, fmt::format("min_count is {}, expected at most count, {}.",
+                                                     terms.min_count(), terms.count())};
+  }
+  return std::nullopt;
+}
+
 // Occurrences that touch are as good as one.
 Checked CheckHours(const Frame& frame, const Span& span) {
   if (!frame.hours) return std::nullopt;
@@ -350,6 +350,15 @@ std::optional<Short> FindShort(const v1::SiteRecord& site, const Index& index, c
     return !found;
   });
   return found;
+}
+
+Checked CheckUse(const State& state, const Frame& frame, int64_t count, const Span& span) {
+  return CheckQuota(state.index, frame.contract, count, span);
+}
+
+Checked CheckPower(const State& state, const Frame& frame, const Span& span, const Watts& watts,
+                   const runtime::Facts& facts) {
+  return CheckEnvelope(frame.site, state.index, span, watts, facts.now);
 }
 
 std::string ToText(const Span& span) {

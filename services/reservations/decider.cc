@@ -140,6 +140,16 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.release_reservation().name();
     case v1::Command::kRevokeReservation:
       return command.revoke_reservation().name();
+    case v1::Command::kExtendReservation:
+      return command.extend_reservation().name();
+    case v1::Command::kAmendReservation:
+      return command.amend_reservation().name();
+    case v1::Command::kWithdrawAmendment:
+      return command.withdraw_amendment().name();
+    case v1::Command::kConfirmAmendment:
+      return command.confirm_amendment().reservation();
+    case v1::Command::kDropAmendment:
+      return command.drop_amendment().reservation();
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -230,6 +240,16 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return Release(state, command.release_reservation(), facts);
     case v1::Command::kRevokeReservation:
       return Revoke(state, command.revoke_reservation(), facts);
+    case v1::Command::kExtendReservation:
+      return ExtendUse(state, command.extend_reservation(), facts);
+    case v1::Command::kAmendReservation:
+      return Amend(state, command.amend_reservation(), facts);
+    case v1::Command::kWithdrawAmendment:
+      return WithdrawAmendment(state, command.withdraw_amendment(), facts);
+    case v1::Command::kConfirmAmendment:
+      return ConfirmAmendment(state, command.confirm_amendment(), facts);
+    case v1::Command::kDropAmendment:
+      return DropAmendment(state, command.drop_amendment(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -158,6 +158,17 @@ v1::Event RecordQuotaAnswer(const State& state, const v1::RecordQuotaAnswer& com
                             const runtime::Facts& facts);
 v1::Event ReclaimQuota(const State& state, const v1::ReclaimQuota& command,
                        const runtime::Facts& facts);
+// What stands against terms, each by itself: their span and count; the contract, at whichever site;
+// the contract's access hours; the re-test before a start.
+Checked CheckTerms(const v1::Terms& terms, absl::Time now);
+Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms,
+                      const std::string& site);
+Checked CheckRetest(const v1::Margins& margins, const Span& span, absl::Time now);
+// Whether the contract allows so many servers more over the span, and the envelope so many watts.
+Checked CheckUse(const State& state, const Frame& frame, int64_t count, const Span& span);
+Checked CheckPower(const State& state, const Frame& frame, const Span& span, const Watts& watts,
+                   const runtime::Facts& facts);
+
 // REASON_MARGIN where the second use would begin before the block of the first is over; the index
 // does not know yet what one event grants.
 Checked CheckGap(const Frame& frame, const v1::Terms& terms, const Span& first, const Span& second);
@@ -209,6 +220,18 @@ v1::Event Release(const State& state, const v1::ReleaseReservationRequest& reque
                   const runtime::Facts& facts);
 v1::Event Revoke(const State& state, const v1::RevokeReservationRequest& request,
                  const runtime::Facts& facts);
+// decide_amendments.cc: new terms of what is confirmed, held beside it until compliance has judged.
+v1::Event ExtendUse(const State& state, const v1::ExtendReservationRequest& request,
+                    const runtime::Facts& facts);
+v1::Event Amend(const State& state, const v1::AmendReservationRequest& request,
+                const runtime::Facts& facts);
+v1::Event WithdrawAmendment(const State& state, const v1::WithdrawAmendmentRequest& request,
+                            const runtime::Facts& facts);
+v1::Event ConfirmAmendment(const State& state, const v1::ConfirmAmendment& command,
+                           const runtime::Facts& facts);
+v1::Event DropAmendment(const State& state, const v1::DropAmendment& command,
+                        const runtime::Facts& facts);
+
 // REASON_LOCKED from the lock time before the start on, unless the start is delayed.
 Checked CheckUnlocked(const v1::Reservation& reservation, absl::Time now);
 

@@ -80,6 +80,13 @@ Occupancy OccupancyOf(const v1::Reservation& reservation) {
     occupancy.use.end = std::min(occupancy.use.end, runtime::ToTime(ending.released_time()));
   if (reservation.state() == v1::RESERVATION_STATE_CLEANING)
     occupancy.span.end = runtime::ToTime(ending.cleaning_until());
+  if (reservation.has_amendment()) {
+    occupancy.parts = PartsOf(reservation, reservation.amendment());
+    for (Part& part : occupancy.parts) {
+      part.watts = {Bounded(part.watts.it_power), Bounded(part.watts.cooling)};
+      part.accelerators = Bounded(part.accelerators);
+    }
+  }
   occupancy.watts = {Bounded(reservation.it_power_watts()), Bounded(reservation.cooling_watts())};
   occupancy.servers.assign(reservation.servers().begin(), reservation.servers().end());
   return occupancy;
@@ -181,6 +188,23 @@ void Index::TakeUse(const Occupancy& occupancy, int64_t sign) {
   if (accelerators.empty()) accelerators_.erase(occupancy.contract);
 }
 
+// Parts are planned: they neither run nor come late.
+void Index::TakePart(const Occupancy& occupancy, const Part& part, int64_t sign) {
+  watts_.Add(part.span, sign > 0 ? part.watts : -part.watts);
+  Timeline<int64_t>& contract = contracts_[occupancy.contract];
+  contract.Add(part.span, sign * part.count);
+  if (contract.empty()) contracts_.erase(occupancy.contract);
+  if (part.accelerators != 0) {
+    Timeline<int64_t>& accelerators = accelerators_[occupancy.contract];
+    accelerators.Add(part.span, sign * part.accelerators);
+    if (accelerators.empty()) accelerators_.erase(occupancy.contract);
+  }
+  Occupancy planned;
+  planned.phase = Occupancy::Phase::kPlanned;
+  planned.span = part.span;
+  for (const std::string& server : part.servers) Occupy(server, planned, sign > 0);
+}
+
 // Enters the reservation into one of its servers, or takes it out of it.
 void Index::Occupy(const std::string& name, const Occupancy& occupancy, bool take) {
   const auto at = servers_.try_emplace(name).first;
@@ -219,6 +243,7 @@ void Index::Take(const Occupancy& occupancy) {
   if (occupancy.phase == Occupancy::Phase::kNone) return;
   TakeUse(occupancy, +1);
   for (const std::string& name : occupancy.servers) Occupy(name, occupancy, true);
+  for (const Part& part : occupancy.parts) TakePart(occupancy, part, +1);
   if (occupancy.phase == Occupancy::Phase::kActive) {
     active_[{occupancy.span.end, occupancy.reservation}] = occupancy.watts;
   }
@@ -227,6 +252,7 @@ void Index::Take(const Occupancy& occupancy) {
 void Index::Release(const Occupancy& occupancy) {
   if (occupancy.phase == Occupancy::Phase::kNone) return;
   TakeUse(occupancy, -1);
+  for (const Part& part : occupancy.parts) TakePart(occupancy, part, -1);
   for (const std::string& name : occupancy.servers) Occupy(name, occupancy, false);
   if (occupancy.phase == Occupancy::Phase::kActive)
     active_.erase({occupancy.span.end, occupancy.reservation});
@@ -254,6 +280,12 @@ bool Index::IsFree(const std::string& server, const Span& span, absl::Time now) 
   return found != servers_.end() && found->second.bookable &&
          !found->second.schedule.IsOverdue(now) &&
          (span.start >= span.end || found->second.schedule.UseOf(span) == Schedule::Use::kFree);
+}
+
+bool Index::IsPromised(const std::string& server, const Span& span) const {
+  const auto found = servers_.find(server);
+  return found != servers_.end() && span.start < span.end &&
+         found->second.schedule.UseOf(span) != Schedule::Use::kFree;
 }
 
 size_t Index::CountBookable(const std::string& model) const {

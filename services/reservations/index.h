@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "concordat/reservations/v1/api.pb.h"
+#include "services/reservations/amendments.h"
 #include "services/reservations/pool.h"
 #include "services/reservations/timeline.h"
 #include "storage/projection/rows.h"
@@ -37,8 +38,9 @@ struct Occupancy {
   std::string customer;
   int64_t count = 0;
   int64_t accelerators = 0;
-  Span span;  // the block; of what is cleaned until it is clean
-  Span use;   // what counts against the contract
+  Span span;                // the block; of what is cleaned until it is clean
+  Span use;                 // what counts against the contract
+  std::vector<Part> parts;  // what a held amendment takes beside
   Watts watts;
   std::vector<std::string> servers;
   bool operator==(const Occupancy&) const = default;
@@ -64,6 +66,8 @@ class Index {
                                     absl::Time now, size_t count) const;
   // Whether FindFree() would name this server of its model.
   bool IsFree(const std::string& server, const Span& span, absl::Time now) const;
+  // Whether any reservation has the server at some time of the span, bookable or not.
+  bool IsPromised(const std::string& server, const Span& span) const;
   // How many servers of the model are bookable, free or not.
   size_t CountBookable(const std::string& model) const;
   // The bookable servers of a model; nothing where there are none. Until the next change.
@@ -156,6 +160,7 @@ class Index {
   void Take(const Occupancy& occupancy);
   void Release(const Occupancy& occupancy);
   void TakeUse(const Occupancy& occupancy, int64_t sign);
+  void TakePart(const Occupancy& occupancy, const Part& part, int64_t sign);
   void Occupy(const std::string& name, const Occupancy& occupancy, bool take);
 
   absl::node_hash_map<std::string, Server> servers_;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "services/reservations/amendments.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -141,7 +142,19 @@ int64_t BookedSeconds(const v1::Reservation& reservation) {
   // What was released or revoked counts up to then: nothing, where that was before it started.
   if (reservation.ending().has_released_time())
     span.end = std::min(span.end, runtime::ToTime(reservation.ending().released_time()));
-  return AcceleratorSeconds(reservation.accelerators(), span);
+  int64_t booked = 0;
+  if (reservation.segments().empty()) booked = AcceleratorSeconds(reservation.accelerators(), span);
+  for (const v1::Segment& segment : reservation.segments()) {
+    booked += AcceleratorSeconds(segment.accelerators(),
+                                 {std::max(span.start, runtime::ToTime(segment.start_time())),
+                                  std::min(span.end, runtime::ToTime(segment.end_time()))});
+  }
+  // What a pending amendment would add is booked while it is held.
+  if (reservation.has_amendment()) {
+    for (const Part& part : PartsOf(reservation, reservation.amendment()))
+      booked += AcceleratorSeconds(part.accelerators, part.span);
+  }
+  return booked;
 }
 
 Unused UnusedOf(const Index& index, const v1::Quota& quota, absl::Time now) {

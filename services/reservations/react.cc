@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "services/reservations/amendments.h"
 #include "services/reservations/bundles.h"
 #include "services/reservations/margins.h"
 #include "services/reservations/quotas.h"
@@ -98,7 +99,27 @@ std::string Describe(const compliance::v1::ReservationJudged& judged) {
   return detail.empty() ? "Compliance prohibits it and names no rule." : detail + ".";
 }
 
+// An amendment is judged as a hold is, under its own name.
+Intents JudgeAmendment(const std::string& reservation,
+                       const compliance::v1::ReservationJudged& judged) {
+  v1::Command command;
+  if (judged.verdict() == compliance::v1::VERDICT_CLEARED) {
+    command.mutable_confirm_amendment()->set_reservation(reservation);
+    command.mutable_confirm_amendment()->set_amendment(judged.reservation());
+    return One("confirm-amendment", judged.reservation(), std::move(command));
+  }
+  if (judged.verdict() == compliance::v1::VERDICT_PROHIBITED) {
+    command.mutable_drop_amendment()->set_reservation(reservation);
+    command.mutable_drop_amendment()->set_amendment(judged.reservation());
+    command.mutable_drop_amendment()->set_detail(Describe(judged));
+    return One("drop-amendment", judged.reservation(), std::move(command));
+  }
+  return {};  // it lapses
+}
+
 Intents Judge(const compliance::v1::ReservationJudged& judged) {
+  const std::string amended = ReservationOfAmendment(judged.reservation());
+  if (!amended.empty()) return JudgeAmendment(amended, judged);
   v1::Command command;
   if (judged.verdict() == compliance::v1::VERDICT_CLEARED) {
     command.mutable_confirm_reservation()->set_name(judged.reservation());
@@ -343,6 +364,9 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kNoticeDelivered:
     case v1::Event::kWavePlanned:
     case v1::Event::kProjectRegistered:
+    case v1::Event::kAmendmentHeld:
+    case v1::Event::kAmendmentConfirmed:
+    case v1::Event::kAmendmentDropped:
     case v1::Event::kMarginsSet:
     case v1::Event::kReservationReleased:
     case v1::Event::kReservationRevoked:
@@ -439,6 +463,7 @@ Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
     }
     case Event::kArtefactRegistered:
     case Event::kReservationRecorded:
+    case Event::kServersJoined:
     case Event::kDeploymentRequested:
     case Event::kDeploymentCleared:
     case Event::kDeploymentProhibited:
@@ -484,6 +509,9 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
       return Answer(revoked.order(), v1::ORDER_STATE_REVOKED, v1::REASON_UNSPECIFIED,
                     revoked.cause(), accepted);
     }
+    case v1::Event::kAmendmentHeld:
+    case v1::Event::kAmendmentConfirmed:
+    case v1::Event::kAmendmentDropped:
     case v1::Event::kMarginsSet:
     case v1::Event::kReservationReleased:
     case v1::Event::kReservationGraceStarted:
@@ -564,7 +592,14 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
     const std::string& name = value.value();
     const v1::Reservation reservation = rows.reservations.Get(name).value_or(v1::Reservation());
     Intent intent = StartOf(name, reservation.correlation_id());
-    if (reservation.state() == v1::RESERVATION_STATE_HELD) {
+    const v1::Amendment& amendment = reservation.amendment();
+    // What is held for the amendment is given up before anything is done on the same instant.
+    if (reservation.has_amendment() &&
+        runtime::ToTime(amendment.hold_expires_at()) <= *DeadlineOf(reservation)) {
+      intent.kind = "lapse-amendment";
+      intent.command.mutable_drop_amendment()->set_reservation(name);
+      intent.command.mutable_drop_amendment()->set_amendment(amendment.name());
+    } else if (reservation.state() == v1::RESERVATION_STATE_HELD) {
       intent.kind = "lapse";
       intent.command.mutable_lapse_hold()->set_name(name);
     } else if (reservation.state() == v1::RESERVATION_STATE_CLEANING) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "services/reservations/amendments.h"
 #include "services/reservations/bundles.h"
 #include "services/reservations/margins.h"
 #include "services/reservations/notices.h"
@@ -15,11 +16,17 @@
 namespace concordat::reservations {
 namespace {
 
+// An amendment of what has another state now, or is over, is pending no more.
+void EndAmendment(v1::Reservation& after, const std::optional<v1::Reservation>& before) {
+  if (after.has_amendment() && before && before->state() != after.state()) after.clear_amendment();
+}
+
 // The only writer of the `reservations` table: it keeps the deadlines, what is delayed and what is
 // promised and what is booked of quotas in step.
-void Put(Rows& rows, const v1::Reservation& after) {
-  const std::string& name = after.name();
+void Put(Rows& rows, v1::Reservation after) {
+  const std::string name = after.name();
   const auto before = rows.reservations.Get(name);
+  EndAmendment(after, before);
   BookUse(rows, before, after);
   if (before) {
     if (const auto deadline = DeadlineOf(*before))
@@ -405,6 +412,39 @@ void Delay(Rows& rows, const v1::ReservationDelayed& delayed) {
   });
 }
 
+void HoldAmendment(Rows& rows, const v1::AmendmentHeld& held) {
+  ChangeReservation(rows, held.reservation(), [&](v1::Reservation& reservation) {
+    *reservation.mutable_amendment() = held.amendment();
+  });
+}
+
+void ConfirmAmendment(Rows& rows, const v1::AmendmentConfirmed& confirmed) {
+  const v1::Amendment& amendment = confirmed.amendment();
+  ChangeReservation(rows, confirmed.reservation(), [&](v1::Reservation& reservation) {
+    *reservation.mutable_terms() = amendment.terms();
+    *reservation.mutable_servers() = amendment.servers();
+    reservation.set_it_power_watts(amendment.it_power_watts());
+    reservation.set_cooling_watts(amendment.cooling_watts());
+    reservation.set_accelerators(amendment.accelerators());
+    reservation.clear_margins();
+    if (amendment.has_margins()) *reservation.mutable_margins() = amendment.margins();
+    *reservation.mutable_segments() = confirmed.segments();
+    auto& lost = *reservation.mutable_lost_servers();
+    lost.erase(std::remove_if(lost.begin(), lost.end(),
+                              [&](const std::string& server) {
+                                const auto& kept = amendment.servers();
+                                return std::find(kept.begin(), kept.end(), server) == kept.end();
+                              }),
+               lost.end());
+    reservation.clear_amendment();
+  });
+}
+
+void DropAmendment(Rows& rows, const v1::AmendmentDropped& dropped) {
+  ChangeReservation(rows, dropped.reservation(),
+                    [](v1::Reservation& reservation) { reservation.clear_amendment(); });
+}
+
 // One entry a model, by model.
 void SetMargins(Rows& rows, const v1::MarginsSet& set) {
   v1::SiteRecord site = rows.site_records.Get(set.site()).value_or(v1::SiteRecord());
@@ -535,9 +575,8 @@ void EndSeparation(Rows& rows, const v1::SeparationEnded& ended) {
   rows.separations.Put(ended.name(), *separation);
 }
 
-}  // namespace
-
-std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation) {
+// When a timer has to act on the reservation itself.
+std::optional<absl::Time> StepTimeOf(const v1::Reservation& reservation) {
   const v1::Terms& terms = reservation.terms();
   if (reservation.state() == v1::RESERVATION_STATE_HELD) {
     // An occurrence lapses with its series, and what is promised not at all.
@@ -555,6 +594,15 @@ std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation) {
   if (reservation.state() == v1::RESERVATION_STATE_CLEANING)
     return runtime::ToTime(reservation.ending().cleaning_until());
   return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation) {
+  const std::optional<absl::Time> step = StepTimeOf(reservation);
+  if (!reservation.has_amendment()) return step;
+  const absl::Time lapses = runtime::ToTime(reservation.amendment().hold_expires_at());
+  return step ? std::min(*step, lapses) : lapses;
 }
 
 std::string TimeKey(absl::Time time) {
@@ -656,6 +704,12 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return PlanWave(rows, event.wave_planned());
     case v1::Event::kProjectRegistered:
       return RegisterProject(rows, event.project_registered());
+    case v1::Event::kAmendmentHeld:
+      return HoldAmendment(rows, event.amendment_held());
+    case v1::Event::kAmendmentConfirmed:
+      return ConfirmAmendment(rows, event.amendment_confirmed());
+    case v1::Event::kAmendmentDropped:
+      return DropAmendment(rows, event.amendment_dropped());
     case v1::Event::kMarginsSet:
       return SetMargins(rows, event.margins_set());
     case v1::Event::kReservationReleased:

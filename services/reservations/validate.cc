@@ -422,6 +422,41 @@ absl::Status Check(const v1::RevokeReservationRequest& request) {
   });
 }
 
+absl::Status Check(const v1::ExtendReservationRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
+      runtime::CheckTime("end_time", request.has_end_time(), request.end_time()),
+  });
+}
+
+// What is left out stays as it is.
+absl::Status Check(const v1::AmendReservationRequest& request) {
+  const auto time = [](std::string_view field, bool has, const google::protobuf::Timestamp& value) {
+    return has ? runtime::CheckTime(field, has, value) : absl::OkStatus();
+  };
+  return FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
+      request.model().empty() ? absl::OkStatus()
+                              : runtime::CheckName("model", request.model(), "models/*"),
+      runtime::CheckRange("count", request.count(), 0, kMostServers),
+      runtime::CheckRange("min_count", request.min_count(), 0, kMostServers),
+      time("start_time", request.has_start_time(), request.start_time()),
+      time("end_time", request.has_end_time(), request.end_time()),
+      request.purpose() == v1::PURPOSE_UNSPECIFIED
+          ? absl::OkStatus()
+          : runtime::CheckEnum("purpose", request.purpose()),
+      request.data_classes().empty() ? absl::OkStatus() : CheckDataClasses(request.data_classes()),
+      runtime::CheckText("project", request.project(), runtime::Presence::kOptional),
+  });
+}
+
+absl::Status Check(const v1::WithdrawAmendmentRequest& request) {
+  return FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
+      runtime::CheckText("reason", request.reason()),
+  });
+}
+
 // Commands of reactions and timers were made here; only their subject has to be there.
 absl::Status CheckPresent(std::string_view field, const std::string& name) {
   if (!name.empty()) return absl::OkStatus();
@@ -514,6 +549,16 @@ absl::Status Validate(const v1::Command& command) {
       return Check(command.release_reservation());
     case v1::Command::kRevokeReservation:
       return Check(command.revoke_reservation());
+    case v1::Command::kExtendReservation:
+      return Check(command.extend_reservation());
+    case v1::Command::kAmendReservation:
+      return Check(command.amend_reservation());
+    case v1::Command::kWithdrawAmendment:
+      return Check(command.withdraw_amendment());
+    case v1::Command::kConfirmAmendment:
+      return CheckPresent("amendment", command.confirm_amendment().amendment());
+    case v1::Command::kDropAmendment:
+      return CheckPresent("amendment", command.drop_amendment().amendment());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -104,7 +104,28 @@ def booked_seconds(reservation):
     begin, end = span(reservation)
     if "startedTime" in reservation:
         begin = max(begin, nanos(reservation["startedTime"]))
-    return int(reservation.get("accelerators") or 0) * -(-max(0, end - begin) // 10**9)
+    seconds = lambda accelerators, start, until: int(accelerators or 0) * -(-max(0, until - start) // 10**9)
+    if "segments" not in reservation:
+        booked = seconds(reservation.get("accelerators"), begin, end)
+    else:
+        booked = sum(seconds(each.get("accelerators"), max(begin, nanos(each["startTime"])),
+                             min(end, nanos(each["endTime"]))) for each in reservation["segments"])
+    return booked + pending_seconds(reservation, seconds)
+
+
+def pending_seconds(reservation, seconds):
+    """What a pending amendment would add."""
+    amendment = reservation.get("amendment")
+    if not amendment:
+        return 0
+    begin, end = nanos(amendment["terms"]["startTime"]), nanos(amendment["terms"]["endTime"])
+    if "effectiveTime" in amendment:
+        begin = max(begin, nanos(amendment["effectiveTime"]))
+    start, until = nanos(reservation["terms"]["startTime"]), nanos(reservation["terms"]["endTime"])
+    more = max(0, int(amendment.get("accelerators") or 0) - int(reservation.get("accelerators") or 0))
+    return (seconds(amendment.get("accelerators"), begin, min(end, start))
+            + seconds(amendment.get("accelerators"), max(begin, until), end)
+            + seconds(more, max(begin, start), min(end, until)))
 
 
 class Stream:
@@ -147,6 +168,9 @@ class Stream:
         """Changes a known resource; one that is not known stays so."""
         resource = self.get(collection, name)
         if resource is not None:
+            # What is pending for a reservation ends with the state that it was proposed in.
+            if fields.get("state", resource.get("state")) != resource.get("state"):
+                fields.setdefault("amendment", None)
             self.put(collection, name, {**resource, **fields})
 
     def as_of(self, collection, name, sequence):
@@ -444,6 +468,22 @@ class Stream:
         known = self.get("reservations", event["name"]) or {}
         self.step(event, "REVOKED" if "legalBasis" in known.get("ending", {}) else "ENDED")
 
+    def reservations_amendment_held(self, event):
+        self.change("reservations", event["reservation"], amendment=event["amendment"])
+
+    def reservations_amendment_confirmed(self, event):
+        amendment = event["amendment"]
+        servers = amendment.get("servers", [])
+        known = self.get("reservations", event["reservation"]) or {}
+        self.change("reservations", event["reservation"], terms=amendment["terms"], servers=servers,
+                    itPowerWatts=amendment.get("itPowerWatts"), coolingWatts=amendment.get("coolingWatts"),
+                    accelerators=amendment.get("accelerators"), margins=amendment.get("margins"),
+                    segments=event.get("segments"), amendment=None,
+                    lostServers=[server for server in known.get("lostServers", []) if server in servers])
+
+    def reservations_amendment_dropped(self, event):
+        self.change("reservations", event["reservation"], amendment=None)
+
     def reservations_margins_set(self, event):
         site = self.get("site_records", event["site"]) or {"name": event["site"]}
         others = [other for other in site.get("margins", []) if other["model"] != event["model"]]
@@ -544,6 +584,10 @@ class Stream:
     def deployment_reservation_recorded(self, event):
         self.record(event["reservation"], customer=event.get("customer"), servers=event.get("servers"))
 
+    def deployment_servers_joined(self, event):
+        known = self.get("deployment_reservations", event["reservation"]) or {}
+        self.record(event["reservation"], servers=[*known.get("servers", []), *event.get("servers", [])])
+
     def deployment_deployment_requested(self, event):
         artefact = event["artefact"]
         self.put("deployments", event["name"], {
@@ -610,6 +654,8 @@ class Allocations:
         case = event.WhichOneof("event") if event is not None else None
         if case == "reservation_held":
             self.check_hold(self.stream.get("reservations", event.reservation_held.name))
+        elif case == "amendment_confirmed":
+            self.check_servers(self.stream.get("reservations", event.amendment_confirmed.reservation))
         elif case == "reservation_started":
             self.check_start(self.stream.get("reservations", event.reservation_started.name))
 
@@ -635,6 +681,14 @@ class Allocations:
                 for record in records):
             self.find(f"{held['name']} holds {held['servers']}, expected {held['terms']['count']} bookable servers")
         self.check_instants(held, [*inside, (held, begin, end)])
+
+    def check_servers(self, amended):
+        begin, end = block(amended)
+        for other in self.others(amended):
+            start, until = block(other)
+            shared = sorted(set(amended.get("servers", [])) & set(other.get("servers", [])))
+            if shared and start < end and begin < until:
+                self.find(f"{shared} are promised to {amended['name']} and to {other['name']} at one instant")
 
     def taken(self, reservation):
         """[start, end) of what it takes: without end where it runs late or is being vacated."""

@@ -41,6 +41,21 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
     case Event::kReservationCancelled:
       uses_.erase(event.reservation_cancelled().name());
       return "";
+    case Event::kAmendmentConfirmed: {
+      const auto& confirmed = event.amendment_confirmed();
+      const Use before = uses_[confirmed.reservation()];
+      EndUse(confirmed.reservation(), absl::InfinitePast());
+      for (int i = 0; i < confirmed.segments_size(); ++i) {
+        const auto& segment = confirmed.segments(i);
+        const Use use{before.contract, segment.accelerators(),
+                      i == 0 ? std::max(before.start, runtime::ToTime(segment.start_time()))
+                             : runtime::ToTime(segment.start_time()),
+                      runtime::ToTime(segment.end_time())};
+        const std::string name = confirmed.reservation() + (i == 0 ? "" : fmt::format("/{}", i));
+        if (use.start < use.end) uses_[name] = use;
+      }
+      return CheckUse(before.contract);
+    }
     // What is given back, or taken away, counts up to then.
     case Event::kPromiseBroken:
       uses_.erase(event.promise_broken().name());
@@ -76,10 +91,13 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
 }
 
 void Quotas::EndUse(const std::string& reservation, absl::Time at) {
-  const auto found = uses_.find(reservation);
-  if (found == uses_.end()) return;
-  found->second.end = std::min(found->second.end, at);
-  if (found->second.end <= found->second.start) uses_.erase(found);
+  // Its segments stand under its name and a number.
+  for (auto use = uses_.begin(); use != uses_.end();) {
+    const bool own = use->first == reservation ||
+                     use->first.compare(0, reservation.size() + 1, reservation + "/") == 0;
+    if (own) use->second.end = std::min(use->second.end, at);
+    use = own && use->second.end <= use->second.start ? uses_.erase(use) : std::next(use);
+  }
 }
 
 std::string Quotas::CheckUse(const std::string& contract) const {

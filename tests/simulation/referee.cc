@@ -59,6 +59,7 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
           }
         }
       }
+      pending_.erase(started.name());
       Held& held = live_[started.name()];
       held.running = true;
       held.servers.assign(started.servers().begin(), started.servers().end());
@@ -86,8 +87,26 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kSeparationEnded:
       apart_.erase(event.separation_ended().name());
       return "";
+    case Event::kAmendmentHeld: {
+      const auto& held = event.amendment_held();
+      pending_[held.reservation()] = HeldOf(held.amendment());
+      return CheckServers(held.reservation(), pending_[held.reservation()]);
+    }
+    case Event::kAmendmentDropped:
+      pending_.erase(event.amendment_dropped().reservation());
+      return "";
+    case Event::kAmendmentConfirmed: {
+      const auto& confirmed = event.amendment_confirmed();
+      Held& held = live_[confirmed.reservation()];
+      const bool running = held.running;
+      held = HeldOf(confirmed.amendment());
+      held.running = running;
+      pending_.erase(confirmed.reservation());
+      return CheckServers(confirmed.reservation(), held);
+    }
     case Event::kReservationDeclined:
       live_.erase(event.reservation_declined().name());
+      pending_.erase(event.reservation_declined().name());
       return "";
     case Event::kHoldLapsed:
       live_.erase(event.hold_lapsed().name());
@@ -97,24 +116,33 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       live_[event.reservation_cleaning().name()].end =
           runtime::ToTime(event.reservation_cleaning().cleaning_until());
       return "";
+    case Event::kReservationEnding:
+      pending_.erase(event.reservation_ending().name());
+      return "";
+    case Event::kReservationReleased:
+      pending_.erase(event.reservation_released().name());
+      return "";
+    case Event::kReservationGraceStarted:
+      pending_.erase(event.reservation_grace_started().name());
+      return "";
     case Event::kReservationRevoked:
+      pending_.erase(event.reservation_revoked().name());
       if (!event.reservation_revoked().vacates()) live_.erase(event.reservation_revoked().name());
       return "";
     case Event::kReservationCancelled:
       live_.erase(event.reservation_cancelled().name());
+      pending_.erase(event.reservation_cancelled().name());
       return "";
     case Event::kReservationEnded:
       live_.erase(event.reservation_ended().name());
+      pending_.erase(event.reservation_ended().name());
       return "";
     case Event::kCustomerRegistered:
     case Event::kContractSigned:
     case Event::kContractRecorded:
     case Event::kSiteRecorded:
     case Event::kReservationConfirmed:
-    case Event::kReservationEnding:
     case Event::kMarginsSet:
-    case Event::kReservationReleased:
-    case Event::kReservationGraceStarted:
     case Event::kCommandRefused:
     case Event::kReservationOrdered:
     case Event::kOrderDeclined:
@@ -192,15 +220,37 @@ std::string Bundles::Unsettled() const {
 
 std::string Allocations::CheckHeld(const std::string& name, const Held& held) const {
   if (live_.contains(name)) return fmt::format("{} was held twice", name);
-  for (const auto& [other_name, other] : live_) {
-    if (other.end <= held.start || held.end <= other.start) continue;
-    for (const std::string& server : held.servers) {
-      if (std::count(other.servers.begin(), other.servers.end(), server) > 0) {
-        return fmt::format("{} is promised to {} and to {}", server, other_name, name);
+  return CheckServers(name, held);
+}
+
+// Promised to nobody else at one instant, and proposed to nobody else.
+std::string Allocations::CheckServers(const std::string& name, const Held& held) const {
+  for (const auto* others : {&live_, &pending_}) {
+    for (const auto& [other_name, other] : *others) {
+      if (other_name == name || other.end <= held.start || held.end <= other.start) continue;
+      for (const std::string& server : held.servers) {
+        if (std::count(other.servers.begin(), other.servers.end(), server) > 0) {
+          return fmt::format("{} is promised to {} and to {}", server, other_name, name);
+        }
       }
     }
   }
   return "";
+}
+
+Allocations::Held Allocations::HeldOf(const reservations::v1::Amendment& amendment) {
+  const auto seconds = [](const auto& duration) { return absl::Seconds(duration.seconds()); };
+  const auto& terms = amendment.terms();
+  Held held{terms.customer(),
+            {amendment.servers().begin(), amendment.servers().end()},
+            runtime::ToTime(terms.start_time()) - seconds(amendment.margins().before()),
+            runtime::ToTime(terms.end_time()) + seconds(terms.grace()) +
+                seconds(amendment.margins().after()),
+            amendment.it_power_watts(),
+            amendment.cooling_watts()};
+  if (amendment.has_effective_time())
+    held.start = std::max(held.start, runtime::ToTime(amendment.effective_time()));
+  return held;
 }
 
 // A new hold beside what those have at the same time that its customer is kept apart from.

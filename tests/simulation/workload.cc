@@ -170,7 +170,7 @@ Request Workload::Next(absl::Time now) {
       fmt::format("sites/{}/servers/s{}", site_, random_.Below(kServers + 1));
   const std::string contract =
       fmt::format("customers/{}-wide/contracts/c", random_.OneIn(3) ? Pick(sites_) : site_);
-  switch (random_.Below(26)) {
+  switch (random_.Below(28)) {
     case 25:
       // Seldom, for what is closed is lost to the rest of the world's wishes.
       if (!random_.OneIn(3)) return Reserve(now);
@@ -249,6 +249,27 @@ Request Workload::Next(absl::Time now) {
       return Make("reservations",
                   fmt::format(R"(release_reservation {{ name: "{}" reason: "done" }})",
                               Pick(reservations_)));
+    case 12:
+    case 13:
+      if (reservations_.empty()) return Reserve(now);
+      return Make(
+          "reservations",
+          fmt::format(
+              R"(extend_reservation {{ name: "{}" end_time {{ {} }} longest_feasible: {} }})",
+              Pick(reservations_), Seconds(now + absl::Seconds(10 * (1 + random_.Below(20)))),
+              random_.OneIn(2)));
+    case 14:
+    case 15:
+      if (reservations_.empty()) return Reserve(now);
+      if (random_.OneIn(5)) {
+        return Make("reservations",
+                    fmt::format(R"(withdraw_amendment {{ name: "{}" reason: "changed" }})",
+                                Pick(reservations_)));
+      }
+      return Make("reservations",
+                  fmt::format(R"(amend_reservation {{ name: "{}" count: {} end_time {{ {} }} }})",
+                              Pick(reservations_), 1 + random_.Below(4),
+                              Seconds(now + absl::Seconds(10 * (2 + random_.Below(20))))));
     default:
       return Reserve(now);
   }

@@ -78,6 +78,29 @@ bool Uses(const v1::Reservation& reservation, const std::string& server) {
   return std::find(servers.begin(), servers.end(), server) != servers.end();
 }
 
+// What a pending amendment wants: its block, and what counts against the contract, from when on it
+// was proposed.
+Span ProposedOf(const v1::Reservation& reservation) {
+  const v1::Amendment& amendment = reservation.amendment();
+  Span span = Widened(amendment.terms(), amendment.margins());
+  if (amendment.has_effective_time())
+    span.start = std::max(span.start, runtime::ToTime(amendment.effective_time()));
+  return span;
+}
+Span ProposedUseOf(const v1::Reservation& reservation) {
+  const v1::Amendment& amendment = reservation.amendment();
+  Span span = Widened(amendment.terms(), {});
+  span.end -= absl::Seconds(amendment.terms().grace().seconds());
+  if (amendment.has_effective_time())
+    span.start = std::max(span.start, runtime::ToTime(amendment.effective_time()));
+  return span;
+}
+bool Proposes(const v1::Reservation& reservation, const std::string& server) {
+  const auto& servers = reservation.amendment().servers();
+  return std::find(servers.begin(), servers.end(), server) != servers.end();
+}
+bool Contains(const Span& span, absl::Time at) { return span.start <= at && at < span.end; }
+
 // One step of a history: what to do, and numbers to do it with.
 struct Step {
   int what;
@@ -118,7 +141,7 @@ class World {
 
   void Do(const Step& step) {
     // Reservations are what it is about; the rest is there to disturb them.
-    switch (step.what % 25) {
+    switch (step.what % 30) {
       case 0:
       case 1:
       case 2:
@@ -177,6 +200,26 @@ class World {
         return SetMargins(step);
       case 24:
         return Advance(step);
+      case 25:
+      case 26:
+        return Extend(step);
+      case 27:
+      case 28:
+        return Amend(step);
+      case 29:
+        return About(step, [&](v1::Command& c, const std::string& n) {
+          const std::string pending = Rows().reservations.Get(n)->amendment().name();
+          if (step.b % 3 == 0) c.mutable_withdraw_amendment()->set_name(n);
+          if (step.b % 3 == 1) {
+            c.mutable_confirm_amendment()->set_reservation(n);
+            c.mutable_confirm_amendment()->set_amendment(pending);
+          }
+          if (step.b % 3 == 2) {
+            c.mutable_drop_amendment()->set_reservation(n);
+            c.mutable_drop_amendment()->set_amendment(pending);
+            if (step.a % 2 == 0) c.mutable_drop_amendment()->set_detail("prohibited");
+          }
+        });
     }
   }
 
@@ -237,6 +280,64 @@ class World {
     now_ += step.a % 4 == 0 ? absl::Minutes(7) : absl::Minutes(30) * (step.a % 3);
     // Mostly the timers are in time.
     if (step.b % 3 != 0) FireTimers();
+  }
+
+  // What is confirmed is not touched by what is proposed, nor by what becomes of a proposal.
+  static std::string WithoutAmendment(std::optional<v1::Reservation> reservation) {
+    if (reservation) reservation->clear_amendment();
+    return reservation ? reservation->SerializeAsString() : "";
+  }
+  void Propose(const v1::Command& command, const std::string& name, bool confirm) {
+    const std::string before = WithoutAmendment(Rows().reservations.Get(name));
+    const v1::Event event = Decide(command, NextId());
+    RC_ASSERT(WithoutAmendment(Rows().reservations.Get(name)) == before);
+    if (!event.has_amendment_held() || !confirm) return;
+    v1::Command judged;
+    judged.mutable_confirm_amendment()->set_reservation(name);
+    judged.mutable_confirm_amendment()->set_amendment(event.amendment_held().amendment().name());
+    const v1::Event confirmed = Decide(judged, NextId());
+    if (!confirmed.has_amendment_confirmed()) return;
+    const auto row = Rows().reservations.Get(name);
+    RC_ASSERT(row->terms().SerializeAsString() ==
+              confirmed.amendment_confirmed().amendment().terms().SerializeAsString());
+    RC_ASSERT(row->servers_size() == row->terms().count());
+    absl::Time until = runtime::ToTime(row->segments(0).start_time());
+    for (const v1::Segment& segment : row->segments()) {
+      RC_ASSERT(runtime::ToTime(segment.start_time()) == until);
+      until = runtime::ToTime(segment.end_time());
+    }
+    RC_ASSERT(until == runtime::ToTime(row->terms().end_time()));
+  }
+
+  void Extend(const Step& step) {
+    const std::vector<v1::Reservation> all = Live();
+    if (all.empty()) return;
+    const v1::Reservation& one = all[step.a % all.size()];
+    v1::Command command;
+    v1::ExtendReservationRequest& request = *command.mutable_extend_reservation();
+    request.set_name(one.name());
+    *request.mutable_end_time() = runtime::ToTimestamp(runtime::ToTime(one.terms().end_time()) +
+                                                       absl::Minutes(25) * (1 + step.b % 4));
+    request.set_longest_feasible(step.c % 2 == 0);
+    Propose(command, one.name(), step.c % 3 != 0);
+  }
+
+  void Amend(const Step& step) {
+    const std::vector<v1::Reservation> all = Live();
+    if (all.empty()) return;
+    const v1::Reservation& one = all[step.a % all.size()];
+    v1::Command command;
+    v1::AmendReservationRequest& request = *command.mutable_amend_reservation();
+    request.set_name(one.name());
+    request.set_count(1 + step.b % 3);
+    const auto moved = [&](const google::protobuf::Timestamp& time, int by) {
+      return runtime::ToTimestamp(runtime::ToTime(time) + absl::Minutes(20) * by);
+    };
+    if (step.b % 4 == 0)
+      *request.mutable_start_time() = moved(one.terms().start_time(), step.c % 4 - 1);
+    if (step.b % 5 < 3) *request.mutable_end_time() = moved(one.terms().end_time(), step.c % 5 - 1);
+    if (step.b % 7 == 0) request.set_model(step.c % 2 == 0 ? "models/other" : "models/m");
+    Propose(command, one.name(), step.c % 3 != 0);
   }
 
   // None at all, or less than an hour on each side.
@@ -379,6 +480,7 @@ class World {
         if (Uses(other, std::string(name)) &&
             (IsLate(other, now_) || BlockedOf(other).Overlaps(span)))
           is_free = false;
+        if (Proposes(other, std::string(name)) && ProposedOf(other).Overlaps(span)) is_free = false;
       }
       if (is_free) free.emplace_back(name);
       return true;
@@ -392,6 +494,12 @@ class World {
     for (const v1::Reservation& other : Live()) {
       instants.push_back(SpanOf(other).start);
       instants.push_back(BlockedOf(other).start);
+      if (!other.has_amendment()) continue;
+      // Where one of the two begins or is over, more or less of the other counts.
+      instants.push_back(ProposedOf(other).start);
+      instants.push_back(ProposedUseOf(other).start);
+      instants.push_back(BlockedOf(other).end);
+      instants.push_back(SpanOf(other).end);
     }
     for (const auto& [from, watts] : history_) instants.push_back(from);
     instants.erase(std::remove_if(instants.begin(), instants.end(),
@@ -407,6 +515,12 @@ class World {
       const Span span = late ? BlockedOf(other) : PlannedOf(other);
       const bool in_use = span.start <= at && (at < span.end || (late && IsLate(other, now_)));
       if (in_use) use += {other.it_power_watts(), other.cooling_watts()};
+      if (!other.has_amendment() || !Contains(ProposedOf(other), at)) continue;
+      const v1::Amendment& amendment = other.amendment();
+      const bool both = Contains(BlockedOf(other), at);
+      use +=
+          {std::max<int64_t>(0, amendment.it_power_watts() - (both ? other.it_power_watts() : 0)),
+           std::max<int64_t>(0, amendment.cooling_watts() - (both ? other.cooling_watts() : 0))};
     }
     return use;
   }
@@ -414,8 +528,12 @@ class World {
     int64_t use = 0;
     for (const v1::Reservation& other : Live()) {
       const Span span = SpanOf(other);
-      if (other.terms().contract() == contract && span.start <= at && at < span.end)
-        use += other.terms().count();
+      if (other.terms().contract() != contract) continue;
+      const bool in_use = span.start <= at && at < span.end;
+      if (in_use) use += other.terms().count();
+      if (other.has_amendment() && Contains(ProposedUseOf(other), at))
+        use +=
+            std::max(0, other.amendment().terms().count() - (in_use ? other.terms().count() : 0));
     }
     return use;
   }
@@ -466,6 +584,17 @@ class World {
             PlannedOf(live[i]).Overlaps(PlannedOf(live[j])) || (Runs(live[i]) && Runs(live[j]));
         for (const std::string& server : live[i].servers())
           RC_ASSERT(!at_once || !Uses(live[j], server));
+      }
+      if (!live[i].has_amendment()) continue;
+      for (size_t j = 0; j < live.size(); ++j) {
+        if (j == i) continue;
+        const bool overlaps = ProposedOf(live[i]).Overlaps(PlannedOf(live[j]));
+        const bool both =
+            live[j].has_amendment() && ProposedOf(live[i]).Overlaps(ProposedOf(live[j]));
+        for (const std::string& server : live[i].amendment().servers()) {
+          RC_ASSERT(!overlaps || !Uses(live[j], server));
+          RC_ASSERT(!both || !Proposes(live[j], server));
+        }
       }
     }
   }
@@ -572,8 +701,8 @@ std::string SeenSeldom(const std::map<std::string, int>& seen) {
        {"reservation_held", "reservation_confirmed", "reservation_declined", "hold_lapsed",
         "reservation_started", "reservation_delayed", "reservation_ending", "reservation_ended",
         "reservation_cancelled", "order_declined", "command_refused", "margins_set",
-        "reservation_cleaning", "reservation_grace_started", "reservation_released",
-        "reservation_revoked"}) {
+        "reservation_cleaning", "amendment_held", "amendment_confirmed", "amendment_dropped",
+        "reservation_grace_started", "reservation_released", "reservation_revoked"}) {
     const auto found = seen.find(event);
     if (found == seen.end() || found->second < 5) return event;
   }
