@@ -1,5 +1,6 @@
 #include "storage/projection/rocksdb_store.h"
 
+#include <absl/time/clock.h>
 #include <fmt/format.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
@@ -150,13 +151,24 @@ class RocksDbStore final : public Store {
     rocksdb::FlushOptions options;
     options.wait = wait;
     options.allow_write_stall = !wait;
-    return FromRocksDb(db_->Flush(options), "cannot flush");
+    uint64_t errors = Count(rocksdb::DB::Properties::kBackgroundErrors);
+    rocksdb::Status status = db_->Flush(options);
+    // After a full disk RocksDB (7.8.3, DBImpl::WaitForFlushMemTables) does not wait any more: its
+    // ErrorHandler never takes back that the database was stopped. So we look for ourselves.
+    while (wait && status.ok() && Count(rocksdb::DB::Properties::kNumImmutableMemTable) > 0) {
+      absl::SleepFor(absl::Milliseconds(1));
+      const uint64_t now = Count(rocksdb::DB::Properties::kBackgroundErrors);
+      if (std::exchange(errors, now) != now) status = db_->Flush(options);
+    }
+    return FromRocksDb(status, "cannot flush");
   }
   absl::Status CopyTo(const std::string& dir) override {
+    // There is no write-ahead log, so what is in memory is flushed first, however little it is.
+    const absl::Status flushed = Flush(true);
+    if (!flushed.ok()) return flushed;
     rocksdb::Checkpoint* raw = nullptr;
     rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &raw);
     const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
-    // There is no write-ahead log, so what is in memory is flushed first, however little it is.
     if (status.ok()) status = checkpoint->CreateCheckpoint(dir, 0);
     return FromRocksDb(status, fmt::format("cannot copy {} to {}", place_, dir));
   }
@@ -165,6 +177,13 @@ class RocksDbStore final : public Store {
   }
 
  private:
+  // One of RocksDB's own numbers.
+  uint64_t Count(const std::string& property) const {
+    uint64_t value = 0;
+    db_->GetIntProperty(property, &value);
+    return value;
+  }
+
   const std::unique_ptr<rocksdb::DB> db_;
   const std::string place_;
 };
