@@ -212,7 +212,7 @@ class Demo:
         self.run(*self.reserve("sap/2027", "trial", start="2027-03-01", end="2027-04-01", purpose="rental"),
                  "--site", "borlange", "--wait")
         self.say("A server fails in Paris:")
-        self.run("withdraw", "server", "a01-04", "--reason", "NVLink fault")
+        self.run("decommission", "server", "a01-04", "--reason", "NVLink fault")
         self.say("Meanwhile Paris orders from Borlänge, and does not wait for an answer that cannot come:")
         self.pending = ("--request-id", "hsbc-stress-tests-2",
                         *self.reserve("hsbc/2027", "stress-tests-2", at="borlange", start="2027-03-01", end="2027-04-01"))

@@ -110,7 +110,8 @@ void AddFlag(CommandLine& line, CLI::App* sub, const google::protobuf::FieldDesc
   auto* option = sub->add_option(names, *fields.back().second, CommentOf(field));
   option->type_name(Placeholder(field))->allow_extra_args(false);
   if (field.is_repeated()) {
-    option->delimiter(',');
+    // Sentences have commas of their own: their flag is given once for each.
+    if (field.name() != "work" && field.name() != "retest_work") option->delimiter(',');
   } else {
     option->expected(1);
   }

@@ -84,7 +84,9 @@ absl::Status SetNumber(const FieldDescriptor& field, const std::string& text, Me
       return absl::InvalidArgumentError(
           fmt::format("found {}, expected at most 2147483647", number));
     }
-    request.GetReflection()->SetInt32(&request, &field, static_cast<int32_t>(number));
+    const auto small = static_cast<int32_t>(number);
+    field.is_repeated() ? request.GetReflection()->AddInt32(&request, &field, small)
+                        : request.GetReflection()->SetInt32(&request, &field, small);
   } else {
     request.GetReflection()->SetInt64(&request, &field, number);
   }

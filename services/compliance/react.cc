@@ -101,15 +101,45 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
       return RecordSite(accepted.event.site_opened());
     case Event::kEnvelopeSet:
     case Event::kModelRegistered:
+    case Event::kPlanRegistered:
+    case Event::kRackDefined:
+    case Event::kFeedDefined:
+    case Event::kServerPlanned:
     case Event::kServerOrdered:
+    case Event::kDeliverySlipped:
+    case Event::kManifestReceived:
     case Event::kServerDelivered:
     case Event::kServerInstalled:
+    case Event::kTestStarted:
     case Event::kBurnInPassed:
     case Event::kBurnInFailed:
+    case Event::kEvidenceExpired:
+    case Event::kTenancyEnded:
     case Event::kServerEnteredService:
     case Event::kServerCordoned:
     case Event::kServerUncordoned:
+    case Event::kServerWithdrawn:
     case Event::kServerLeftService:
+    case Event::kServerQuarantined:
+    case Event::kServerRepaired:
+    case Event::kPartReplaced:
+    case Event::kFirmwareChanged:
+    case Event::kServerRetiring:
+    case Event::kServerSanitised:
+    case Event::kServerRetired:
+    case Event::kWindowProposed:
+    case Event::kWindowWorkAdded:
+    case Event::kWindowAnnounced:
+    case Event::kWindowAffectedRecorded:
+    case Event::kWindowConsentGiven:
+    case Event::kWindowConsentRefused:
+    case Event::kWindowConsentLapsed:
+    case Event::kWindowOpened:
+    case Event::kWindowDrained:
+    case Event::kWindowOverrunning:
+    case Event::kWindowClosed:
+    case Event::kWindowAborted:
+    case Event::kWindowCancelled:
     case Event::kCommandRefused:
     case Event::EVENT_NOT_SET:
       break;
@@ -175,6 +205,9 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kNoticeDelivered:
     case Event::kWavePlanned:
     case Event::kProjectRegistered:
+    case Event::kWindowAffects:
+    case Event::kWindowReleased:
+    case Event::kServersReassigned:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:
       break;
@@ -197,6 +230,9 @@ Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
     case Event::kReservationVacating:
     case Event::kModelRemoved:
     case Event::kRemovalFailed:
+    case Event::kServersDraining:
+    case Event::kServersDrained:
+    case Event::kServersReturned:
     case Event::kReservationVacated:
     case Event::kCommandRefused:
     case Event::EVENT_NOT_SET:

@@ -5,7 +5,6 @@
 #include "services/runtime/check.h"
 
 namespace concordat::deployment {
-namespace {
 
 v1::Event Refused(const google::protobuf::Message& command, v1::Reason reason, std::string detail) {
   v1::Event event;
@@ -22,15 +21,17 @@ v1::Event NotFound(const google::protobuf::Message& command, const std::string& 
                  fmt::format("{} is not known at this site; expected {}.", name, expected));
 }
 
+std::string NewName(const runtime::Facts& facts) {
+  return fmt::format("sites/{}/deployments/d-{}", facts.site, runtime::DerivedId(facts));
+}
+
+namespace {
+
 v1::Event WrongState(const google::protobuf::Message& command, const v1::Deployment& deployment,
                      std::string_view expected) {
   return Refused(command, v1::REASON_WRONG_STATE,
                  fmt::format("{} is in state {}; expected {}.", deployment.name(),
                              v1::DeploymentState_Name(deployment.state()), expected));
-}
-
-std::string NewName(const runtime::Facts& facts) {
-  return fmt::format("sites/{}/deployments/d-{}", facts.site, runtime::DerivedId(facts));
 }
 
 v1::Event RegisterArtefact(const Rows& rows, const v1::RegisterArtefactRequest& request) {
@@ -65,6 +66,7 @@ v1::Event Deploy(const Rows& rows, const v1::DeployRequest& request, const runti
     return Refused(request, v1::REASON_RESERVATION_NOT_ACTIVE,
                    fmt::format("{} is over; expected one that is active.", request.reservation()));
   }
+  if (auto refusal = CheckMaintenance(rows, request, reservation->servers())) return *refusal;
   const std::string name = NewName(facts);
   if (rows.deployments.Contains(name)) {
     return Refused(request, v1::REASON_ALREADY_EXISTS,
@@ -273,6 +275,14 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return VacateReservation(rows, command.vacate_reservation());
     case v1::Command::kConfirmVacated:
       return ConfirmVacated(rows, command.confirm_vacated());
+    case v1::Command::kDrainServers:
+      return DrainServers(rows, command.drain_servers());
+    case v1::Command::kConfirmDrained:
+      return ConfirmDrained(rows, command.confirm_drained());
+    case v1::Command::kReturnServers:
+      return ReturnServers(rows, command.return_servers());
+    case v1::Command::kRedeploy:
+      return Redeploy(rows, command.redeploy(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -302,6 +312,14 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.vacate_reservation().reservation();
     case v1::Command::kConfirmVacated:
       return command.confirm_vacated().reservation();
+    case v1::Command::kDrainServers:
+      return command.drain_servers().window();
+    case v1::Command::kConfirmDrained:
+      return command.confirm_drained().window();
+    case v1::Command::kReturnServers:
+      return command.return_servers().window();
+    case v1::Command::kRedeploy:
+      return NewName(facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

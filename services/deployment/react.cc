@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace concordat::deployment {
 namespace {
 
@@ -15,9 +17,79 @@ Intents ConfirmIfEmpty(const Rows& rows, const std::string& name) {
   return {{.kind = "confirm", .subject = name, .command = std::move(command)}};
 }
 
+Intents Redeploy(const std::string& deployment) {
+  v1::Command command;
+  command.mutable_redeploy()->set_deployment(deployment);
+  return {{.kind = "redeploy", .subject = deployment, .command = std::move(command)}};
+}
+
+void Append(Intents& intents, Intents more) {
+  for (auto& intent : more) intents.push_back(std::move(intent));
+}
+
+// Windows whose servers the deployment was the last on.
+Intents ConfirmDrainsOf(const Rows& rows, const v1::Deployment& deployment) {
+  Intents intents;
+  rows.drains.Scan("", [&](std::string_view name, const v1::Drain& drain) {
+    if (drain.drained() || !Share(drain.servers(), deployment.servers()) ||
+        !IsFree(rows, drain.servers()))
+      return true;
+    v1::Command command;
+    command.mutable_confirm_drained()->set_window(std::string(name));
+    intents.push_back(
+        {.kind = "drained", .subject = std::string(name), .command = std::move(command)});
+    return true;
+  });
+  return intents;
+}
+
+// Its window was over before it was removed.
+bool IsToReturn(const Rows& rows, const v1::Deployment& deployment) {
+  const std::optional<v1::Drain> drain = rows.drains.Get(deployment.drained_by());
+  return drain && drain->returned() &&
+         std::find(drain->deployments().begin(), drain->deployments().end(), deployment.name()) !=
+             drain->deployments().end();
+}
+
 Intents ConfirmAfter(const Rows& rows, const std::string& deployment_name) {
   const std::optional<v1::Deployment> deployment = rows.deployments.Get(deployment_name);
-  return deployment ? ConfirmIfEmpty(rows, deployment->reservation()) : Intents();
+  if (!deployment) return {};
+  Intents intents = ConfirmIfEmpty(rows, deployment->reservation());
+  Append(intents, ConfirmDrainsOf(rows, *deployment));
+  if (deployment->state() == v1::DEPLOYMENT_STATE_REMOVED && IsToReturn(rows, *deployment))
+    Append(intents, Redeploy(deployment->name()));
+  return intents;
+}
+
+Intents ConfirmIfDrained(const Rows& rows, const v1::ServersDraining& draining) {
+  if (!IsFree(rows, draining.servers())) return {};
+  v1::Command command;
+  command.mutable_confirm_drained()->set_window(draining.window());
+  return {{.kind = "drained", .subject = draining.window(), .command = std::move(command)}};
+}
+
+// What is removed already; the rest follows its removal.
+Intents PutBack(const Rows& rows, const v1::ServersReturned& returned) {
+  Intents intents;
+  for (const std::string& name : returned.deployments()) {
+    const auto deployment = rows.deployments.Get(name);
+    if (deployment && deployment->state() == v1::DEPLOYMENT_STATE_REMOVED)
+      Append(intents, Redeploy(name));
+  }
+  return intents;
+}
+
+Intents Drain(const inventory::v1::WindowOpened& opened) {
+  v1::Command command;
+  command.mutable_drain_servers()->set_window(opened.name());
+  *command.mutable_drain_servers()->mutable_servers() = opened.servers();
+  return {{.kind = "drain", .subject = opened.name(), .command = std::move(command)}};
+}
+
+Intents Return(const std::string& window) {
+  v1::Command command;
+  command.mutable_return_servers()->set_window(window);
+  return {{.kind = "return", .subject = window, .command = std::move(command)}};
 }
 
 Intents Record(const reservations::v1::ReservationStarted& started) {
@@ -87,6 +159,10 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return ConfirmAfter(rows, event.placement_failed().name());
     case v1::Event::kDeploymentProhibited:
       return ConfirmAfter(rows, event.deployment_prohibited().name());
+    case v1::Event::kServersDraining:
+      return ConfirmIfDrained(rows, event.servers_draining());
+    case v1::Event::kServersReturned:
+      return PutBack(rows, event.servers_returned());
     case v1::Event::kArtefactRegistered:
     case v1::Event::kReservationRecorded:
     case v1::Event::kServersJoined:
@@ -96,6 +172,7 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationVacating:
     case v1::Event::kRemovalFailed:
     case v1::Event::kReservationVacated:
+    case v1::Event::kServersDrained:
     case v1::Event::kCommandRefused:
     case v1::Event::EVENT_NOT_SET:
       break;
@@ -162,6 +239,9 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kNoticeDelivered:
     case Event::kWavePlanned:
     case Event::kProjectRegistered:
+    case Event::kWindowAffects:
+    case Event::kWindowReleased:
+    case Event::kServersReassigned:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:
       break;
@@ -182,6 +262,15 @@ Intents React(const runtime::Accepted<compliance::v1::Event>& accepted) {
     case Event::EVENT_NOT_SET:
       break;
   }
+  return {};
+}
+
+// Of the inventory's many events three are for deployment; a new one changes nothing here.
+Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
+  const inventory::v1::Event& event = accepted.event;
+  if (event.has_window_opened()) return Drain(event.window_opened());
+  if (event.has_window_closed()) return Return(event.window_closed().name());
+  if (event.has_window_aborted()) return Return(event.window_aborted().name());
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "concordat/compliance/v1/events.pb.h"
+#include "concordat/inventory/v1/events.pb.h"
 #include "concordat/reservations/v1/events.pb.h"
 #include "services/deployment/state.h"
 
@@ -12,10 +13,14 @@ namespace concordat::deployment {
 
 using Intents = std::vector<runtime::Intent<v1::Command>>;
 
-// A reservation that is vacating is confirmed vacated once its last deployment has ended.
+// A reservation that is vacating is confirmed vacated once its last deployment has ended, and
+// servers that are drained likewise. What was removed for a maintenance window that is over is put
+// back.
 Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted);
 // A started reservation is noted, an ending one vacated.
 Intents React(const runtime::Accepted<reservations::v1::Event>& accepted);
+// An opened maintenance window's servers are drained, and returned when it is over.
+Intents React(const runtime::Accepted<inventory::v1::Event>& accepted);
 // A judged artefact is cleared or prohibited.
 Intents React(const runtime::Accepted<compliance::v1::Event>& accepted);
 

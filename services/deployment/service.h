@@ -12,7 +12,8 @@ struct Service {
   using Index = deployment::Index;
   using Command = v1::Command;
   using Event = v1::Event;
-  using Inputs = runtime::Follows<reservations::v1::Event, compliance::v1::Event>;
+  using Inputs =
+      runtime::Follows<reservations::v1::Event, compliance::v1::Event, inventory::v1::Event>;
   static constexpr std::string_view kName = "deployment";
   static constexpr bool kFollowsPeers = false;
 
@@ -35,6 +36,9 @@ struct Service {
   static Intents React(const runtime::Accepted<compliance::v1::Event>& accepted) {
     return deployment::React(accepted);
   }
+  static Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
+    return deployment::React(accepted);
+  }
   static Intents Due(const Rows& rows, absl::Time now, size_t limit) {
     return deployment::Due(rows, now, limit);
   }
@@ -42,7 +46,8 @@ struct Service {
   static std::vector<runtime::TableInfo> Tables() {
     return {{"artefacts", &v1::Artefact::default_instance()},
             {"deployment_reservations", &v1::ReservationRecord::default_instance()},
-            {"deployments", &v1::Deployment::default_instance()}};
+            {"deployments", &v1::Deployment::default_instance()},
+            {"drains", &v1::Drain::default_instance()}};
   }
 };
 

@@ -79,6 +79,7 @@ void Request(Rows& rows, const v1::DeploymentRequested& requested, const Accepte
   deployment.set_reservation(requested.reservation());
   *deployment.mutable_servers() = requested.servers();
   deployment.set_correlation_id(accepted.attributes.correlation_id);
+  deployment.set_continues(requested.continues());
   Put(rows, deployment);
   v1::ReservationRecord record = ReservationOf(rows, requested.reservation());
   record.add_deployments(requested.name());
@@ -94,6 +95,31 @@ void Vacate(Rows& rows, const v1::ReservationVacating& vacating, absl::Time time
       Begin(rows, *std::move(deployment), v1::DEPLOYMENT_STATE_REMOVING, time);
     }
   }
+}
+
+void Drain(Rows& rows, const v1::ServersDraining& draining, absl::Time time) {
+  v1::Drain drain;
+  drain.set_name(draining.window());
+  *drain.mutable_servers() = draining.servers();
+  *drain.mutable_deployments() = draining.deployments();
+  rows.drains.Put(drain.name(), drain);
+  for (const auto* names : {&draining.deployments(), &draining.remnants()}) {
+    for (const std::string& name : *names) {
+      std::optional<v1::Deployment> deployment = rows.deployments.Get(name);
+      if (!deployment) continue;
+      deployment->set_drained_by(draining.window());
+      Begin(rows, *std::move(deployment), v1::DEPLOYMENT_STATE_REMOVING, time);
+    }
+  }
+}
+
+// The drain with `change` applied; one that is not known is ignored.
+template <typename Change>
+void ChangeDrain(Rows& rows, const std::string& window, Change change) {
+  std::optional<v1::Drain> drain = rows.drains.Get(window);
+  if (!drain) return;
+  change(*drain);
+  rows.drains.Put(window, *drain);
 }
 
 void EndReservation(Rows& rows, const std::string& name) {
@@ -116,6 +142,32 @@ bool IsLive(const v1::Deployment& deployment) {
          deployment.state() == v1::DEPLOYMENT_STATE_PLACING ||
          deployment.state() == v1::DEPLOYMENT_STATE_RUNNING ||
          deployment.state() == v1::DEPLOYMENT_STATE_REMOVING;
+}
+
+bool Share(const google::protobuf::RepeatedPtrField<std::string>& a,
+           const google::protobuf::RepeatedPtrField<std::string>& b) {
+  return std::any_of(a.begin(), a.end(), [&](const std::string& server) {
+    return std::find(b.begin(), b.end(), server) != b.end();
+  });
+}
+
+std::optional<v1::Drain> DrainOf(const Rows& rows,
+                                 const google::protobuf::RepeatedPtrField<std::string>& servers) {
+  std::optional<v1::Drain> found;
+  rows.drains.Scan("", [&](std::string_view, const v1::Drain& drain) {
+    if (!drain.returned() && Share(drain.servers(), servers)) found = drain;
+    return !found;
+  });
+  return found;
+}
+
+bool IsFree(const Rows& rows, const google::protobuf::RepeatedPtrField<std::string>& servers) {
+  bool free = true;
+  rows.deployments.Scan("", [&](std::string_view, const v1::Deployment& deployment) {
+    free = !IsLive(deployment) || !Share(deployment.servers(), servers);
+    return free;
+  });
+  return free;
 }
 
 bool IsEmpty(const Rows& rows, const v1::ReservationRecord& reservation) {
@@ -178,6 +230,16 @@ void Evolve(Rows& rows, const Accepted& accepted) {
       });
     case v1::Event::kReservationVacated:
       return EndReservation(rows, event.reservation_vacated().reservation());
+    case v1::Event::kServersDraining:
+      return Drain(rows, event.servers_draining(), accepted.time);
+    case v1::Event::kServersDrained:
+      return ChangeDrain(rows, event.servers_drained().window(),
+                         [](v1::Drain& drain) { drain.set_drained(true); });
+    case v1::Event::kServersReturned:
+      return ChangeDrain(rows, event.servers_returned().window(), [&](v1::Drain& drain) {
+        drain.set_returned(true);
+        *drain.mutable_deployments() = event.servers_returned().deployments();
+      });
     case v1::Event::kCommandRefused:
     case v1::Event::EVENT_NOT_SET:
       return;

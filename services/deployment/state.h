@@ -4,6 +4,9 @@
 
 #include <absl/time/time.h>
 
+#include <optional>
+#include <string>
+
 #include "concordat/deployment/v1/api.pb.h"
 #include "services/runtime/service.h"
 #include "storage/projection/table.h"
@@ -15,12 +18,14 @@ struct Rows {
       : artefacts("artefacts", journal, &journal),
         deployment_reservations("deployment_reservations", journal, &journal),
         deployments("deployments", journal, &journal),
-        deployment_work("deployment_work", journal, &journal) {}
+        deployment_work("deployment_work", journal, &journal),
+        drains("drains", journal, &journal) {}
   explicit Rows(const storage::RowSource& source)
       : artefacts("artefacts", source),
         deployment_reservations("deployment_reservations", source),
         deployments("deployments", source),
-        deployment_work("deployment_work", source) {}
+        deployment_work("deployment_work", source),
+        drains("drains", source) {}
 
   storage::Table<v1::Artefact> artefacts;                         // by artefact
   storage::Table<v1::ReservationRecord> deployment_reservations;  // by reservation
@@ -28,6 +33,7 @@ struct Rows {
   // By deployment, when its next attempt may be made: those PLACING or REMOVING and no others, so
   // that the executor need not read all that ever ran.
   storage::Table<google::protobuf::Timestamp> deployment_work;
+  storage::Table<v1::Drain> drains;  // by maintenance window
 };
 
 using Index = runtime::NoIndex;
@@ -42,6 +48,15 @@ absl::Duration RetryDelay(int failed_attempts);
 // Compliance judges it, it is being put on servers, runs, or is being removed: its reservation's
 // servers cannot be freed.
 bool IsLive(const v1::Deployment& deployment);
+
+// The two have a server in common.
+bool Share(const google::protobuf::RepeatedPtrField<std::string>& a,
+           const google::protobuf::RepeatedPtrField<std::string>& b);
+// A drain that is not over and has one of the servers; nothing where none is worked on.
+std::optional<v1::Drain> DrainOf(const Rows& rows,
+                                 const google::protobuf::RepeatedPtrField<std::string>& servers);
+// No live deployment has one of the servers.
+bool IsFree(const Rows& rows, const google::protobuf::RepeatedPtrField<std::string>& servers);
 
 // No deployment of the reservation is live.
 bool IsEmpty(const Rows& rows, const v1::ReservationRecord& reservation);

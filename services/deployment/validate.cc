@@ -62,6 +62,14 @@ absl::Status Validate(const v1::Command& command) {
       return runtime::CheckText("reservation", command.vacate_reservation().reservation());
     case v1::Command::kConfirmVacated:
       return runtime::CheckText("reservation", command.confirm_vacated().reservation());
+    case v1::Command::kDrainServers:
+      return runtime::CheckText("window", command.drain_servers().window());
+    case v1::Command::kConfirmDrained:
+      return runtime::CheckText("window", command.confirm_drained().window());
+    case v1::Command::kReturnServers:
+      return runtime::CheckText("window", command.return_servers().window());
+    case v1::Command::kRedeploy:
+      return runtime::CheckText("deployment", command.redeploy().deployment());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -1,9 +1,193 @@
 #include "services/inventory/react.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "services/inventory/windows.h"
+#include "services/runtime/check.h"
+
 namespace concordat::inventory {
+namespace {
 
-Intents React(const Rows&, const runtime::Accepted<v1::Event>&) { return {}; }
+using Intent = runtime::Intent<v1::Command>;
 
-Intents Due(const Rows&, absl::Time, size_t) { return {}; }
+// The window is the cordon's reason, by which it is known again.
+Intents Cordon(const Rows& rows, const v1::WindowOpened& opened) {
+  Intents intents;
+  for (const std::string& name : opened.servers()) {
+    const auto server = rows.servers.Get(name);
+    if (!server || server->state() != v1::SERVER_STATE_IN_SERVICE || server->cordoned()) continue;
+    v1::Command command;
+    command.mutable_cordon_server()->set_name(name);
+    command.mutable_cordon_server()->set_reason(opened.name());
+    intents.push_back(Intent{.kind = "cordon", .subject = name, .command = std::move(command)});
+  }
+  return intents;
+}
+
+// Whether another window works on the server now.
+bool IsInOpenWindow(const Rows& rows, const std::string& server) {
+  bool found = false;
+  rows.windows.Scan("", [&](std::string_view, const v1::Window& window) {
+    const auto& servers = window.plan().servers();
+    found = IsOpen(window) && std::find(servers.begin(), servers.end(), server) != servers.end();
+    return !found;
+  });
+  return found;
+}
+
+// What a window has cordoned is given back; what somebody else has cordoned is not.
+template <typename Over>
+Intents Uncordon(const Rows& rows, const Over& over) {
+  Intents intents;
+  for (const std::string& name : over.servers()) {
+    const auto server = rows.servers.Get(name);
+    if (!server || !server->cordoned() ||
+        !runtime::MatchesName(server->intent_reason(), "sites/*/windows/*") ||
+        IsInOpenWindow(rows, name))
+      continue;
+    v1::Command command;
+    command.mutable_uncordon_server()->set_name(name);
+    intents.push_back(Intent{.kind = "uncordon", .subject = name, .command = std::move(command)});
+  }
+  return intents;
+}
+
+Intents RecordAffected(const reservations::v1::WindowAffects& affects) {
+  v1::Command command;
+  v1::WindowAffectedRecorded& recorded = *command.mutable_record_affected()->mutable_affected();
+  recorded.set_name(affects.window());
+  for (const reservations::v1::AffectedReservation& found : affects.affected()) {
+    v1::AffectedReservation& affected = *recorded.add_affected();
+    affected.set_reservation(found.reservation());
+    affected.set_customer(found.customer());
+    *affected.mutable_servers() = found.servers();
+    *affected.mutable_start_time() = found.start_time();
+    *affected.mutable_end_time() = found.end_time();
+    affected.set_active(found.active());
+    affected.set_needs_consent(found.needs_consent());
+    *affected.mutable_free_servers() = found.free_servers();
+  }
+  return {Intent{.kind = "affected", .subject = affects.window(), .command = std::move(command)}};
+}
+
+Intents RecordTenancyEnd(const reservations::v1::ReservationEnded& ended) {
+  if (ended.retest_servers().empty()) return {};
+  v1::Command command;
+  v1::RecordTenancyEnd& tenancy = *command.mutable_record_tenancy_end();
+  tenancy.set_reservation(ended.name());
+  *tenancy.mutable_servers() = ended.retest_servers();
+  return {Intent{.kind = "tenancy", .subject = ended.name(), .command = std::move(command)}};
+}
+
+void AdvanceWindows(const Rows& rows, absl::Time now, size_t limit, Intents& intents) {
+  if (intents.size() >= limit) return;
+  const std::string last = WindowDeadlineKey(now, "");
+  rows.window_deadlines.Scan(
+      "", [&](std::string_view key, const google::protobuf::StringValue& name) {
+        if (key.substr(0, last.size()) > last) return false;
+        Intent intent{.kind = "advance", .subject = name.value(), .command = {}};
+        intent.command.mutable_advance_window()->set_name(name.value());
+        intent.deadline = std::string(key);
+        intents.push_back(std::move(intent));
+        return intents.size() < limit;
+      });
+}
+
+}  // namespace
+
+Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
+  const v1::Event& event = accepted.event;
+  switch (event.event_case()) {
+    case v1::Event::kWindowOpened:
+      return Cordon(rows, event.window_opened());
+    case v1::Event::kWindowClosed:
+      return Uncordon(rows, event.window_closed());
+    case v1::Event::kWindowAborted:
+      return Uncordon(rows, event.window_aborted());
+    case v1::Event::kSiteOpened:
+    case v1::Event::kEnvelopeSet:
+    case v1::Event::kModelRegistered:
+    case v1::Event::kServerOrdered:
+    case v1::Event::kServerDelivered:
+    case v1::Event::kServerInstalled:
+    case v1::Event::kBurnInPassed:
+    case v1::Event::kBurnInFailed:
+    case v1::Event::kServerEnteredService:
+    case v1::Event::kServerCordoned:
+    case v1::Event::kServerUncordoned:
+    case v1::Event::kServerLeftService:
+    case v1::Event::kCommandRefused:
+    case v1::Event::kServerSanitised:
+    case v1::Event::kServerRetired:
+    case v1::Event::kServerWithdrawn:
+    case v1::Event::kRackDefined:
+    case v1::Event::kPlanRegistered:
+    case v1::Event::kTenancyEnded:
+    case v1::Event::kFeedDefined:
+    case v1::Event::kServerPlanned:
+    case v1::Event::kDeliverySlipped:
+    case v1::Event::kManifestReceived:
+    case v1::Event::kTestStarted:
+    case v1::Event::kEvidenceExpired:
+    case v1::Event::kServerQuarantined:
+    case v1::Event::kServerRepaired:
+    case v1::Event::kPartReplaced:
+    case v1::Event::kFirmwareChanged:
+    case v1::Event::kServerRetiring:
+    case v1::Event::kWindowProposed:
+    case v1::Event::kWindowWorkAdded:
+    case v1::Event::kWindowAnnounced:
+    case v1::Event::kWindowAffectedRecorded:
+    case v1::Event::kWindowConsentGiven:
+    case v1::Event::kWindowConsentRefused:
+    case v1::Event::kWindowConsentLapsed:
+    case v1::Event::kWindowDrained:
+    case v1::Event::kWindowOverrunning:
+    case v1::Event::kWindowCancelled:
+    case v1::Event::EVENT_NOT_SET:
+      break;
+  }
+  return {};
+}
+
+// Of others' many events few are for the inventory; a new one of theirs changes nothing here.
+Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
+  if (accepted.event.has_window_affects()) return RecordAffected(accepted.event.window_affects());
+  if (accepted.event.has_reservation_ended())
+    return RecordTenancyEnd(accepted.event.reservation_ended());
+  return {};
+}
+
+Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
+  if (!accepted.event.has_servers_drained()) return {};
+  const std::string& window = accepted.event.servers_drained().window();
+  v1::Command command;
+  command.mutable_record_drained()->set_name(window);
+  return {Intent{.kind = "drained", .subject = window, .command = std::move(command)}};
+}
+
+Intents Due(const Rows& rows, absl::Time now, size_t limit) {
+  Intents intents;
+  if (limit == 0) return intents;
+  // Rounded down, as the keys are rounded up.
+  const absl::Time until = absl::FromUnixMicros(absl::ToUnixMicros(now));
+  const std::string last = TimeKey(until);
+  rows.deadlines.Scan("", [&](std::string_view key, const google::protobuf::StringValue& name) {
+    if (key.substr(0, last.size()) > last) return false;
+    Intent intent{.kind = "expire", .subject = name.value(), .command = {}};
+    if (key.substr(last.size(), 8) == "/expire/") {
+      intent.command.mutable_expire_evidence()->set_name(name.value());
+    } else {
+      intent.kind = "uncordon";
+      intent.command.mutable_uncordon_server()->set_name(name.value());
+    }
+    intent.deadline = std::string(key);
+    intents.push_back(std::move(intent));
+    return intents.size() < limit;
+  });
+  AdvanceWindows(rows, until, limit, intents);
+  return intents;
+}
 
 }  // namespace concordat::inventory

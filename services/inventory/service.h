@@ -12,7 +12,7 @@ struct Service {
   using Index = inventory::Index;
   using Command = v1::Command;
   using Event = v1::Event;
-  using Inputs = runtime::Follows<>;
+  using Inputs = runtime::Follows<reservations::v1::Event, deployment::v1::Event>;
   static constexpr std::string_view kName = "inventory";
   static constexpr bool kFollowsPeers = false;
 
@@ -29,6 +29,12 @@ struct Service {
   static Intents React(const Rows& rows, const runtime::Accepted<Event>& accepted) {
     return inventory::React(rows, accepted);
   }
+  static Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
+    return inventory::React(accepted);
+  }
+  static Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
+    return inventory::React(accepted);
+  }
   static Intents Due(const Rows& rows, absl::Time now, size_t limit) {
     return inventory::Due(rows, now, limit);
   }
@@ -36,7 +42,13 @@ struct Service {
   static std::vector<runtime::TableInfo> Tables() {
     return {{"sites", &v1::Site::default_instance()},
             {"models", &v1::Model::default_instance()},
-            {"servers", &v1::Server::default_instance()}};
+            {"servers", &v1::Server::default_instance()},
+            {"plans", &v1::Plan::default_instance()},
+            {"racks", &v1::Rack::default_instance()},
+            {"feeds", &v1::Feed::default_instance()},
+            {"manifests", &v1::Manifest::default_instance()},
+            {"parts", &v1::Part::default_instance()},
+            {"windows", &v1::Window::default_instance()}};
   }
 };
 

@@ -20,6 +20,17 @@ v1::Event Ended(const std::string& name) {
   return event;
 }
 
+// So too, with those of its servers that the next tenant gets only after a test.
+v1::Event Ended(const State& state, const v1::Reservation& reservation) {
+  v1::Event event = Ended(reservation.name());
+  for (const std::string& server : reservation.servers()) {
+    const auto record = state.rows.server_records.Get(server);
+    if (record && record->server().retest_after_tenant() && !record->server().lost())
+      event.mutable_reservation_ended()->add_retest_servers(server);
+  }
+  return event;
+}
+
 // Once a customer's time is over it may finish, if it is to have a grace.
 v1::Event Finish(const v1::Reservation& reservation) {
   v1::Event event;
@@ -145,13 +156,13 @@ v1::Event End(const State& state, const v1::EndReservation& command, const runti
   }
   if (reservation.state() == v1::RESERVATION_STATE_CLEANING) {
     const absl::Time clean = runtime::ToTime(reservation.ending().cleaning_until());
-    if (facts.now >= clean) return Ended(command.name());
+    if (facts.now >= clean) return Ended(state, *found.reservation);
     return Refused(command, v1::REASON_TIME,
                    fmt::format("The servers of {} are cleaned until {}, expected not before.",
                                command.name(), runtime::ToText(clean)));
   }
   const absl::Duration after = ToDuration(reservation.margins().after());
-  if (after == absl::ZeroDuration()) return Ended(command.name());
+  if (after == absl::ZeroDuration()) return Ended(state, *found.reservation);
   v1::Event event;
   v1::ReservationCleaning& cleaning = *event.mutable_reservation_cleaning();
   cleaning.set_name(command.name());

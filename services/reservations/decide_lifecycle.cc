@@ -44,6 +44,16 @@ std::vector<std::string> UsableServers(const v1::Reservation& reservation) {
   return usable;
 }
 
+// Those of its servers whose burn-in is stale.
+std::vector<std::string> UntestedServers(const State& state, const v1::Reservation& reservation) {
+  std::vector<std::string> untested;
+  for (const std::string& name : UsableServers(reservation)) {
+    const auto record = state.rows.server_records.Get(name);
+    if (record && record->server().untested()) untested.push_back(name);
+  }
+  return untested;
+}
+
 // What a start waits for, in one sentence; empty where nothing is in its way.
 std::string ObstacleOf(const State& state, const v1::Reservation& reservation,
                        const std::vector<std::string>& taken, const runtime::Facts& facts) {
@@ -56,6 +66,12 @@ std::string ObstacleOf(const State& state, const v1::Reservation& reservation,
     return fmt::format("{} of its {} servers are lost; expected at least {} to start with.",
                        reservation.servers_size() - usable, reservation.servers_size(),
                        std::max(1, LeastOf(reservation.terms())));
+  }
+  if (const auto untested = UntestedServers(state, reservation); !untested.empty()) {
+    return fmt::format(
+        "The burn-in of {} of its servers is stale, {} first; expected a test that "
+        "passed.",
+        untested.size(), untested[0]);
   }
   const v1::SiteRecord site = state.rows.site_records.Get(Here(facts)).value_or(v1::SiteRecord());
   const Watts envelope = EnvelopeAt(site, facts.now);

@@ -202,6 +202,10 @@ v1::Event RecordServer(const State& state, const v1::RecordServer& command,
         fmt::format("{} is not known, expected that it entered service before.", found.name()));
   }
   recorded = known->server();
+  if (command.test_only()) {
+    recorded.set_untested(found.untested());
+    return event;
+  }
   recorded.set_bookable(found.bookable());
   recorded.set_lost(found.lost());
   return event;

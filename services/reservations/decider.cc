@@ -150,6 +150,16 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.confirm_amendment().reservation();
     case v1::Command::kDropAmendment:
       return command.drop_amendment().reservation();
+    case v1::Command::kRecordWindow:
+      return command.record_window().window().window();
+    case v1::Command::kReviewWindow:
+      return command.review_window().window();
+    case v1::Command::kProlongWindow:
+      return command.prolong_window().window();
+    case v1::Command::kReleaseWindow:
+      return command.release_window().window();
+    case v1::Command::kReassignServers:
+      return command.reassign_servers().reservation();
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -250,6 +260,16 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return ConfirmAmendment(state, command.confirm_amendment(), facts);
     case v1::Command::kDropAmendment:
       return DropAmendment(state, command.drop_amendment(), facts);
+    case v1::Command::kRecordWindow:
+      return RecordWindow(state, command.record_window(), facts);
+    case v1::Command::kReviewWindow:
+      return ReviewWindow(state, command.review_window(), facts);
+    case v1::Command::kProlongWindow:
+      return ProlongWindow(state, command.prolong_window(), facts);
+    case v1::Command::kReleaseWindow:
+      return ReleaseWindow(state, command.release_window());
+    case v1::Command::kReassignServers:
+      return ReassignServers(state, command.reassign_servers(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

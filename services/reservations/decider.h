@@ -268,6 +268,17 @@ v1::Event RecordEnvelope(const v1::RecordEnvelope& command, const runtime::Facts
 v1::Event RecordServer(const State& state, const v1::RecordServer& command,
                        const runtime::Facts& facts);
 
+// decide_windows.cc: what maintenance windows claim, and whom they affect.
+v1::Event RecordWindow(const State& state, const v1::RecordWindow& command,
+                       const runtime::Facts& facts);
+v1::Event ReviewWindow(const State& state, const v1::ReviewWindow& command,
+                       const runtime::Facts& facts);
+v1::Event ProlongWindow(const State& state, const v1::ProlongWindow& command,
+                        const runtime::Facts& facts);
+v1::Event ReleaseWindow(const State& state, const v1::ReleaseWindow& command);
+v1::Event ReassignServers(const State& state, const v1::ReassignServers& command,
+                          const runtime::Facts& facts);
+
 // What all of them use.
 
 v1::Event Refused(const google::protobuf::Message& command, v1::Reason reason, std::string detail);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "services/reservations/margins.h"
+#include "services/reservations/windows.h"
 #include "services/runtime/check.h"
 #include "storage/projection/table.h"
 
@@ -110,6 +111,11 @@ void Index::Apply(const storage::Change& change) {
   } else if (table == "separations") {
     SetSeparation(Parse<v1::Separation>(change, change.before),
                   Parse<v1::Separation>(change, change.after));
+  } else if (table == "window_records") {
+    if (const auto before = Parse<v1::WindowRecord>(change, change.before))
+      Claim(before->window(), false);
+    if (const auto after = Parse<v1::WindowRecord>(change, change.after))
+      Claim(after->window(), true);
   }
 }
 
@@ -161,7 +167,8 @@ void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorde
   if (server.known) CountServer(name, server, server.lost, false);
   server.known = recorded != nullptr;
   server.model = recorded == nullptr ? "" : recorded->model();
-  server.bookable = recorded != nullptr && recorded->bookable() && !recorded->lost();
+  server.bookable =
+      recorded != nullptr && recorded->bookable() && !recorded->lost() && !recorded->untested();
   server.lost = recorded != nullptr && recorded->lost();
   server.place = recorded == nullptr ? ServerPlace() : PlaceIn(*recorded);
   server.watts = recorded == nullptr ? Watts()
@@ -237,6 +244,21 @@ void Index::Occupy(const std::string& name, const Occupancy& occupancy, bool tak
     if (server.bookable) pools_.at(server.model).RefreshOverdue(name);
   }
   if (server.empty()) servers_.erase(at);
+}
+
+void Index::Claim(const v1::WindowAffects& window, bool take) {
+  const Span span = SpanOf(window);
+  for (const std::string& name : window.servers()) {
+    const auto at = servers_.try_emplace(name).first;
+    Server& server = at->second;
+    if (take) {
+      server.schedule.Insert(span);
+    } else {
+      server.schedule.Erase(span);
+    }
+    if (server.bookable) pools_.at(server.model).Refresh(name, span);
+    if (server.empty()) servers_.erase(at);
+  }
 }
 
 void Index::Take(const Occupancy& occupancy) {

@@ -7,6 +7,8 @@
 // more: nobody knows how long a removal takes. What runs or is cleaned and whose block has passed
 // counts as ENDING. A contract's use is what was reserved, [start, end), up to a release: that a
 // removal is late is not held against the customer.
+// A maintenance window claims its servers over its span, whether or not reservations have them; it
+// draws nothing.
 #pragma once
 
 #include <absl/container/btree_map.h>
@@ -162,6 +164,7 @@ class Index {
   void TakeUse(const Occupancy& occupancy, int64_t sign);
   void TakePart(const Occupancy& occupancy, const Part& part, int64_t sign);
   void Occupy(const std::string& name, const Occupancy& occupancy, bool take);
+  void Claim(const v1::WindowAffects& window, bool take);
 
   absl::node_hash_map<std::string, Server> servers_;
   std::map<std::string, Model> models_;

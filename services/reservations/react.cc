@@ -9,6 +9,7 @@
 #include "services/reservations/bundles.h"
 #include "services/reservations/margins.h"
 #include "services/reservations/quotas.h"
+#include "services/reservations/windows.h"
 #include "services/runtime/check.h"
 #include "services/runtime/zones.h"
 
@@ -66,7 +67,9 @@ Intents Record(const inventory::v1::EnvelopeSet& set) {
 }
 
 Intents Record(const inventory::v1::ServerEnteredService& entered) {
-  v1::ServerRecorded server = Server(entered.name(), true, false);
+  v1::ServerRecorded server = Server(entered.name(), !entered.cordoned(), false);
+  server.set_retest_after_tenant(entered.retest_after_tenant());
+  if (entered.has_retest_margin()) *server.mutable_retest_margin() = entered.retest_margin();
   server.set_model(entered.model());
   server.set_it_power_watts(entered.it_power_watts());
   server.set_cooling_watts(entered.cooling_watts());
@@ -77,6 +80,15 @@ Intents Record(const inventory::v1::ServerEnteredService& entered) {
   server.set_nvlink_domain(entered.nvlink_domain());
   server.set_power_feed(entered.power_feed());
   return Record(std::move(server));
+}
+
+// Whether the burn-in of a server in service is stale.
+Intents RecordTest(const std::string& name, bool untested) {
+  v1::Command command;
+  command.mutable_record_server()->mutable_server()->set_name(name);
+  command.mutable_record_server()->mutable_server()->set_untested(untested);
+  command.mutable_record_server()->set_test_only(true);
+  return One("test", name, std::move(command));
 }
 
 // One prohibiting finding in words; empty for any other.
@@ -357,6 +369,30 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
                        event.quota_declined().missing(), accepted);
     case v1::Event::kQuotaReclaimed:
       return GrantMissing(rows, event.quota_reclaimed(), accepted.here);
+    case v1::Event::kReservationDeclined:
+      return ReviewWindowsOf(rows, event.reservation_declined().name());
+    case v1::Event::kHoldLapsed:
+      return ReviewWindowsOf(rows, event.hold_lapsed().name());
+    case v1::Event::kReservationStarted:
+      return ReviewWindowsOf(rows, event.reservation_started().name());
+    case v1::Event::kReservationEnding:
+      return ReviewWindowsOf(rows, event.reservation_ending().name());
+    case v1::Event::kReservationCancelled:
+      return ReviewWindowsOf(rows, event.reservation_cancelled().name());
+    case v1::Event::kReservationReleased:
+      return ReviewWindowsOf(rows, event.reservation_released().name());
+    case v1::Event::kReservationRevoked:
+      return ReviewWindowsOf(rows, event.reservation_revoked().name());
+    case v1::Event::kOccurrencesShifted:
+      return ReviewWindowsOf(rows, event.occurrences_shifted().name());
+    case v1::Event::kServersReassigned:
+      return ReviewWindowsOf(rows, event.servers_reassigned().reservation());
+    case v1::Event::kAmendmentConfirmed:
+      return ReviewWindowsOf(rows, event.amendment_confirmed().reservation());
+    case v1::Event::kAmendmentDropped:
+      return ReviewWindowsOf(rows, event.amendment_dropped().reservation());
+    case v1::Event::kWindowAffects:
+      return ReassignAffected(event.window_affects());
     case v1::Event::kQuotaRequested:
     case v1::Event::kQuotaAnswered:
     case v1::Event::kQuotaReturned:
@@ -365,11 +401,7 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kWavePlanned:
     case v1::Event::kProjectRegistered:
     case v1::Event::kAmendmentHeld:
-    case v1::Event::kAmendmentConfirmed:
-    case v1::Event::kAmendmentDropped:
     case v1::Event::kMarginsSet:
-    case v1::Event::kReservationReleased:
-    case v1::Event::kReservationRevoked:
     case v1::Event::kReservationGraceStarted:
     case v1::Event::kReservationCleaning:
     case v1::Event::kCustomerRegistered:
@@ -380,16 +412,10 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kServerRecorded:
     case v1::Event::kReservationHeld:
     case v1::Event::kReservationConfirmed:
-    case v1::Event::kReservationDeclined:
-    case v1::Event::kHoldLapsed:
-    case v1::Event::kReservationStarted:
     case v1::Event::kReservationDelayed:
-    case v1::Event::kReservationEnding:
-    case v1::Event::kReservationCancelled:
     case v1::Event::kReservationOrdered:
     case v1::Event::kOrderAnswered:
     case v1::Event::kScheduleExtended:
-    case v1::Event::kOccurrencesShifted:
     case v1::Event::kOccurrencesKept:
     case v1::Event::kPartiesSeparated:
     case v1::Event::kSeparationEnded:
@@ -401,6 +427,7 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kBundleCommitted:
     case v1::Event::kBundleAborted:
     case v1::Event::kPromiseBroken:
+    case v1::Event::kWindowReleased:
     case v1::Event::EVENT_NOT_SET:
       break;
   }
@@ -418,17 +445,60 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kServerEnteredService:
       return Record(event.server_entered_service());
     case Event::kServerCordoned:
+      if (event.server_cordoned().not_in_service()) break;
       return Record(Server(event.server_cordoned().name(), false, false));
     case Event::kServerUncordoned:
+      if (event.server_uncordoned().not_in_service()) break;
       return Record(Server(event.server_uncordoned().name(), true, false));
+    case Event::kServerWithdrawn:
+      if (!event.server_withdrawn().in_service()) break;
+      return Record(Server(event.server_withdrawn().name(), false, false));
     case Event::kServerLeftService:
       return Record(Server(event.server_left_service().name(), false, true));
+    case Event::kServerQuarantined:
+      if (!event.server_quarantined().in_service()) break;
+      return Record(Server(event.server_quarantined().name(), false, true));
+    case Event::kBurnInPassed:
+      if (!event.burn_in_passed().in_service()) break;
+      return RecordTest(event.burn_in_passed().name(), false);
+    case Event::kBurnInFailed:
+      if (!event.burn_in_failed().in_service()) break;
+      return Record(Server(event.burn_in_failed().name(), false, true));
+    case Event::kEvidenceExpired:
+      if (!event.evidence_expired().in_service()) break;
+      return RecordTest(event.evidence_expired().name(), true);
+    case Event::kWindowAnnounced:
+    case Event::kWindowOverrunning:
+    case Event::kWindowClosed:
+    case Event::kWindowAborted:
+    case Event::kWindowCancelled:
+    case Event::kWindowConsentLapsed:
+      return FollowWindow(event, accepted.time);
     case Event::kModelRegistered:
+    case Event::kPlanRegistered:
+    case Event::kRackDefined:
+    case Event::kFeedDefined:
+    case Event::kServerPlanned:
     case Event::kServerOrdered:
+    case Event::kDeliverySlipped:
+    case Event::kManifestReceived:
     case Event::kServerDelivered:
     case Event::kServerInstalled:
-    case Event::kBurnInPassed:
-    case Event::kBurnInFailed:
+    case Event::kTestStarted:
+    case Event::kTenancyEnded:
+    case Event::kServerRepaired:
+    case Event::kPartReplaced:
+    case Event::kFirmwareChanged:
+    case Event::kServerRetiring:
+    case Event::kServerSanitised:
+    case Event::kServerRetired:
+    case Event::kWindowProposed:
+    case Event::kWindowWorkAdded:
+    case Event::kWindowAffectedRecorded:
+    case Event::kWindowConsentGiven:
+    case Event::kWindowConsentRefused:
+    case Event::kWindowOpened:
+    case Event::kWindowDrained:
     case Event::kCommandRefused:
     case Event::EVENT_NOT_SET:
       break;
@@ -472,6 +542,9 @@ Intents React(const runtime::Accepted<deployment::v1::Event>& accepted) {
     case Event::kReservationVacating:
     case Event::kModelRemoved:
     case Event::kRemovalFailed:
+    case Event::kServersDraining:
+    case Event::kServersDrained:
+    case Event::kServersReturned:
     case Event::kCommandRefused:
     case Event::EVENT_NOT_SET:
       break;
@@ -550,6 +623,9 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kOrderAnswered:
     case v1::Event::kScheduleExtended:
     case v1::Event::kOccurrencesShifted:
+    case v1::Event::kWindowAffects:
+    case v1::Event::kServersReassigned:
+    case v1::Event::kWindowReleased:
     case v1::Event::kOccurrencesKept:
     case v1::Event::kPartiesSeparated:
     case v1::Event::kSeparationEnded:

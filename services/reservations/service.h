@@ -59,7 +59,8 @@ struct Service {
             {"server_records", &v1::ServerRecord::default_instance()},
             {"separations", &v1::Separation::default_instance()},
             {"bundles", &v1::Bundle::default_instance()},
-            {"promises", &v1::Promise::default_instance()}};
+            {"promises", &v1::Promise::default_instance()},
+            {"window_records", &v1::WindowRecord::default_instance()}};
   }
 };
 

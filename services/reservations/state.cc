@@ -147,6 +147,13 @@ void SetState(Rows& rows, const std::string& name, v1::ReservationState state,
   });
 }
 
+void MakeUntested(Rows& rows, const std::string& server) {
+  auto record = rows.server_records.Get(server);
+  if (!record) return;
+  record->mutable_server()->set_untested(true);
+  rows.server_records.Put(server, *record);
+}
+
 void Register(Rows& rows, const v1::CustomerRegistered& registered) {
   v1::Customer customer;
   customer.set_name(registered.name());
@@ -403,6 +410,30 @@ void Keep(Rows& rows, const v1::OccurrencesKept& kept) {
   PutSchedule(rows, *schedule);
 }
 
+void RecordWindow(Rows& rows, const v1::WindowAffects& affects) {
+  v1::WindowRecord record;
+  record.set_name(affects.window());
+  *record.mutable_window() = affects;
+  rows.window_records.Put(affects.window(), record);
+}
+
+// What it gave up cannot be lost to it any more.
+void Reassign(Rows& rows, const v1::ServersReassigned& reassigned) {
+  ChangeReservation(rows, reassigned.reservation(), [&](v1::Reservation& reservation) {
+    *reservation.mutable_servers() = reassigned.servers();
+    reservation.set_it_power_watts(reassigned.it_power_watts());
+    reservation.set_cooling_watts(reassigned.cooling_watts());
+    auto& lost = *reservation.mutable_lost_servers();
+    const auto& removed = reassigned.removed();
+    lost.erase(std::remove_if(lost.begin(), lost.end(),
+                              [&](const std::string& server) {
+                                return std::find(removed.begin(), removed.end(), server) !=
+                                       removed.end();
+                              }),
+               lost.end());
+  });
+}
+
 void Delay(Rows& rows, const v1::ReservationDelayed& delayed) {
   ChangeReservation(rows, delayed.name(), [&](v1::Reservation& reservation) {
     *reservation.mutable_retry_time() = delayed.retry_time();
@@ -647,6 +678,8 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationEnding:
       return BeginEnd(rows, event.reservation_ending());
     case v1::Event::kReservationEnded:
+      for (const std::string& server : event.reservation_ended().retest_servers())
+        MakeUntested(rows, server);
       return End(rows, event.reservation_ended().name());
     case v1::Event::kReservationCancelled:
       return SetState(rows, event.reservation_cancelled().name(), v1::RESERVATION_STATE_CANCELLED,
@@ -720,6 +753,12 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return StartGrace(rows, event.reservation_grace_started());
     case v1::Event::kReservationCleaning:
       return Clean(rows, event.reservation_cleaning());
+    case v1::Event::kWindowAffects:
+      return RecordWindow(rows, event.window_affects());
+    case v1::Event::kWindowReleased:
+      return rows.window_records.Delete(event.window_released().window());
+    case v1::Event::kServersReassigned:
+      return Reassign(rows, event.servers_reassigned());
     case v1::Event::kCommandRefused:
       return;
     case v1::Event::EVENT_NOT_SET:

@@ -35,7 +35,8 @@ struct Rows {
         separations("separations", journal, &journal),
         bundles("bundles", journal, &journal),
         promises("promises", journal, &journal),
-        bundle_deadlines("bundle_deadlines", journal, &journal) {}
+        bundle_deadlines("bundle_deadlines", journal, &journal),
+        window_records("window_records", journal, &journal) {}
   explicit Rows(const storage::RowSource& source)
       : customers("customers", source),
         contracts("contracts", source),
@@ -56,7 +57,8 @@ struct Rows {
         separations("separations", source),
         bundles("bundles", source),
         promises("promises", source),
-        bundle_deadlines("bundle_deadlines", source) {}
+        bundle_deadlines("bundle_deadlines", source),
+        window_records("window_records", source) {}
 
   storage::Table<v1::Customer> customers;
   storage::Table<v1::Contract> contracts;
@@ -89,6 +91,8 @@ struct Rows {
   storage::Table<v1::Promise> promises;
   // Bundles that are not decided, by DeadlineKey(); the value is the name.
   storage::Table<google::protobuf::StringValue> bundle_deadlines;
+  // Maintenance windows that were announced and are not over.
+  storage::Table<v1::WindowRecord> window_records;
 };
 
 using State = runtime::StateOf<Rows, Index>;

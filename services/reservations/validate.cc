@@ -559,6 +559,16 @@ absl::Status Validate(const v1::Command& command) {
       return CheckPresent("amendment", command.confirm_amendment().amendment());
     case v1::Command::kDropAmendment:
       return CheckPresent("amendment", command.drop_amendment().amendment());
+    case v1::Command::kRecordWindow:
+      return CheckPresent("window.window", command.record_window().window().window());
+    case v1::Command::kReviewWindow:
+      return CheckPresent("window", command.review_window().window());
+    case v1::Command::kProlongWindow:
+      return CheckPresent("window", command.prolong_window().window());
+    case v1::Command::kReleaseWindow:
+      return CheckPresent("window", command.release_window().window());
+    case v1::Command::kReassignServers:
+      return CheckPresent("reservation", command.reassign_servers().reservation());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -93,7 +93,8 @@ class Followed:
         event = None
         if record.text("ce_dataschema") == SCHEMA + self.message.DESCRIPTOR.full_name:
             event = self.message.FromString(entry.data)
-        self.state.fold(event, entry.sequence, entry.time, record.text("ce_correlationid"))
+        self.state.fold(event, entry.sequence, entry.time, record.text("ce_correlationid"),
+                        record.text("ce_actor"))
         if not self.state.not_folded:
             self.allocations.after(event)
         return outcome

@@ -33,6 +33,47 @@ def of_vector(record):
     return headers, None if data is None else base64.b64decode(data)
 
 
+class MaintenanceWindows(unittest.TestCase):
+    def setUp(self):
+        self.stream = Stream("paris", "inventory")
+        self.add("window_proposed", servers=["s"], window_class="WINDOW_CLASS_PLANNED", overrun="OVERRUN_POLICY_FINISH",
+                 work=[{"number": 1, "text": "look"}])
+
+    def add(self, case, **fields):
+        event = PROTOS.event("inventory")()
+        message = getattr(event, case)
+        message.SetInParent()
+        json_format.ParseDict({"name": "w", **fields}, message)
+        self.stream.fold(event, self.stream.sequence + 1, "2027-01-01T00:00:00Z", "", "alice")
+        return self.stream.get("windows", "w")
+
+    def test_consent_is_to_one_work_list(self):
+        self.assertEqual(self.add("window_announced")["state"], "WINDOW_STATE_ANNOUNCED")
+        affected = [{"customer": name, "needs_consent": name != "c"} for name in "bac"]
+        self.assertEqual(self.add("window_affected_recorded", affected=affected)["missingConsents"], ["a", "b"])
+        self.add("window_consent_given", customer="a", revision=1)
+        refused = self.add("window_consent_refused", customer="b", revision=1, reason="late")
+        self.assertEqual(refused["missingConsents"], ["b"])
+        given = self.add("window_consent_given", customer="b", revision=1, consented=True)
+        self.assertEqual(given["state"], "WINDOW_STATE_CONSENTED")
+        self.assertEqual(given["consents"][1], {"customer": "b", "given": True, "revision": 1, "actor": "alice",
+                                                "recordedTime": "2027-01-01T00:00:00Z"})
+        added = self.add("window_work_added", item={"number": 2, "text": "more"}, revision=2)
+        self.assertEqual((added["state"], added["missingConsents"]), ("WINDOW_STATE_ANNOUNCED", ["a", "b"]))
+        self.assertEqual(len(added["plan"]["work"]), 2)
+
+    def test_a_window_that_opens_misses_nobody_and_keeps_what_was_done(self):
+        self.add("window_announced")
+        self.add("window_affected_recorded", consented=True)
+        self.assertNotIn("missingConsents", self.add("window_opened"))
+        self.assertTrue(self.add("window_drained")["drained"])
+        self.assertEqual(self.add("window_overrunning")["state"], "WINDOW_STATE_OVERRUNNING")
+        self.stream.put("servers", "s", {"name": "s", "state": "SERVER_STATE_IN_SERVICE", "evidence": {"plan": "p"}})
+        over = self.add("window_aborted", done=[1], reason="no part", servers=["s"], retest=True)
+        self.assertEqual(self.stream.get("servers", "s")["evidence"]["stale"], "STALE_CAUSE_WORK")
+        self.assertEqual((over["state"], over["done"], over["detail"]), ("WINDOW_STATE_ABORTED", [1], "no part"))
+
+
 class TheRule(unittest.TestCase):
     vectors = json.loads(VECTORS.read_text())
 
@@ -156,6 +197,25 @@ class Allocating(unittest.TestCase):
         self.add("promise_broken", name="r", bundle="b", reason="why")
         self.assertIsNone(self.stream.get("promises", "r"))
         self.assertEqual(self.stream.get("reservations", "r")["partState"], "PART_STATE_BROKEN")
+
+    def test_a_server_promised_within_a_maintenance_window(self):
+        self.add("window_affects", window="w", servers=self.SERVERS[:1], start_time="2027-01-02T00:00:00Z",
+                 end_time="2027-01-03T00:00:00Z")
+        self.hold("r1", self.SERVERS[:1], 3, 4)
+        self.assertEqual(self.found(), "")
+        self.hold("r2", self.SERVERS[:1], 1, 3)
+        self.assertIn("is promised to r2 within the window w", self.found())
+        self.add("window_released", window="w")
+        self.assertEqual(self.stream.tables["window_records"], {})
+
+    def test_servers_that_are_reassigned_are_free_and_lost_no_more(self):
+        self.hold("r1", self.SERVERS[:2], 2, 4)
+        self.add("server_recorded", name=self.SERVERS[0], model="models/m", lost=True)
+        self.add("servers_reassigned", reservation="r1", window="w", servers=self.SERVERS[1:],
+                 removed=self.SERVERS[:1], added=self.SERVERS[2:], it_power_watts=20, cooling_watts=20)
+        self.assertEqual(self.stream.get("reservations", "r1")["servers"], self.SERVERS[1:])
+        self.assertNotIn("lostServers", self.stream.get("reservations", "r1"))
+        self.assertEqual(self.found(), "")
 
     def envelope(self, watts):
         self.add("envelope_recorded", site="sites/paris", effective_from="2027-01-01T00:00:00Z", it_power_watts=watts,

@@ -8,11 +8,13 @@ import datetime
 from google.protobuf import json_format, timestamp_pb2
 
 OF_SERVICE = {
-    "inventory": ("sites", "models", "servers"),
+    "inventory": ("sites", "models", "servers", "plans", "racks", "feeds", "manifests", "parts",
+                  "windows"),
     "reservations": ("customers", "contracts", "site_records", "server_records", "reservations", "orders",
-                     "separations", "bundles", "promises", "quotas", "projects", "waves"),
+                     "separations", "bundles", "promises", "quotas", "projects", "waves",
+                     "window_records"),
     "compliance": ("rules", "judgements", "compliance_sites"),
-    "deployment": ("artefacts", "deployment_reservations", "deployments"),
+    "deployment": ("artefacts", "deployment_reservations", "deployments", "drains"),
 }
 COLLECTIONS = {name: service for service, names in OF_SERVICE.items() for name in names}
 OVER = ("RESERVATION_STATE_ENDED", "RESERVATION_STATE_CANCELLED", "RESERVATION_STATE_DECLINED",
@@ -137,11 +139,11 @@ class Stream:
         self.history, self.not_folded = {}, []
         self.sequence = -1
         self.time = ""
-        self.correlation = ""
+        self.correlation = self.actor = ""
 
-    def fold(self, event, sequence, time, correlation):
+    def fold(self, event, sequence, time, correlation, actor=""):
         """`event` is the service's Event, or None for an event of the system."""
-        self.sequence, self.time, self.correlation = sequence, time, correlation
+        self.sequence, self.time, self.correlation, self.actor = sequence, time, correlation, actor
         case = event.WhichOneof("event") if event is not None else None
         if case in (None, "command_refused"):
             return
@@ -163,6 +165,10 @@ class Stream:
         resource = {key: value for key, value in resource.items() if value not in ("", 0, "0", False, [], None)}
         self.tables[collection][name] = resource
         self.history.setdefault((collection, name), []).append((self.sequence, resource))
+
+    def take_away(self, collection, name):
+        if self.tables[collection].pop(name, None) is not None:
+            self.history[collection, name].append((self.sequence, None))
 
     def change(self, collection, name, **fields):
         """Changes a known resource; one that is not known stays so."""
@@ -192,15 +198,41 @@ class Stream:
         self.put("sites", event["site"], {**site, "envelope": with_step(site.get("envelope", []), event)})
 
     def inventory_model_registered(self, event):
+        event = {"plan": "plans/" + event["name"].partition("/")[2], **event}
         self.put("models", event["name"], event)
+        if event.get("criteria") and not self.get("plans", event["plan"]):
+            self.inventory_plan_registered({"name": event["plan"], "version": 1, "criteria": event["criteria"]})
 
-    def server(self, name, state, **fields):
-        known = self.get("servers", name) or {"name": name}
-        self.put("servers", name, {**known, "state": f"SERVER_STATE_{state}", **fields})
+    def inventory_plan_registered(self, event):
+        known = self.get("plans", event["name"]) or {"name": event["name"]}
+        self.put("plans", event["name"], {**known, "versions": [*known.get("versions", []), event]})
+
+    def inventory_rack_defined(self, event):
+        self.put("racks", event["name"], event)
+
+    def inventory_feed_defined(self, event):
+        self.put("feeds", event["name"], event)
+
+    def inventory_manifest_received(self, event):
+        self.put("manifests", event["name"], event)
+
+    def server(self, name, state="", **fields):
+        known = self.get("servers", name) or {"name": name, "intent": "SERVER_INTENT_PROVISIONABLE"}
+        if state and known.get("state") != f"SERVER_STATE_{state}":
+            fields = {"testPlan": None, "testPlanVersion": None, **fields,
+                      "state": f"SERVER_STATE_{state}", "stateTime": later(self.time, 0)}
+        self.put("servers", name, {**known, **fields})
+
+    def inventory_server_planned(self, event):
+        self.server(event["name"], "PLANNED", model=event.get("model"), plannedTime=event.get("plannedTime"))
 
     def inventory_server_ordered(self, event):
         self.server(event["name"], "ORDERED", model=event.get("model"), supplier=event.get("supplier"),
-                    promisedTime=event.get("promisedTime"))
+                    promisedTime=event.get("promisedTime"), orderNumber=event.get("orderNumber"))
+
+    def inventory_delivery_slipped(self, event):
+        slips = (self.get("servers", event["name"]) or {}).get("slips", 0)
+        self.server(event["name"], promisedTime=event.get("promisedTime"), slips=slips + 1)
 
     def inventory_server_delivered(self, event):
         self.server(event["name"], "DELIVERED", serial=event.get("serial"))
@@ -210,23 +242,166 @@ class Stream:
                     position=event.get("position"), nvlinkDomain=event.get("nvlinkDomain"),
                     powerFeed=event.get("powerFeed"))
 
+    def inventory_test_started(self, event):
+        self.server(event["name"], "UNDER_TEST", reason="", testPlan=event.get("plan"),
+                    testPlanVersion=event.get("planVersion"))
+
     def inventory_burn_in_passed(self, event):
-        self.server(event["name"], "QUALIFIED", figures=event.get("figures"), shortfalls=[])
+        kept = ("plan", "planVersion", "toolDigest", "operator", "startedTime", "endedTime", "validUntil",
+                "retestAfterTenant", "retestMargin")
+        fields = {"figures": event.get("figures"), "shortfalls": [],
+                  "evidence": {key: event[key] for key in kept if key in event}}
+        if event.get("inService"):
+            self.server(event["name"], **fields)
+        else:
+            self.server(event["name"], "QUALIFIED", reason="", **fields)
 
     def inventory_burn_in_failed(self, event):
-        self.server(event["name"], "TEST_FAILED", figures=event.get("figures"), shortfalls=event.get("shortfalls"))
+        self.server(event["name"], "TEST_FAILED", figures=event.get("figures"), shortfalls=event.get("shortfalls"),
+                    reason="", evidence=None)
+
+    def make_stale(self, name, cause, **fields):
+        known = self.get("servers", name) or {}
+        if "evidence" in known:
+            fields["evidence"] = {**known["evidence"], "stale": f"STALE_CAUSE_{cause}"}
+        qualified = known.get("state") == "SERVER_STATE_QUALIFIED"
+        self.server(name, "INSTALLED" if qualified else "", **fields)
+
+    def inventory_evidence_expired(self, event):
+        self.make_stale(event["name"], "AGE")
+
+    def inventory_tenancy_ended(self, event):
+        for name in event.get("servers", []):
+            self.make_stale(name, "TENANT")
+
+    def inventory_part_replaced(self, event):
+        self.make_stale(event["name"], "PART")
+        self.change("parts", event.get("removedPart", ""), server="", slot="")
+        self.put("parts", event["part"], {"name": event["part"], "kind": event.get("kind"), "slot": event.get("slot"),
+                                          "serial": event.get("serial"), "server": event["name"]})
+
+    def inventory_firmware_changed(self, event):
+        new = {key: event[key] for key in ("component", "version")}
+        firmware = list((self.get("servers", event["name"]) or {}).get("firmware", []))
+        at = next((i for i, known in enumerate(firmware) if known["component"] == new["component"]), len(firmware))
+        firmware[at:at + 1] = [new]
+        self.make_stale(event["name"], "FIRMWARE", firmware=firmware)
 
     def inventory_server_entered_service(self, event):
-        self.server(event["name"], "IN_SERVICE", cordoned=False, reason="")
+        self.server(event["name"], "IN_SERVICE", reason="")
+
+    def intend(self, name, intent, reason="", until=None):
+        self.server(name, intent=f"SERVER_INTENT_{intent}", cordoned=intent == "NON_PROVISIONABLE",
+                    intentReason=reason, intentUntil=until)
 
     def inventory_server_cordoned(self, event):
-        self.server(event["name"], "IN_SERVICE", cordoned=True, reason=event.get("reason"))
+        self.intend(event["name"], "NON_PROVISIONABLE", event.get("reason"), event.get("until"))
 
     def inventory_server_uncordoned(self, event):
-        self.server(event["name"], "IN_SERVICE", cordoned=False, reason="")
+        self.intend(event["name"], "PROVISIONABLE")
+
+    def inventory_server_withdrawn(self, event):
+        self.intend(event["name"], "WITHDRAWN", event.get("reason"))
 
     def inventory_server_left_service(self, event):
-        self.server(event["name"], "OUT_OF_SERVICE", cordoned=False, reason=event.get("reason"))
+        self.server(event["name"], "OUT_OF_SERVICE", reason=event.get("reason"))
+
+    def inventory_server_quarantined(self, event):
+        self.server(event["name"], "QUARANTINED", reason=event.get("reason"))
+
+    def inventory_server_repaired(self, event):
+        self.server(event["name"], "REPAIRED", reason="")
+
+    def inventory_server_retiring(self, event):
+        self.intend(event["name"], "WITHDRAWN", event.get("reason"))
+        self.server(event["name"], "RETIRING", reason=event.get("reason"))
+
+    def inventory_server_sanitised(self, event):
+        self.server(event["name"], "SANITISED", reason="")
+
+    def inventory_server_retired(self, event):
+        self.server(event["name"], "RETIRED", room="", rack="", position=0, nvlinkDomain="", powerFeed="")
+
+    def inventory_window_proposed(self, event):
+        self.window({"name": event["name"]}, plan=event, state="WINDOW_STATE_PROPOSED", revision=1)
+
+    def window(self, known, consented=None, **fields):
+        """Keeps a window; `consented` says what it becomes while it waits for consent."""
+        if known is None:
+            return
+        window = {**known, **fields}
+        waiting = ("WINDOW_STATE_ANNOUNCED", "WINDOW_STATE_CONSENTED")
+        if consented is not None and window["state"] in waiting:
+            window["state"] = waiting[1] if consented else waiting[0]
+        missing = set()
+        if window["state"] in waiting and window["plan"].get("windowClass") != "WINDOW_CLASS_EMERGENCY":
+            missing = {one["customer"] for one in window.get("affected", []) if one.get("needsConsent")}
+            missing -= {consent["customer"] for consent in window.get("consents", [])
+                        if consent.get("given") and consent["revision"] == window["revision"]}
+        self.put("windows", window["name"], {**window, "missingConsents": sorted(missing)})
+
+    def inventory_window_work_added(self, event):
+        window = self.get("windows", event["name"])
+        if window is not None:
+            plan = {**window["plan"], "work": [*window["plan"].get("work", []), event["item"]]}
+            self.window(window, event.get("consented", False), plan=plan, revision=event["revision"])
+
+    def window_state(self, event, state, **fields):
+        self.window(self.get("windows", event["name"]), state=f"WINDOW_STATE_{state}", **{"detail": "", **fields})
+
+    def inventory_window_announced(self, event):
+        self.window_state(event, "ANNOUNCED")
+
+    def inventory_window_affected_recorded(self, event):
+        self.window(self.get("windows", event["name"]), event.get("consented", False),
+                    affected=event.get("affected", []), affectedKnown=True)
+
+    def consent(self, event, **said):
+        window = self.get("windows", event["name"])
+        if window is None:
+            return
+        consent = {"customer": event["customer"], "revision": event["revision"], "recordedTime": self.time,
+                   "actor": self.actor, **said}
+        consent = {key: value for key, value in consent.items() if value not in ("", 0, False, None)}
+        consents = list(window.get("consents", []))
+        customers = [known["customer"] for known in consents]
+        if event["customer"] in customers:
+            consents[customers.index(event["customer"])] = consent
+        else:
+            consents.append(consent)
+        self.window(window, event.get("consented", False), consents=consents)
+
+    def inventory_window_consent_given(self, event):
+        self.consent(event, given=True, relocation=event.get("relocation"))
+
+    def inventory_window_consent_refused(self, event):
+        self.consent(event, reason=event.get("reason"))
+
+    def inventory_window_consent_lapsed(self, event):
+        self.window_state(event, "CANCELLED", detail=event.get("detail"))
+
+    def inventory_window_opened(self, event):
+        self.window_state(event, "OPEN")
+
+    def inventory_window_drained(self, event):
+        self.window(self.get("windows", event["name"]), drained=True)
+
+    def inventory_window_overrunning(self, event):
+        self.window_state(event, "OVERRUNNING")
+
+    def end_work(self, event, state, **fields):
+        self.window_state(event, state, done=event.get("done"), **fields)
+        for name in event.get("servers", []) if event.get("retest") else []:
+            self.make_stale(name, "WORK")
+
+    def inventory_window_closed(self, event):
+        self.end_work(event, "CLOSED")
+
+    def inventory_window_aborted(self, event):
+        self.end_work(event, "ABORTED", detail=event.get("reason"))
+
+    def inventory_window_cancelled(self, event):
+        self.window_state(event, "CANCELLED", detail=event.get("reason"))
 
     # --- reservations ----------------------------------------------------------------------------
 
@@ -465,6 +640,10 @@ class Stream:
         self.ending(event, "CLEANING", cleaningUntil=event["cleaningUntil"])
 
     def reservations_reservation_ended(self, event):
+        for name in event.get("retestServers", []):
+            record = self.get("server_records", name)
+            if record is not None:
+                self.put("server_records", name, {**record, "server": {**record["server"], "untested": True}})
         known = self.get("reservations", event["name"]) or {}
         self.step(event, "REVOKED" if "legalBasis" in known.get("ending", {}) else "ENDED")
 
@@ -547,6 +726,19 @@ class Stream:
     def reservations_separation_ended(self, event):
         self.change("separations", event["name"], ended=True)
 
+    def reservations_window_affects(self, event):
+        self.put("window_records", event["window"], {"name": event["window"], "window": event})
+
+    def reservations_servers_reassigned(self, event):
+        reservation = self.get("reservations", event["reservation"])
+        if reservation is not None:
+            lost = [server for server in reservation.get("lostServers", []) if server not in event["removed"]]
+            self.change("reservations", event["reservation"], servers=event["servers"], lostServers=lost,
+                        itPowerWatts=event.get("itPowerWatts"), coolingWatts=event.get("coolingWatts"))
+
+    def reservations_window_released(self, event):
+        self.take_away("window_records", event["window"])
+
     # --- compliance ------------------------------------------------------------------------------
 
     def compliance_rule_adopted(self, event):
@@ -593,7 +785,7 @@ class Stream:
         self.put("deployments", event["name"], {
             "name": event["name"], "state": "DEPLOYMENT_STATE_REQUESTED", "artefact": artefact["name"],
             "digest": artefact.get("digest"), "reservation": event["reservation"], "servers": event.get("servers"),
-            "correlationId": self.correlation})
+            "correlationId": self.correlation, "continues": event.get("continues")})
         known = self.get("deployment_reservations", event["reservation"]) or {}
         self.record(event["reservation"], deployments=[*known.get("deployments", []), event["name"]])
 
@@ -635,6 +827,19 @@ class Stream:
     def deployment_reservation_vacated(self, event):
         self.record(event["reservation"], vacating=True, vacated=True)
 
+    def deployment_servers_draining(self, event):
+        self.put("drains", event["window"], {"name": event["window"], "servers": event.get("servers"),
+                                             "deployments": event.get("deployments")})
+        for name in [*event.get("deployments", []), *event.get("remnants", [])]:
+            self.change("deployments", name, drainedBy=event["window"])
+            self.attempt(name, "REMOVING")
+
+    def deployment_servers_drained(self, event):
+        self.change("drains", event["window"], drained=True)
+
+    def deployment_servers_returned(self, event):
+        self.change("drains", event["window"], returned=True, deployments=event.get("deployments"))
+
 
 # --- invariants ----------------------------------------------------------------------------------
 
@@ -675,6 +880,12 @@ class Allocations:
         for other, _, _ in inside:
             for server in sorted(set(held["servers"]) & set(other["servers"])):
                 self.find(f"{server} is promised to {held['name']} and to {other['name']} at one instant")
+        for record in self.stream.tables["window_records"].values():
+            window = record["window"]
+            until = nanos(window["endTime"]) if "endTime" in window else NEVER
+            claimed = set(held["servers"]) & set(window.get("servers", []))
+            if claimed and nanos(window["startTime"]) < end and begin < until:
+                self.find(f"{min(claimed)} is promised to {held['name']} within the window {window['window']}")
         records = [self.stream.get("server_records", name) for name in held["servers"]]
         if len(set(held["servers"])) != held["terms"]["count"] or not all(
                 record and record["server"].get("bookable") and record["server"]["model"] == held["terms"]["model"]

@@ -21,6 +21,23 @@ bool IsOf(const std::string& name, const std::string& site) {
 
 }  // namespace
 
+std::string Offers::Take(const inventory::v1::Event& event) {
+  if (event.has_burn_in_passed()) passed_.insert(event.burn_in_passed().name());
+  if (event.has_burn_in_failed()) passed_.erase(event.burn_in_failed().name());
+  if (event.has_server_left_service()) passed_.erase(event.server_left_service().name());
+  if (event.has_server_quarantined()) passed_.erase(event.server_quarantined().name());
+  if (event.has_firmware_changed()) passed_.erase(event.firmware_changed().name());
+  if (event.has_server_retired()) retired_.insert(event.server_retired().name());
+  if (event.has_server_ordered() && retired_.contains(event.server_ordered().name()))
+    return fmt::format("{} was retired and is ordered", event.server_ordered().name());
+  if (event.has_server_entered_service() &&
+      !passed_.contains(event.server_entered_service().name())) {
+    return fmt::format("{} entered service without its burn-in",
+                       event.server_entered_service().name());
+  }
+  return "";
+}
+
 std::string Allocations::Take(const reservations::v1::Event& event, const std::string& site) {
   using Event = reservations::v1::Event;
   switch (event.event_case()) {
@@ -48,6 +65,18 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       if (wrong.empty()) wrong = CheckApart(text.name(), held);
       live_[text.name()] = std::move(held);
       return wrong.empty() ? CheckEnvelope(live_[text.name()]) : wrong;
+    }
+    case Event::kServersReassigned: {
+      const auto& reassigned = event.servers_reassigned();
+      Held held = live_[reassigned.reservation()];
+      live_.erase(reassigned.reservation());
+      if (held.running) return fmt::format("{} was moved in use", reassigned.reservation());
+      held.servers.assign(reassigned.servers().begin(), reassigned.servers().end());
+      held.power = reassigned.it_power_watts();
+      held.cooling = reassigned.cooling_watts();
+      const std::string wrong = CheckHeld(reassigned.reservation(), held);
+      live_[reassigned.reservation()] = std::move(held);
+      return wrong;
     }
     case Event::kReservationStarted: {
       const auto& started = event.reservation_started();
@@ -118,16 +147,22 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       return "";
     case Event::kReservationEnding:
       pending_.erase(event.reservation_ending().name());
+      live_[event.reservation_ending().name()].ending = true;
       return "";
     case Event::kReservationReleased:
       pending_.erase(event.reservation_released().name());
+      live_[event.reservation_released().name()].ending = true;
       return "";
     case Event::kReservationGraceStarted:
       pending_.erase(event.reservation_grace_started().name());
       return "";
     case Event::kReservationRevoked:
       pending_.erase(event.reservation_revoked().name());
-      if (!event.reservation_revoked().vacates()) live_.erase(event.reservation_revoked().name());
+      if (event.reservation_revoked().vacates()) {
+        live_[event.reservation_revoked().name()].ending = true;
+      } else {
+        live_.erase(event.reservation_revoked().name());
+      }
       return "";
     case Event::kReservationCancelled:
       live_.erase(event.reservation_cancelled().name());
@@ -163,6 +198,9 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kScheduleExtended:
     case Event::kOccurrencesShifted:
     case Event::kOccurrencesKept:
+    // A window claims nothing that is promised; what it does is judged where it opens.
+    case Event::kWindowAffects:
+    case Event::kWindowReleased:
     case Event::EVENT_NOT_SET:
       return "";
   }
@@ -214,6 +252,44 @@ std::string Bundles::Unsettled() const {
     for (const std::string& part : parts_.at(bundle)) {
       if (!settled_.contains(part)) return fmt::format("{} takes place without {}", bundle, part);
     }
+  }
+  return "";
+}
+
+std::set<std::string> Allocations::CustomersOf(const std::vector<std::string>& servers,
+                                               absl::Time start, absl::Time end) const {
+  std::set<std::string> customers;
+  for (const auto& [name, held] : live_) {
+    if (held.ending || held.end <= start || end <= held.start) continue;
+    for (const std::string& server : servers) {
+      if (std::count(held.servers.begin(), held.servers.end(), server) > 0)
+        customers.insert(held.customer);
+    }
+  }
+  return customers;
+}
+
+std::string Maintenance::Take(const inventory::v1::Event& event, const Allocations& allocations) {
+  if (event.has_window_proposed())
+    windows_[event.window_proposed().name()] = {event.window_proposed(), {}};
+  if (event.has_window_work_added()) windows_[event.window_work_added().name()].consents.clear();
+  if (event.has_window_consent_given()) {
+    const auto& given = event.window_consent_given();
+    windows_[given.name()].consents.insert(given.customer());
+  }
+  if (event.has_window_consent_refused()) {
+    const auto& refused = event.window_consent_refused();
+    windows_[refused.name()].consents.erase(refused.customer());
+  }
+  if (!event.has_window_opened()) return "";
+  const auto& [plan, consents] = windows_[event.window_opened().name()];
+  if (plan.window_class() == inventory::v1::WINDOW_CLASS_EMERGENCY)
+    return plan.basis().empty() ? fmt::format("{} opened without a basis", plan.name()) : "";
+  for (const std::string& customer : allocations.CustomersOf(
+           {plan.servers().begin(), plan.servers().end()}, runtime::ToTime(plan.start_time()),
+           runtime::ToTime(plan.end_time()))) {
+    if (!consents.contains(customer))
+      return fmt::format("{} opened without the consent of {}", plan.name(), customer);
   }
   return "";
 }
@@ -361,6 +437,21 @@ void Referee::Accept(History& history, Fact fact) {
                       attributes.command_id, attributes.actor, known->second, attributes.sequence));
     }
     known->second = attributes.sequence;
+  }
+  if (attributes.data_type == "concordat.inventory.v1.Event") {
+    inventory::v1::Event event;
+    event.ParseFromString(fact.record->data);
+    const std::string untested = offers_[history.stream].Take(event);
+    if (!untested.empty()) {
+      violation_("tested-before-offered",
+                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, untested));
+    }
+    const std::string unasked = maintenance_[history.stream].Take(
+        event, allocations_[events::StreamName(events::SiteOf(history.stream), "reservations")]);
+    if (!unasked.empty()) {
+      violation_("opened-with-consent",
+                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, unasked));
+    }
   }
   if (attributes.data_type == "concordat.reservations.v1.Event") {
     reservations::v1::Event event;

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "concordat/inventory/v1/events.pb.h"
 #include "concordat/reservations/v1/events.pb.h"
 #include "concordat/type/v1/command.pb.h"
 #include "events/record.h"
@@ -42,12 +43,28 @@ struct History {
   absl::flat_hash_map<std::pair<std::string, std::string>, uint64_t> commands;
 };
 
+// Whether nothing enters service without a burn-in that passed, and nothing that is retired comes
+// back: told of the events of one site's inventory.
+class Offers {
+ public:
+  // What is wrong after the event, in a sentence; empty where nothing is.
+  std::string Take(const inventory::v1::Event& event);
+
+ private:
+  std::set<std::string> passed_;  // the latest burn-in passed, and nothing happened to it since
+  std::set<std::string> retired_;
+};
+
 // Whether servers, power and cooling of one site are promised once: told of the events of its
 // reservations.
 class Allocations {
  public:
   // What is wrong after the event, in a sentence; empty where nothing is.
   std::string Take(const reservations::v1::Event& event, const std::string& site);
+  // The customers whose reservations have one of the servers within the span and whose time is not
+  // over.
+  std::set<std::string> CustomersOf(const std::vector<std::string>& servers, absl::Time start,
+                                    absl::Time end) const;
 
  private:
   struct Held {
@@ -58,6 +75,7 @@ class Allocations {
     int64_t power = 0;
     int64_t cooling = 0;
     bool running = false;
+    bool ending = false;
   };
   struct Envelope {
     absl::Time from;
@@ -92,6 +110,21 @@ class Bundles {
   std::set<std::string> settled_;  // confirmed, or broken by an operator
 };
 
+// Whether maintenance windows open as they may: told of the events of one site's inventory.
+class Maintenance {
+ public:
+  // What is wrong after the event, in a sentence; empty where nothing is. `allocations` are those
+  // of the site, as far as its reservations have been accepted.
+  std::string Take(const inventory::v1::Event& event, const Allocations& allocations);
+
+ private:
+  struct Window {
+    inventory::v1::WindowProposed plan;
+    std::set<std::string> consents;  // to the work list as it is
+  };
+  std::map<std::string, Window> windows_;
+};
+
 class Referee {
  public:
   // `violation` is told the name of the invariant and what was found.
@@ -121,6 +154,8 @@ class Referee {
   Violation violation_;
   std::map<std::string, History> histories_;
   std::map<std::string, Allocations> allocations_;  // by stream
+  std::map<std::string, Offers> offers_;            // by stream
+  std::map<std::string, Maintenance> maintenance_;  // by stream
   Bundles bundles_;
   Quotas quotas_;
   uint64_t accepted_ = 0;

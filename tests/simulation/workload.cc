@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <google/protobuf/text_format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -165,12 +166,80 @@ Request Workload::Separate() {
                           site_, separations_++));
 }
 
+Request Workload::Care(const std::string& server) {
+  switch (random_.Below(8)) {
+    case 0:
+      return Make("inventory",
+                  fmt::format(R"(quarantine_server {{ name: "{}" reason: "hot" }})", server));
+    case 1:
+      return Make("inventory",
+                  fmt::format(R"(repair_server {{ name: "{}" detail: "pump" }})", server));
+    case 2:
+      return Make("inventory",
+                  fmt::format(R"(change_firmware {{ name: "{}" component: "bmc" version: "{}" }})",
+                              server, random_.Below(3)));
+    case 3:
+      return Make("inventory", fmt::format(R"(start_test {{ name: "{}" }})", server));
+    default:
+      return Make("inventory",
+                  fmt::format(R"(leave_service {{ name: "{}" reason: "old" }})", server));
+  }
+}
+
+// A window is proposed and announced, and then whatever may happen to one of the latest happens.
+Request Workload::Maintain(absl::Time now) {
+  const auto name = [&](int number) { return fmt::format("sites/{}/windows/w{}", site_, number); };
+  const int latest = windows_ - static_cast<int>(random_.Below(3));
+  const std::string window = fmt::format("name: \"{}\"", name(std::max(latest, 0)));
+  switch (random_.Below(10)) {
+    case 0:
+    case 1: {
+      const absl::Time start = now + absl::Seconds(10 * random_.Below(8));
+      const absl::Time end = start + absl::Seconds(10 * (1 + random_.Below(6)));
+      const uint64_t server = random_.Below(kServers);
+      return Make(
+          "inventory",
+          fmt::format(
+              R"(propose_window {{ name: "{}" servers: "sites/{}/servers/s{}" servers: "sites/{}/servers/s{}"
+                    start_time {{ {} }} end_time {{ {} }} work: "look" overrun: {} window_class: {} }})",
+              name(++windows_), site_, server, site_, (server + 1) % kServers, Seconds(start),
+              Seconds(end), random_.OneIn(2) ? "OVERRUN_POLICY_FINISH" : "OVERRUN_POLICY_ABORT",
+              random_.OneIn(5)
+                  ? R"(WINDOW_CLASS_EMERGENCY basis_kind: BASIS_KIND_OPERATIONAL basis: "leak")"
+                  : "WINDOW_CLASS_PLANNED"));
+    }
+    case 2:
+    case 3:
+      return Make("inventory", fmt::format("announce_window {{ {} }}", window));
+    case 4:
+    case 5:
+    case 6:
+      return Make("inventory",
+                  fmt::format(R"(consent_to_window {{ {} customer: "customers/{}-{}" }})", window,
+                              random_.OneIn(3) ? Pick(sites_) : site_,
+                              random_.OneIn(4) ? "narrow" : "wide"));
+    case 7:
+      if (random_.OneIn(2))
+        return Make("inventory", fmt::format(R"(add_work {{ {} text: "more" }})", window));
+      return Make(
+          "inventory",
+          fmt::format(R"(refuse_window {{ {} customer: "customers/{}-wide" reason: "no" }})",
+                      window, site_));
+    case 8:
+      return Make("inventory", fmt::format("open_window {{ {} }}", window));
+    default:
+      if (random_.OneIn(4))
+        return Make("inventory", fmt::format(R"(cancel_window {{ {} reason: "later" }})", window));
+      return Make("inventory", fmt::format("close_window {{ {} }}", window));
+  }
+}
+
 Request Workload::Next(absl::Time now) {
   const std::string server =
       fmt::format("sites/{}/servers/s{}", site_, random_.Below(kServers + 1));
   const std::string contract =
       fmt::format("customers/{}-wide/contracts/c", random_.OneIn(3) ? Pick(sites_) : site_);
-  switch (random_.Below(28)) {
+  switch (random_.Below(30)) {
     case 25:
       // Seldom, for what is closed is lost to the rest of the world's wishes.
       if (!random_.OneIn(3)) return Reserve(now);
@@ -192,6 +261,11 @@ Request Workload::Next(absl::Time now) {
                   fmt::format(R"(return_quota {{ contract: "{}" amount {{ accelerators: {}
                                     accelerator_seconds: {} }} }})",
                               contract, random_.Below(16), 600 * random_.Below(6)));
+    case 26:
+    case 27:
+    case 28:
+    case 29:
+      return Maintain(now);
     case 0:
       return Make("inventory",
                   fmt::format(R"(cordon_server {{ name: "{}" reason: "noise" }})", server));
@@ -199,9 +273,12 @@ Request Workload::Next(absl::Time now) {
     case 2:
       return Make("inventory", fmt::format(R"(uncordon_server {{ name: "{}" }})", server));
     case 3:
-      if (random_.OneIn(4))
-        return Make("inventory",
-                    fmt::format(R"(leave_service {{ name: "{}" reason: "old" }})", server));
+      if (random_.OneIn(4)) return Care(server);
+      if (random_.OneIn(3)) {
+        return Make("inventory", fmt::format(R"(test_server {{ name: "{}" figures {{ name: "gemm"
+                                                  value: {} unit: "tflops" }} }})",
+                                             server, random_.OneIn(4) ? 0 : 5));
+      }
       return Make("inventory", fmt::format(R"(enter_service {{ name: "{}" }})", server));
     case 4:
       return Make(

@@ -34,10 +34,13 @@ class Workload {
  private:
   void Add(const std::string& service, const std::string& text);
   Request Make(const std::string& service, const std::string& text) const;
+  // What is done to a server that is not well, or not wanted.
+  Request Care(const std::string& server);
   Request Reserve(absl::Time now);
   std::string Placement();
   Request Separate();
   Request Bundle(absl::Time now);
+  Request Maintain(absl::Time now);
   const std::string& Pick(const std::vector<std::string>& names) {
     return names[random_.Below(names.size())];
   }
@@ -50,6 +53,7 @@ class Workload {
   int servers_ = 0;
   size_t separations_ = 0;
   int rule_version_ = 1;
+  int windows_ = 0;
 };
 
 }  // namespace concordat::simulation

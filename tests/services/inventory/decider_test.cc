@@ -302,23 +302,21 @@ TEST(Inventory, ARequalifyingTestThatFailsTakesTheQualificationAway) {
   EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_TEST_NOT_PASSED)));
 }
 
-TEST(Inventory, CordonsAndUncordonsWhatServes) {
+TEST(Inventory, CordonsAndUncordonsWhateverTheState) {
   OpenParis scenario;
-  Install(scenario);
-  EXPECT_THAT(scenario.When(kCordon), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
-  scenario.When(kGoodTest);
-  scenario.When(kEnter);
+  PutIntoService(scenario);
   EXPECT_THAT(scenario.When(kUncordon), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
   EXPECT_THAT(
       scenario.When(kCordon),
       EqualsText(R"(server_cordoned { name: "sites/paris/servers/a01-01" reason: "noisy fan" })"));
   EXPECT_THAT(ServerOf(scenario),
-              HasText(R"(state: SERVER_STATE_IN_SERVICE cordoned: true reason: "noisy fan")"));
+              HasText(R"(state: SERVER_STATE_IN_SERVICE cordoned: true intent_reason: "noisy fan"
+                intent: SERVER_INTENT_NON_PROVISIONABLE)"));
   EXPECT_THAT(scenario.When(kCordon), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
   EXPECT_THAT(scenario.When(kUncordon),
               EqualsText(R"(server_uncordoned { name: "sites/paris/servers/a01-01" })"));
   EXPECT_FALSE(ServerOf(scenario).cordoned());
-  EXPECT_EQ(ServerOf(scenario).reason(), "");
+  EXPECT_EQ(ServerOf(scenario).intent_reason(), "");
 }
 
 TEST(Inventory, TestsAgainWhatLeftService) {
@@ -332,11 +330,11 @@ TEST(Inventory, TestsAgainWhatLeftService) {
             R"(server_left_service { name: "sites/paris/servers/a01-01" reason: "failed" })"));
     EXPECT_THAT(ServerOf(scenario),
                 HasText(R"(state: SERVER_STATE_OUT_OF_SERVICE reason: "failed")"));
-    EXPECT_FALSE(ServerOf(scenario).cordoned());
+    EXPECT_EQ(ServerOf(scenario).cordoned(), cordoned) << "intent is another axis";
     EXPECT_THAT(scenario.When(kLeave), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
     EXPECT_THAT(scenario.When(kEnter), HasText(RefusalFor(v1::REASON_TEST_NOT_PASSED)));
     EXPECT_TRUE(scenario.When(kGoodTest).has_burn_in_passed());
-    EXPECT_TRUE(scenario.When(kEnter).has_server_entered_service());
+    EXPECT_EQ(scenario.When(kEnter).server_entered_service().cordoned(), cordoned);
     EXPECT_EQ(ServerOf(scenario).reason(), "");
   }
 }

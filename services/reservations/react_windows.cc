@@ -1,0 +1,92 @@
+#include <utility>
+
+#include "services/reservations/windows.h"
+#include "services/runtime/check.h"
+
+namespace concordat::reservations {
+namespace {
+
+using Intent = runtime::Intent<v1::Command>;
+
+Intents Record(const inventory::v1::WindowAnnounced& announced, absl::Time time) {
+  v1::Command command;
+  v1::WindowAffects& window = *command.mutable_record_window()->mutable_window();
+  window.set_window(announced.name());
+  *window.mutable_servers() = announced.servers();
+  *window.mutable_start_time() = announced.start_time();
+  *window.mutable_end_time() = announced.end_time();
+  *window.mutable_announced_time() = runtime::ToTimestamp(time);
+  window.set_emergency(announced.window_class() == inventory::v1::WINDOW_CLASS_EMERGENCY);
+  return {Intent{.kind = "window", .subject = announced.name(), .command = std::move(command)}};
+}
+
+Intents Release(const std::string& window) {
+  v1::Command command;
+  command.mutable_release_window()->set_window(window);
+  return {Intent{.kind = "release", .subject = window, .command = std::move(command)}};
+}
+
+// What was worked on must pass its burn-in again where the work asks for it.
+template <typename Over>
+Intents End(const Over& over) {
+  Intents intents = Release(over.name());
+  for (const std::string& name : over.servers()) {
+    if (!over.retest()) break;
+    v1::Command command;
+    v1::RecordServer& record = *command.mutable_record_server();
+    record.mutable_server()->set_name(name);
+    record.mutable_server()->set_untested(true);
+    record.set_test_only(true);
+    intents.push_back(Intent{.kind = "test", .subject = name, .command = std::move(command)});
+  }
+  return intents;
+}
+
+}  // namespace
+
+Intents FollowWindow(const inventory::v1::Event& event, absl::Time time) {
+  if (event.has_window_announced()) return Record(event.window_announced(), time);
+  if (event.has_window_overrunning()) {
+    const std::string& window = event.window_overrunning().name();
+    v1::Command command;
+    command.mutable_prolong_window()->set_window(window);
+    return {Intent{.kind = "prolong", .subject = window, .command = std::move(command)}};
+  }
+  if (event.has_window_closed()) return End(event.window_closed());
+  if (event.has_window_aborted()) return End(event.window_aborted());
+  if (event.has_window_cancelled()) return Release(event.window_cancelled().name());
+  if (event.has_window_consent_lapsed()) return Release(event.window_consent_lapsed().name());
+  return {};
+}
+
+Intents ReassignAffected(const v1::WindowAffects& affects) {
+  Intents intents;
+  for (const v1::AffectedReservation& affected : affects.affected()) {
+    if (affected.active() || affected.free_servers_size() < affected.servers_size()) continue;
+    v1::Command command;
+    command.mutable_reassign_servers()->set_reservation(affected.reservation());
+    command.mutable_reassign_servers()->set_window(affects.window());
+    intents.push_back(Intent{
+        .kind = "reassign", .subject = affected.reservation(), .command = std::move(command)});
+  }
+  return intents;
+}
+
+Intents ReviewWindowsOf(const Rows& rows, const std::string& reservation) {
+  Intents intents;
+  rows.window_records.Scan("", [&](std::string_view name, const v1::WindowRecord& record) {
+    for (const v1::AffectedReservation& affected : record.window().affected()) {
+      const auto row = rows.reservations.Get(affected.reservation());
+      if (affected.reservation() != reservation && (!row || row->series() != reservation)) continue;
+      v1::Command command;
+      command.mutable_review_window()->set_window(std::string(name));
+      intents.push_back(
+          Intent{.kind = "review", .subject = std::string(name), .command = std::move(command)});
+      break;
+    }
+    return true;
+  });
+  return intents;
+}
+
+}  // namespace concordat::reservations

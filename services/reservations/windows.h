@@ -1,0 +1,26 @@
+// Maintenance windows as reservations knows them: what they claim, and what follows for them.
+// Law: a claim keeps servers from new reservations and takes nothing from those that there are;
+// whom it overlaps is told by an event.
+#pragma once
+
+#include <string>
+
+#include "services/reservations/react.h"
+#include "services/reservations/timeline.h"
+
+namespace concordat::reservations {
+
+// Over which time it claims its servers.
+Span SpanOf(const v1::WindowAffects& window);
+
+// What the inventory's event of a time comes to; nothing where it is not about a window.
+Intents FollowWindow(const inventory::v1::Event& event, absl::Time time);
+
+// What has not started and could have other servers instead gets them.
+Intents ReassignAffected(const v1::WindowAffects& affects);
+
+// The windows that say that they affect the reservation, or an occurrence of it, have to look
+// again.
+Intents ReviewWindowsOf(const Rows& rows, const std::string& reservation);
+
+}  // namespace concordat::reservations
