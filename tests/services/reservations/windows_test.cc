@@ -242,9 +242,10 @@ TEST(WindowClaims, AnAmendmentThatIsNotDecidedIsAskedForTooAndNotMoved) {
     Hear(paris, Announced());
     EXPECT_THAT(AffectedBy(paris), ElementsAre(name));
     EXPECT_THAT(Follow(paris, "reassign"), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
-    paris.When(fmt::format(R"({} {{ reservation: "{}" amendment: "{}" }})",
+    paris.When(fmt::format(R"({} {{ reservation: "{}" amendment: "{}" {} }})",
                            confirmed ? "confirm_amendment" : "drop_amendment", name,
-                           held.amendment_held().amendment().name()),
+                           held.amendment_held().amendment().name(),
+                           confirmed ? "" : R"(detail: "rules/x")"),
                "judge");
     Follow(paris, "review");
     EXPECT_EQ(AffectedBy(paris).size(), confirmed ? 1u : 0u);
