@@ -33,13 +33,13 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
       return CheckUse(use.contract);
     }
     case Event::kReservationDeclined:
-      uses_.erase(event.reservation_declined().name());
+      EndUse(event.reservation_declined().name(), absl::InfinitePast());
       return "";
     case Event::kHoldLapsed:
-      uses_.erase(event.hold_lapsed().name());
+      EndUse(event.hold_lapsed().name(), absl::InfinitePast());
       return "";
     case Event::kReservationCancelled:
-      uses_.erase(event.reservation_cancelled().name());
+      EndUse(event.reservation_cancelled().name(), absl::InfinitePast());
       return "";
     case Event::kAmendmentConfirmed: {
       const auto& confirmed = event.amendment_confirmed();
@@ -58,7 +58,7 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
     }
     // What is given back, or taken away, counts up to then.
     case Event::kPromiseBroken:
-      uses_.erase(event.promise_broken().name());
+      EndUse(event.promise_broken().name(), absl::InfinitePast());
       return "";
     case Event::kReservationReleased:
       EndUse(event.reservation_released().name(), at);
