@@ -207,6 +207,8 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kProjectRegistered:
     case Event::kWindowAffects:
     case Event::kWindowReleased:
+    case Event::kReplacementOffered:
+    case Event::kServersMissing:
     case Event::kServersReassigned:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:

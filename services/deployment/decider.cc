@@ -106,6 +106,7 @@ v1::Event JoinServers(const Rows& rows, const v1::JoinServers& command) {
   v1::Event event;
   event.mutable_servers_joined()->set_reservation(command.reservation());
   *event.mutable_servers_joined()->mutable_servers() = command.servers();
+  *event.mutable_servers_joined()->mutable_replaced_servers() = command.replaced_servers();
   return event;
 }
 

@@ -101,12 +101,14 @@ Intents Record(const reservations::v1::ReservationStarted& started) {
   return {{.kind = "record", .subject = started.name(), .command = std::move(command)}};
 }
 
-Intents Join(const std::string& reservation,
-             const google::protobuf::RepeatedPtrField<std::string>& servers) {
+using Names = google::protobuf::RepeatedPtrField<std::string>;
+
+Intents Join(const std::string& reservation, const Names& servers, const Names& replaced = {}) {
   if (servers.empty()) return {};
   v1::Command command;
   command.mutable_join_servers()->set_reservation(reservation);
   *command.mutable_join_servers()->mutable_servers() = servers;
+  *command.mutable_join_servers()->mutable_replaced_servers() = replaced;
   return {{.kind = "join", .subject = reservation, .command = std::move(command)}};
 }
 
@@ -195,6 +197,11 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kAmendmentConfirmed:
       return Join(accepted.event.amendment_confirmed().reservation(),
                   accepted.event.amendment_confirmed().added_servers());
+    case Event::kServersReassigned:
+      if (!accepted.event.servers_reassigned().in_use()) return {};
+      return Join(accepted.event.servers_reassigned().reservation(),
+                  accepted.event.servers_reassigned().added(),
+                  accepted.event.servers_reassigned().removed());
     case Event::kAmendmentHeld:
     case Event::kAmendmentDropped:
     case Event::kMarginsSet:
@@ -241,7 +248,8 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kProjectRegistered:
     case Event::kWindowAffects:
     case Event::kWindowReleased:
-    case Event::kServersReassigned:
+    case Event::kReplacementOffered:
+    case Event::kServersMissing:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:
       break;

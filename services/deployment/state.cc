@@ -66,7 +66,15 @@ void Record(Rows& rows, const v1::ReservationRecorded& recorded) {
 
 void Join(Rows& rows, const v1::ServersJoined& joined) {
   v1::ReservationRecord record = ReservationOf(rows, joined.reservation());
-  record.mutable_servers()->MergeFrom(joined.servers());
+  const auto& replaced = joined.replaced_servers();
+  auto& servers = *record.mutable_servers();
+  servers.erase(std::remove_if(servers.begin(), servers.end(),
+                               [&](const std::string& server) {
+                                 return std::find(replaced.begin(), replaced.end(), server) !=
+                                        replaced.end();
+                               }),
+                servers.end());
+  servers.MergeFrom(joined.servers());
   rows.deployment_reservations.Put(record.name(), record);
 }
 

@@ -45,22 +45,6 @@ std::map<std::string, v1::Reservation> LiveReservations(const Rows& rows) {
   return live;
 }
 
-// Servers of the reservation that the window claims; lost ones too, for they may come back, and
-// those that an amendment would add.
-std::vector<std::string> Shared(const v1::Reservation& reservation,
-                                const v1::WindowAffects& window) {
-  std::vector<std::string> shared;
-  const auto& claimed = window.servers();
-  for (const auto* servers : {&reservation.servers(), &reservation.amendment().servers()}) {
-    for (const std::string& server : *servers) {
-      if (std::find(claimed.begin(), claimed.end(), server) != claimed.end() &&
-          std::find(shared.begin(), shared.end(), server) == shared.end())
-        shared.push_back(server);
-    }
-  }
-  return shared;
-}
-
 // When it has its servers, with its margins: who works on a server under its re-test keeps the
 // customer from it too. Before an amendment is judged, by either of its terms.
 Span WholeOf(const v1::Reservation& reservation) {
@@ -84,28 +68,6 @@ bool NeedsConsent(const State& state, const v1::Reservation& reservation,
   return notice < absl::Hours(24) * allowed.maintenance_notice_days();
 }
 
-// So many servers that the reservation could have instead of some of its own over what is left of
-// its time span, by its placement; fewer where there are not so many.
-std::vector<std::string> Elsewhere(const State& state, const v1::Reservation& reservation,
-                                   size_t count, absl::Time now) {
-  v1::Terms terms = reservation.terms();
-  terms.set_count(static_cast<int32_t>(count));
-  const Span span = BlockOf(terms, reservation.margins());
-  const std::string& name = reservation.name();
-  const std::string& party = reservation.series().empty() ? name : reservation.series();
-  const Span use = UseOf(terms);
-  return ChooseServers(state, {.terms = terms, .reservation = party},
-                       {std::max(use.start, now), use.end}, {std::max(span.start, now), span.end},
-                       now);
-}
-
-// What servers draw and give off together.
-Watts SumOf(const State& state, const std::vector<std::string>& servers) {
-  Watts sum;
-  for (const std::string& server : servers) sum += state.index.WattsOf(server);
-  return sum;
-}
-
 // The window with what it overlaps now.
 v1::WindowAffects Affects(const State& state, v1::WindowAffects window,
                           const runtime::Facts& facts) {
@@ -113,7 +75,7 @@ v1::WindowAffects Affects(const State& state, v1::WindowAffects window,
   const Span claimed = SpanOf(window);
   for (const auto& [name, reservation] : LiveReservations(state.rows)) {
     if (!WholeOf(reservation).Overlaps(claimed)) continue;
-    const std::vector<std::string> shared = Shared(reservation, window);
+    const std::vector<std::string> shared = ClaimedOf(reservation, window);
     if (shared.empty()) continue;
     v1::AffectedReservation& affected = *window.add_affected();
     affected.set_reservation(name);
@@ -123,7 +85,7 @@ v1::WindowAffects Affects(const State& state, v1::WindowAffects window,
     *affected.mutable_end_time() = reservation.terms().end_time();
     affected.set_active(IsInUse(reservation));
     affected.set_needs_consent(!window.emergency() && NeedsConsent(state, reservation, window));
-    const std::vector<std::string> free = Elsewhere(state, reservation, shared.size(), facts.now);
+    const std::vector<std::string> free = FindOthers(state, reservation, shared.size(), facts.now);
     affected.mutable_free_servers()->Assign(free.begin(), free.end());
   }
   return window;
@@ -140,6 +102,20 @@ v1::Event NotKnown(const google::protobuf::Message& command, const std::string& 
 Span SpanOf(const v1::WindowAffects& window) {
   return {runtime::ToTime(window.start_time()),
           window.has_end_time() ? runtime::ToTime(window.end_time()) : absl::InfiniteFuture()};
+}
+
+std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
+                                   const v1::WindowAffects& window) {
+  std::vector<std::string> shared;
+  const auto& claimed = window.servers();
+  for (const auto* servers : {&reservation.servers(), &reservation.amendment().servers()}) {
+    for (const std::string& server : *servers) {
+      if (std::find(claimed.begin(), claimed.end(), server) != claimed.end() &&
+          std::find(shared.begin(), shared.end(), server) == shared.end())
+        shared.push_back(server);
+    }
+  }
+  return shared;
 }
 
 v1::Event RecordWindow(const State& state, const v1::RecordWindow& command,
@@ -187,63 +163,6 @@ v1::Event ReleaseWindow(const State& state, const v1::ReleaseWindow& command) {
     return NotKnown(command, command.window());
   v1::Event event;
   event.mutable_window_released()->set_window(command.window());
-  return event;
-}
-
-v1::Event ReassignServers(const State& state, const v1::ReassignServers& command,
-                          const runtime::Facts& facts) {
-  const auto window = state.rows.window_records.Get(command.window());
-  if (!window) return NotKnown(command, command.window());
-  const auto reservation = state.rows.reservations.Get(command.reservation());
-  if (!reservation) {
-    return Refused(command, v1::REASON_NOT_FOUND,
-                   fmt::format("{} is not known, expected a reservation of {}.",
-                               command.reservation(), Here(facts)));
-  }
-  const bool planned = reservation->state() == v1::RESERVATION_STATE_HELD ||
-                       reservation->state() == v1::RESERVATION_STATE_CONFIRMED;
-  const std::vector<std::string> removed = Shared(*reservation, window->window());
-  if (!planned || removed.empty()) {
-    return Refused(
-        command, v1::REASON_WRONG_STATE,
-        fmt::format("{} is {} and has {} servers in {}, expected one that has not "
-                    "started and has some.",
-                    command.reservation(), v1::ReservationState_Name(reservation->state()),
-                    removed.size(), command.window()));
-  }
-  if (reservation->has_amendment()) {
-    return Refused(command, v1::REASON_WRONG_STATE,
-                   fmt::format("{} has the amendment {} that is not decided, expected none.",
-                               command.reservation(), reservation->amendment().name()));
-  }
-  const std::vector<std::string> added = Elsewhere(state, *reservation, removed.size(), facts.now);
-  if (added.size() < removed.size()) {
-    return Refused(command, v1::REASON_NO_CAPACITY,
-                   fmt::format("{} servers are free for {}, expected {}.", added.size(),
-                               command.reservation(), removed.size()));
-  }
-  // The envelope was found to suffice for what it had.
-  const Watts before = SumOf(state, removed);
-  const Watts after = SumOf(state, added);
-  if (after.it_power > before.it_power || after.cooling > before.cooling) {
-    return Refused(command, v1::REASON_POWER_ENVELOPE,
-                   fmt::format("The other servers would draw {} W and give off {} W, expected at "
-                               "most the {} W and {} W of those that it has.",
-                               after.it_power, after.cooling, before.it_power, before.cooling));
-  }
-  v1::Event event;
-  v1::ServersReassigned& reassigned = *event.mutable_servers_reassigned();
-  reassigned.set_reservation(command.reservation());
-  reassigned.set_window(command.window());
-  for (const std::string& server : reservation->servers()) {
-    if (std::find(removed.begin(), removed.end(), server) == removed.end())
-      reassigned.add_servers(server);
-  }
-  for (const std::string& server : added) reassigned.add_servers(server);
-  reassigned.mutable_removed()->Assign(removed.begin(), removed.end());
-  reassigned.mutable_added()->Assign(added.begin(), added.end());
-  reassigned.set_it_power_watts(reservation->it_power_watts() - before.it_power + after.it_power);
-  reassigned.set_cooling_watts(reservation->cooling_watts() - before.cooling + after.cooling);
   return event;
 }
 

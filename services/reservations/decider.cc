@@ -160,6 +160,10 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.release_window().window();
     case v1::Command::kReassignServers:
       return command.reassign_servers().reservation();
+    case v1::Command::kHealReservation:
+      return command.heal_reservation().name();
+    case v1::Command::kAcceptReplacement:
+      return command.accept_replacement().name();
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -270,6 +274,10 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return ReleaseWindow(state, command.release_window());
     case v1::Command::kReassignServers:
       return ReassignServers(state, command.reassign_servers(), facts);
+    case v1::Command::kHealReservation:
+      return Heal(state, command.heal_reservation(), facts);
+    case v1::Command::kAcceptReplacement:
+      return AcceptReplacement(state, command.accept_replacement(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -25,6 +25,8 @@ inline constexpr absl::Duration kClockSkew = absl::Seconds(60);
 // A delayed start is tried again after this, then after twice as long, up to kLongestRetry.
 inline constexpr absl::Duration kFirstRetry = absl::Minutes(1);
 inline constexpr absl::Duration kLongestRetry = absl::Hours(1);
+// When servers that were offered for lost ones are looked at again.
+inline constexpr absl::Duration kOfferTerm = absl::Hours(24);
 
 // INVALID_ARGUMENT, naming the field: what the bytes of the command alone can tell.
 absl::Status Validate(const v1::Command& command);
@@ -276,8 +278,18 @@ v1::Event ReviewWindow(const State& state, const v1::ReviewWindow& command,
 v1::Event ProlongWindow(const State& state, const v1::ProlongWindow& command,
                         const runtime::Facts& facts);
 v1::Event ReleaseWindow(const State& state, const v1::ReleaseWindow& command);
+
+// decide_replacements.cc: other servers for those that a window takes or that were lost. What has
+// not started gets them; what is in use is offered them, and gets them once its customer accepts.
 v1::Event ReassignServers(const State& state, const v1::ReassignServers& command,
                           const runtime::Facts& facts);
+v1::Event Heal(const State& state, const v1::HealReservation& command, const runtime::Facts& facts);
+v1::Event AcceptReplacement(const State& state, const v1::AcceptReplacementRequest& request,
+                            const runtime::Facts& facts);
+// So many servers that the reservation could have instead of some of its own over what is left of
+// its use, by its placement and with its margins; fewer where there are not so many.
+std::vector<std::string> FindOthers(const State& state, const v1::Reservation& reservation,
+                                    size_t count, absl::Time now);
 
 // What all of them use.
 

@@ -176,6 +176,15 @@ Intents StartDelayed(const Rows& rows, const std::string& ended) {
   return intents;
 }
 
+// With other servers: what waited for them may start, and windows that took them look again.
+Intents GoOn(const Rows& rows, const std::string& reassigned) {
+  Intents intents = ReviewWindowsOf(rows, reassigned);
+  if (!rows.delayed.Contains(reassigned)) return intents;
+  const v1::Reservation waiting = rows.reservations.Get(reassigned).value_or(v1::Reservation());
+  intents.push_back(StartOf(reassigned, waiting.correlation_id()));
+  return intents;
+}
+
 Intents Fulfil(const v1::ReservationOrdered& order, const runtime::Accepted<v1::Event>& accepted) {
   if (order.site() != fmt::format("sites/{}", accepted.here)) return {};
   v1::Command command;
@@ -386,7 +395,7 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kOccurrencesShifted:
       return ReviewWindowsOf(rows, event.occurrences_shifted().name());
     case v1::Event::kServersReassigned:
-      return ReviewWindowsOf(rows, event.servers_reassigned().reservation());
+      return GoOn(rows, event.servers_reassigned().reservation());
     case v1::Event::kAmendmentConfirmed:
       return ReviewWindowsOf(rows, event.amendment_confirmed().reservation());
     case v1::Event::kAmendmentDropped:
@@ -428,6 +437,8 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kBundleAborted:
     case v1::Event::kPromiseBroken:
     case v1::Event::kWindowReleased:
+    case v1::Event::kReplacementOffered:
+    case v1::Event::kServersMissing:
     case v1::Event::EVENT_NOT_SET:
       break;
   }
@@ -625,6 +636,8 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kOccurrencesShifted:
     case v1::Event::kWindowAffects:
     case v1::Event::kServersReassigned:
+    case v1::Event::kReplacementOffered:
+    case v1::Event::kServersMissing:
     case v1::Event::kWindowReleased:
     case v1::Event::kOccurrencesKept:
     case v1::Event::kPartiesSeparated:
@@ -675,6 +688,9 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
       intent.kind = "lapse-amendment";
       intent.command.mutable_drop_amendment()->set_reservation(name);
       intent.command.mutable_drop_amendment()->set_amendment(amendment.name());
+    } else if (IsToHeal(reservation)) {
+      intent.kind = "heal";
+      intent.command.mutable_heal_reservation()->set_name(name);
     } else if (reservation.state() == v1::RESERVATION_STATE_HELD) {
       intent.kind = "lapse";
       intent.command.mutable_lapse_hold()->set_name(name);

@@ -21,12 +21,24 @@ void EndAmendment(v1::Reservation& after, const std::optional<v1::Reservation>& 
   if (after.has_amendment() && before && before->state() != after.state()) after.clear_amendment();
 }
 
+// Others are looked for as long as it has lost servers and is not over.
+void EndHealing(v1::Reservation& after) {
+  const bool goes_on = after.state() == v1::RESERVATION_STATE_HELD ||
+                       after.state() == v1::RESERVATION_STATE_CONFIRMED ||
+                       after.state() == v1::RESERVATION_STATE_ACTIVE;
+  if (goes_on && !after.lost_servers().empty()) return;
+  after.clear_heal_time();
+  after.clear_heals();
+  after.clear_offered_servers();
+}
+
 // The only writer of the `reservations` table: it keeps the deadlines, what is delayed and what is
 // promised and what is booked of quotas in step.
 void Put(Rows& rows, v1::Reservation after) {
   const std::string name = after.name();
   const auto before = rows.reservations.Get(name);
   EndAmendment(after, before);
+  EndHealing(after);
   BookUse(rows, before, after);
   if (before) {
     if (const auto deadline = DeadlineOf(*before))
@@ -265,24 +277,33 @@ bool IsGivenBack(const v1::Reservation& reservation) {
 }
 
 // Notes on one reservation that a server of it was lost, or came back. What a running reservation
-// has lost stays lost: a server that comes back was tested and wiped meanwhile.
-bool MarkLost(v1::Reservation& reservation, const v1::ServerRecorded& recorded) {
+// has lost stays lost until its customer accepts another, or the same: a server that comes back was
+// tested and wiped meanwhile. Either way it is looked at at once.
+bool MarkLost(v1::Reservation& reservation, const v1::ServerRecorded& recorded, absl::Time time) {
   if (IsGivenBack(reservation)) return false;
   const auto& servers = reservation.servers();
   if (std::find(servers.begin(), servers.end(), recorded.name()) == servers.end()) return false;
   auto& lost = *reservation.mutable_lost_servers();
   const auto marked = std::find(lost.begin(), lost.end(), recorded.name());
-  if (recorded.lost() == (marked != lost.end())) return false;
+  const bool active = reservation.state() == v1::RESERVATION_STATE_ACTIVE;
+  if (recorded.lost() && marked != lost.end()) return false;
+  if (!recorded.lost() && marked == lost.end()) return false;
   if (recorded.lost()) {
     lost.Add(std::string(recorded.name()));
-    return true;
+    if (active) {
+      v1::Outage& outage = *reservation.add_outages();
+      outage.set_server(recorded.name());
+      *outage.mutable_start_time() = runtime::ToTimestamp(time);
+    }
+  } else if (!active) {
+    lost.erase(marked);
   }
-  if (reservation.state() == v1::RESERVATION_STATE_ACTIVE) return false;
-  lost.erase(marked);
+  *reservation.mutable_heal_time() = runtime::ToTimestamp(time);
+  reservation.clear_heals();
   return true;
 }
 
-void RecordServer(Rows& rows, const v1::ServerRecorded& recorded) {
+void RecordServer(Rows& rows, const v1::ServerRecorded& recorded, absl::Time time) {
   const auto before = rows.server_records.Get(recorded.name());
   v1::ServerRecord server;
   server.set_name(recorded.name());
@@ -309,7 +330,7 @@ void RecordServer(Rows& rows, const v1::ServerRecorded& recorded) {
   });
   for (const std::string& name : names) {
     std::optional<v1::Reservation> reservation = rows.reservations.Get(name);
-    if (reservation && MarkLost(*reservation, recorded)) Put(rows, *reservation);
+    if (reservation && MarkLost(*reservation, recorded, time)) Put(rows, *reservation);
   }
 }
 
@@ -418,19 +439,41 @@ void RecordWindow(Rows& rows, const v1::WindowAffects& affects) {
 }
 
 // What it gave up cannot be lost to it any more.
-void Reassign(Rows& rows, const v1::ServersReassigned& reassigned) {
+void Reassign(Rows& rows, const v1::ServersReassigned& reassigned, absl::Time time) {
+  const auto is_removed = [&](const std::string& server) {
+    const auto& removed = reassigned.removed();
+    return std::find(removed.begin(), removed.end(), server) != removed.end();
+  };
   ChangeReservation(rows, reassigned.reservation(), [&](v1::Reservation& reservation) {
     *reservation.mutable_servers() = reassigned.servers();
     reservation.set_it_power_watts(reassigned.it_power_watts());
     reservation.set_cooling_watts(reassigned.cooling_watts());
     auto& lost = *reservation.mutable_lost_servers();
-    const auto& removed = reassigned.removed();
-    lost.erase(std::remove_if(lost.begin(), lost.end(),
-                              [&](const std::string& server) {
-                                return std::find(removed.begin(), removed.end(), server) !=
-                                       removed.end();
-                              }),
-               lost.end());
+    lost.erase(std::remove_if(lost.begin(), lost.end(), is_removed), lost.end());
+    for (v1::Outage& outage : *reservation.mutable_outages()) {
+      if (!outage.has_end_time() && is_removed(outage.server()))
+        *outage.mutable_end_time() = runtime::ToTimestamp(time);
+    }
+    reservation.clear_offered_servers();
+    reservation.clear_heals();
+    reservation.clear_heal_time();
+    if (reassigned.has_retry_time()) *reservation.mutable_heal_time() = reassigned.retry_time();
+  });
+}
+
+void Miss(Rows& rows, const v1::ServersMissing& missing) {
+  ChangeReservation(rows, missing.reservation(), [&](v1::Reservation& reservation) {
+    *reservation.mutable_heal_time() = missing.retry_time();
+    reservation.set_heals(reservation.heals() + 1);
+    reservation.clear_offered_servers();
+  });
+}
+
+void Offer(Rows& rows, const v1::ReplacementOffered& offered) {
+  ChangeReservation(rows, offered.reservation(), [&](v1::Reservation& reservation) {
+    *reservation.mutable_heal_time() = offered.retry_time();
+    reservation.set_heals(reservation.heals() + 1);
+    *reservation.mutable_offered_servers() = offered.free_servers();
   });
 }
 
@@ -629,7 +672,16 @@ std::optional<absl::Time> StepTimeOf(const v1::Reservation& reservation) {
 
 }  // namespace
 
+bool IsToHeal(const v1::Reservation& reservation) {
+  if (!reservation.has_heal_time() || reservation.has_amendment()) return false;
+  const bool confirmed = reservation.state() == v1::RESERVATION_STATE_CONFIRMED;
+  if (!confirmed && reservation.state() != v1::RESERVATION_STATE_ACTIVE) return false;
+  const absl::Time time = runtime::ToTime(reservation.heal_time());
+  return time < UseOf(reservation.terms()).end && time <= *StepTimeOf(reservation);
+}
+
 std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation) {
+  if (IsToHeal(reservation)) return runtime::ToTime(reservation.heal_time());
   const std::optional<absl::Time> step = StepTimeOf(reservation);
   if (!reservation.has_amendment()) return step;
   const absl::Time lapses = runtime::ToTime(reservation.amendment().hold_expires_at());
@@ -662,7 +714,7 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kEnvelopeRecorded:
       return RecordEnvelope(rows, event.envelope_recorded());
     case v1::Event::kServerRecorded:
-      return RecordServer(rows, event.server_recorded());
+      return RecordServer(rows, event.server_recorded(), accepted.time);
     case v1::Event::kReservationHeld:
       return Hold(rows, event.reservation_held(), accepted.attributes.correlation_id);
     case v1::Event::kReservationConfirmed:
@@ -758,7 +810,11 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kWindowReleased:
       return rows.window_records.Delete(event.window_released().window());
     case v1::Event::kServersReassigned:
-      return Reassign(rows, event.servers_reassigned());
+      return Reassign(rows, event.servers_reassigned(), accepted.time);
+    case v1::Event::kReplacementOffered:
+      return Offer(rows, event.replacement_offered());
+    case v1::Event::kServersMissing:
+      return Miss(rows, event.servers_missing());
     case v1::Event::kCommandRefused:
       return;
     case v1::Event::EVENT_NOT_SET:

@@ -103,6 +103,9 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted);
 // When a timer has to act on the reservation; nothing where it waits for no time.
 std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation);
 
+// Whether what it waits for is that others are looked for its lost servers.
+bool IsToHeal(const v1::Reservation& reservation);
+
 // The time in microseconds, 20 digits, rounded up so that nothing is due early.
 std::string TimeKey(absl::Time time);
 // Orders by time: TimeKey() and name. A moved deadline has another key.

@@ -569,6 +569,11 @@ absl::Status Validate(const v1::Command& command) {
       return CheckPresent("window", command.release_window().window());
     case v1::Command::kReassignServers:
       return CheckPresent("reservation", command.reassign_servers().reservation());
+    case v1::Command::kHealReservation:
+      return CheckPresent("name", command.heal_reservation().name());
+    case v1::Command::kAcceptReplacement:
+      return runtime::CheckName("name", command.accept_replacement().name(),
+                                "sites/*/reservations/*");
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "services/reservations/react.h"
 #include "services/reservations/timeline.h"
@@ -12,6 +13,11 @@ namespace concordat::reservations {
 
 // Over which time it claims its servers.
 Span SpanOf(const v1::WindowAffects& window);
+
+// Servers of the reservation that the window claims; lost ones too, for they may come back, and
+// those that an amendment would add.
+std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
+                                   const v1::WindowAffects& window);
 
 // What the inventory's event of a time comes to; nothing where it is not about a window.
 Intents FollowWindow(const inventory::v1::Event& event, absl::Time time);

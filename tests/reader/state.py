@@ -19,6 +19,7 @@ OF_SERVICE = {
 COLLECTIONS = {name: service for service, names in OF_SERVICE.items() for name in names}
 OVER = ("RESERVATION_STATE_ENDED", "RESERVATION_STATE_CANCELLED", "RESERVATION_STATE_DECLINED",
         "RESERVATION_STATE_LAPSED", "RESERVATION_STATE_REVOKED")
+GOES_ON = ("RESERVATION_STATE_HELD", "RESERVATION_STATE_CONFIRMED", "RESERVATION_STATE_ACTIVE")
 RUNNING = ("RESERVATION_STATE_ACTIVE", "RESERVATION_STATE_ENDING", "RESERVATION_STATE_CLEANING")
 WATTS = ("itPowerWatts", "coolingWatts")
 NEVER = 1 << 63
@@ -162,6 +163,9 @@ class Stream:
         """Keeps a resource without what is at its default."""
         if collection == "reservations":
             self.book(self.get(collection, name), resource)
+            # Others are looked for as long as it has lost servers and is not over.
+            if resource.get("state") not in GOES_ON or not resource.get("lostServers"):
+                resource = {**resource, "healTime": None, "heals": 0, "offeredServers": []}
         resource = {key: value for key, value in resource.items() if value not in ("", 0, "0", False, [], None)}
         self.tables[collection][name] = resource
         self.history.setdefault((collection, name), []).append((self.sequence, resource))
@@ -555,10 +559,15 @@ class Stream:
             marked = reservation.get("lostServers", [])
             if server not in reservation.get("servers", []) or lost == (server in marked):
                 continue
+            fields = {"healTime": later(self.time, 0), "heals": 0}
             if lost:
-                self.change("reservations", name, lostServers=[*marked, server])
+                fields["lostServers"] = [*marked, server]
+                if reservation["state"] in RUNNING:
+                    fields["outages"] = [*reservation.get("outages", []),
+                                         {"server": server, "startTime": later(self.time, 0)}]
             elif reservation["state"] not in RUNNING:
-                self.change("reservations", name, lostServers=[other for other in marked if other != server])
+                fields["lostServers"] = [other for other in marked if other != server]
+            self.change("reservations", name, **fields)
 
     def reservations_reservation_held(self, event):
         kept = {key: event[key] for key in ("name", "terms", "servers", "itPowerWatts", "coolingWatts",
@@ -733,8 +742,21 @@ class Stream:
         reservation = self.get("reservations", event["reservation"])
         if reservation is not None:
             lost = [server for server in reservation.get("lostServers", []) if server not in event["removed"]]
+            outages = [{"endTime": later(self.time, 0), **outage} if outage["server"] in event["removed"] else outage
+                       for outage in reservation.get("outages", [])]
             self.change("reservations", event["reservation"], servers=event["servers"], lostServers=lost,
-                        itPowerWatts=event.get("itPowerWatts"), coolingWatts=event.get("coolingWatts"))
+                        itPowerWatts=event.get("itPowerWatts"), coolingWatts=event.get("coolingWatts"),
+                        outages=outages, offeredServers=[], heals=0, healTime=event.get("retryTime"))
+
+    def reservations_servers_missing(self, event):
+        reservation = self.get("reservations", event["reservation"]) or {}
+        self.change("reservations", event["reservation"], healTime=event["retryTime"],
+                    heals=reservation.get("heals", 0) + 1, offeredServers=[])
+
+    def reservations_replacement_offered(self, event):
+        reservation = self.get("reservations", event["reservation"]) or {}
+        self.change("reservations", event["reservation"], healTime=event["retryTime"],
+                    heals=reservation.get("heals", 0) + 1, offeredServers=event["freeServers"])
 
     def reservations_window_released(self, event):
         self.take_away("window_records", event["window"])
@@ -778,7 +800,8 @@ class Stream:
 
     def deployment_servers_joined(self, event):
         known = self.get("deployment_reservations", event["reservation"]) or {}
-        self.record(event["reservation"], servers=[*known.get("servers", []), *event.get("servers", [])])
+        kept = [server for server in known.get("servers", []) if server not in event.get("replacedServers", [])]
+        self.record(event["reservation"], servers=[*kept, *event.get("servers", [])])
 
     def deployment_deployment_requested(self, event):
         artefact = event["artefact"]

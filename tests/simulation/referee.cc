@@ -70,7 +70,10 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       const auto& reassigned = event.servers_reassigned();
       Held held = live_[reassigned.reservation()];
       live_.erase(reassigned.reservation());
-      if (held.running) return fmt::format("{} was moved in use", reassigned.reservation());
+      for (const std::string& server : reassigned.removed()) {
+        if (held.running && !held.lost.contains(server))
+          return fmt::format("{} was taken from {} in use", server, reassigned.reservation());
+      }
       held.servers.assign(reassigned.servers().begin(), reassigned.servers().end());
       held.power = reassigned.it_power_watts();
       held.cooling = reassigned.cooling_watts();
@@ -108,6 +111,9 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       return "";
     case Event::kServerRecorded:
       servers_[event.server_recorded().name()] = event.server_recorded();
+      for (auto& [name, held] : live_) {
+        if (event.server_recorded().lost()) held.lost.insert(event.server_recorded().name());
+      }
       return "";
     case Event::kPartiesSeparated:
       apart_[event.parties_separated().name()] = {event.parties_separated().parties(0),
@@ -127,9 +133,10 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kAmendmentConfirmed: {
       const auto& confirmed = event.amendment_confirmed();
       Held& held = live_[confirmed.reservation()];
-      const bool running = held.running;
+      const Held before = held;
       held = HeldOf(confirmed.amendment());
-      held.running = running;
+      held.running = before.running;
+      held.lost = before.lost;
       pending_.erase(confirmed.reservation());
       return CheckServers(confirmed.reservation(), held);
     }
@@ -201,6 +208,8 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     // A window claims nothing that is promised; what it does is judged where it opens.
     case Event::kWindowAffects:
     case Event::kWindowReleased:
+    case Event::kReplacementOffered:
+    case Event::kServersMissing:
     case Event::EVENT_NOT_SET:
       return "";
   }

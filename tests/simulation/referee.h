@@ -76,6 +76,7 @@ class Allocations {
     int64_t cooling = 0;
     bool running = false;
     bool ending = false;
+    std::set<std::string> lost;  // servers of anybody that were lost since it was held
   };
   struct Envelope {
     absl::Time from;

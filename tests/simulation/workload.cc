@@ -317,6 +317,10 @@ Request Workload::Next(absl::Time now) {
                                               site_, random_.Below(2) * 5, random_.Below(3) * 10));
     case 11:
       if (reservations_.empty()) return Reserve(now);
+      if (random_.OneIn(3)) {
+        return Make("reservations",
+                    fmt::format(R"(accept_replacement {{ name: "{}" }})", Pick(reservations_)));
+      }
       if (random_.OneIn(4)) {
         return Make("reservations",
                     fmt::format(R"(revoke_reservation {{ name: "{}" cause: "an order"

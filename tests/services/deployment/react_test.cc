@@ -34,6 +34,26 @@ TEST(DeploymentReactions, WhatIsReleasedOrRevokedInUseIsVacatedAsAtAnEnd) {
       << "what never started carries nothing";
 }
 
+TEST(DeploymentReactions, ServersThatReplaceLostOnesJoinAUseThatRunsAndNoOther) {
+  Scenario scenario;
+  EXPECT_TRUE(scenario
+                  .ReactionsTo(test::Parse<reservations::v1::Event>(
+                      R"(servers_reassigned { reservation: "sites/paris/reservations/r-1"
+                           removed: "s1" added: "s3" })"))
+                  .empty());
+  const Intents intents = scenario.ReactionsTo(test::Parse<reservations::v1::Event>(
+      R"(servers_reassigned { reservation: "sites/paris/reservations/r-1" removed: "s1" added: "s3"
+           in_use: true })"));
+  ASSERT_EQ(intents.size(), 1u);
+  scenario.Given(R"(reservation_recorded { reservation: "sites/paris/reservations/r-1"
+                      customer: "customers/sap" servers: "s1" servers: "s2" })");
+  EXPECT_THAT(scenario.When(intents[0].command),
+              EqualsText(R"(servers_joined { reservation: "sites/paris/reservations/r-1"
+                              servers: "s3" replaced_servers: "s1" })"));
+  EXPECT_THAT(scenario.state().rows.deployment_reservations.Get(kReservation)->servers(),
+              testing::ElementsAre("s2", "s3"));
+}
+
 TEST(DeploymentReactions, AnEndingReservationIsVacated) {
   const auto ending = test::Parse<reservations::v1::Event>(
       R"(reservation_ending { name: "sites/paris/reservations/r-1" })");

@@ -141,7 +141,7 @@ class World {
 
   void Do(const Step& step) {
     // Reservations are what it is about; the rest is there to disturb them.
-    switch (step.what % 30) {
+    switch (step.what % 31) {
       case 0:
       case 1:
       case 2:
@@ -206,6 +206,8 @@ class World {
       case 27:
       case 28:
         return Amend(step);
+      case 30:
+        return Accept(step);
       case 29:
         return About(step, [&](v1::Command& c, const std::string& n) {
           const std::string pending = Rows().reservations.Get(n)->amendment().name();
@@ -231,6 +233,7 @@ class World {
         const v1::Event event =
             Decide(intent.command, intent.kind + intent.subject + intent.deadline);
         RC_ASSERT(!event.has_command_refused());
+        RC_ASSERT(!event.servers_reassigned().in_use());
         RC_ASSERT(!IsDue(intent));
       }
     }
@@ -346,6 +349,23 @@ class World {
     if (step.b % 5 < 3) *request.mutable_end_time() = moved(one.terms().end_time(), step.c % 5 - 1);
     if (step.b % 7 == 0) request.set_model(step.c % 2 == 0 ? "models/other" : "models/m");
     Propose(command, one.name(), step.c % 3 != 0);
+  }
+
+  // What runs gives up nothing but what it has lost.
+  void Accept(const Step& step) {
+    const std::vector<v1::Reservation> all = Live();
+    if (all.empty()) return;
+    const v1::Reservation& one = all[step.a % all.size()];
+    v1::Command command;
+    command.mutable_accept_replacement()->set_name(one.name());
+    const v1::Event event = Decide(command, NextId());
+    if (!event.has_servers_reassigned()) return;
+    const auto& reassigned = event.servers_reassigned();
+    RC_ASSERT(one.state() == v1::RESERVATION_STATE_ACTIVE);
+    RC_ASSERT(reassigned.servers_size() == one.servers_size());
+    RC_ASSERT(reassigned.added_size() == reassigned.removed_size());
+    const std::set<std::string> lost(one.lost_servers().begin(), one.lost_servers().end());
+    for (const std::string& server : reassigned.removed()) RC_ASSERT(lost.contains(server));
   }
 
   // None at all, or less than an hour on each side.
@@ -705,12 +725,17 @@ class World {
 // Properties of histories in which nothing happens would prove nothing. A kind of event that was
 // seen less than five times; empty where there is none.
 std::string SeenSeldom(const std::map<std::string, int>& seen) {
-  for (const char* event :
-       {"reservation_held", "reservation_confirmed", "reservation_declined", "hold_lapsed",
-        "reservation_started", "reservation_delayed", "reservation_ending", "reservation_ended",
-        "reservation_cancelled", "order_declined", "command_refused", "margins_set",
-        "reservation_cleaning", "amendment_held", "amendment_confirmed", "amendment_dropped",
-        "reservation_grace_started", "reservation_released", "reservation_revoked"}) {
+  for (const char* event : {"reservation_held",          "reservation_confirmed",
+                            "reservation_declined",      "hold_lapsed",
+                            "reservation_started",       "reservation_delayed",
+                            "reservation_ending",        "reservation_ended",
+                            "reservation_cancelled",     "order_declined",
+                            "command_refused",           "margins_set",
+                            "reservation_cleaning",      "amendment_held",
+                            "amendment_confirmed",       "amendment_dropped",
+                            "reservation_grace_started", "reservation_released",
+                            "reservation_revoked",       "servers_missing",
+                            "servers_reassigned",        "replacement_offered"}) {
     const auto found = seen.find(event);
     if (found == seen.end() || found->second < 5) return event;
   }

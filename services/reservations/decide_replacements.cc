@@ -1,0 +1,253 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "services/reservations/decider.h"
+#include "services/reservations/margins.h"
+#include "services/reservations/windows.h"
+#include "services/runtime/check.h"
+
+namespace concordat::reservations {
+namespace {
+
+using Servers = std::vector<std::string>;
+using Reassigned = std::variant<v1::Event, Obstacle>;
+
+bool IsOver(const v1::Reservation& reservation, absl::Time now) {
+  return now >= UseOf(reservation.terms()).end;
+}
+
+bool IsPlanned(const v1::Reservation& reservation) {
+  return reservation.state() == v1::RESERVATION_STATE_HELD ||
+         reservation.state() == v1::RESERVATION_STATE_CONFIRMED;
+}
+
+// What servers draw and give off together.
+Watts SumOf(const State& state, const Servers& servers) {
+  Watts sum;
+  for (const std::string& server : servers) sum += state.index.WattsOf(server);
+  return sum;
+}
+
+Checked CheckNoAmendment(const v1::Reservation& reservation) {
+  if (!reservation.has_amendment()) return std::nullopt;
+  return Obstacle{v1::REASON_WRONG_STATE,
+                  fmt::format("{} has the amendment {} that is not decided, expected none.",
+                              reservation.name(), reservation.amendment().name())};
+}
+
+// `added` instead of `removed`. REASON_POWER_ENVELOPE where they draw more: the envelope was found
+// to suffice for what the reservation had.
+Reassigned Reassign(const State& state, const v1::Reservation& reservation, const Servers& removed,
+                    const Servers& added, const std::string& window, absl::Time now) {
+  const Watts before = SumOf(state, removed);
+  const Watts after = SumOf(state, added);
+  if (after.it_power > before.it_power || after.cooling > before.cooling) {
+    return Obstacle{
+        v1::REASON_POWER_ENVELOPE,
+        fmt::format(
+            "The other servers would draw {} W and give off {} W, expected at most the {} W "
+            "and {} W of those that it has.",
+            after.it_power, after.cooling, before.it_power, before.cooling)};
+  }
+  v1::Event event;
+  v1::ServersReassigned& reassigned = *event.mutable_servers_reassigned();
+  reassigned.set_reservation(reservation.name());
+  reassigned.set_window(window);
+  reassigned.set_in_use(IsInUse(reservation));
+  for (const std::string& server : reservation.servers()) {
+    if (std::find(removed.begin(), removed.end(), server) == removed.end())
+      reassigned.add_servers(server);
+  }
+  for (const std::string& server : added) reassigned.add_servers(server);
+  reassigned.mutable_removed()->Assign(removed.begin(), removed.end());
+  reassigned.mutable_added()->Assign(added.begin(), added.end());
+  reassigned.set_it_power_watts(reservation.it_power_watts() - before.it_power + after.it_power);
+  reassigned.set_cooling_watts(reservation.cooling_watts() - before.cooling + after.cooling);
+  for (const std::string& server : reservation.lost_servers()) {
+    if (std::find(removed.begin(), removed.end(), server) == removed.end())
+      *reassigned.mutable_retry_time() = runtime::ToTimestamp(now + kFirstRetry);
+  }
+  return event;
+}
+
+// Those of its lost servers that are back in service, tested and wiped; they are still its own.
+Servers ReturnedTo(const State& state, const v1::Reservation& reservation) {
+  Servers returned;
+  for (const std::string& server : reservation.lost_servers()) {
+    const auto record = state.rows.server_records.Get(server);
+    if (record && record->server().bookable() && !record->server().lost() &&
+        !record->server().untested())
+      returned.push_back(server);
+  }
+  return returned;
+}
+
+// For its lost servers, as many as there are: its own that came back, then others.
+Servers FindReplacements(const State& state, const v1::Reservation& reservation, absl::Time now) {
+  Servers found = ReturnedTo(state, reservation);
+  const size_t missing = static_cast<size_t>(reservation.lost_servers_size()) - found.size();
+  if (missing == 0) return found;
+  for (std::string& server : FindOthers(state, reservation, missing, now))
+    found.push_back(std::move(server));
+  return found;
+}
+
+// So many of its lost servers as are replaced; one that came back for itself.
+Servers ReplacedBy(const v1::Reservation& reservation, const Servers& added) {
+  Servers replaced;
+  const auto is_in = [](const Servers& servers, const std::string& server) {
+    return std::find(servers.begin(), servers.end(), server) != servers.end();
+  };
+  for (const std::string& server : reservation.lost_servers()) {
+    if (is_in(added, server)) replaced.push_back(server);
+  }
+  for (const std::string& server : reservation.lost_servers()) {
+    if (replaced.size() < added.size() && !is_in(added, server)) replaced.push_back(server);
+  }
+  return replaced;
+}
+
+// When to look again; ever more seldom.
+absl::Time RetryTime(const v1::Reservation& reservation, absl::Time now) {
+  constexpr int kMostDoublings = 6;
+  return now + std::min(kFirstRetry * (1 << std::clamp(reservation.heals(), 0, kMostDoublings)),
+                        kLongestRetry);
+}
+
+// The reservation where it has lost servers and can get others now.
+Found FindShort(const State& state, const google::protobuf::Message& command,
+                const std::string& name, const runtime::Facts& facts,
+                std::initializer_list<v1::ReservationState> expected) {
+  Found found = Find(state, command, name, facts, expected);
+  if (!found.reservation) return found;
+  Checked obstacle = CheckNoAmendment(*found.reservation);
+  if (found.reservation->lost_servers().empty()) {
+    obstacle =
+        Obstacle{v1::REASON_WRONG_STATE,
+                 fmt::format("{} has all of its servers, expected one that has lost some.", name)};
+  }
+  if (obstacle) return {std::nullopt, Refused(command, *obstacle)};
+  return found;
+}
+
+v1::Event Missing(const v1::Reservation& reservation, absl::Time now) {
+  v1::Event event;
+  v1::ServersMissing& missing = *event.mutable_servers_missing();
+  missing.set_reservation(reservation.name());
+  missing.set_customer(reservation.terms().customer());
+  *missing.mutable_lost_servers() = reservation.lost_servers();
+  *missing.mutable_retry_time() = runtime::ToTimestamp(RetryTime(reservation, now));
+  return event;
+}
+
+v1::Event Offered(const v1::Reservation& reservation, const Servers& free, absl::Time now) {
+  v1::Event event;
+  v1::ReplacementOffered& offered = *event.mutable_replacement_offered();
+  offered.set_reservation(reservation.name());
+  offered.set_customer(reservation.terms().customer());
+  *offered.mutable_lost_servers() = reservation.lost_servers();
+  offered.mutable_free_servers()->Assign(free.begin(), free.end());
+  // Where they are too few, others are looked for as if there were none.
+  const bool all = static_cast<int>(free.size()) == reservation.lost_servers_size();
+  *offered.mutable_retry_time() =
+      runtime::ToTimestamp(all ? now + kOfferTerm : RetryTime(reservation, now));
+  return event;
+}
+
+}  // namespace
+
+std::vector<std::string> FindOthers(const State& state, const v1::Reservation& reservation,
+                                    size_t count, absl::Time now) {
+  v1::Terms terms = reservation.terms();
+  terms.set_count(static_cast<int32_t>(count));
+  const Span use = UseOf(terms);
+  const Span left{std::max(use.start, now), use.end};
+  const Span block = BlockOf(left, terms, reservation.margins());
+  // Nothing is left, or the margin before the use would lie in the past.
+  if (left.start >= left.end || block.start < now) return {};
+  const std::string& name = reservation.name();
+  const std::string& party = reservation.series().empty() ? name : reservation.series();
+  return ChooseServers(state, {.terms = terms, .reservation = party}, left, block, now);
+}
+
+v1::Event ReassignServers(const State& state, const v1::ReassignServers& command,
+                          const runtime::Facts& facts) {
+  const std::string& name = command.reservation();
+  const auto window = state.rows.window_records.Get(command.window());
+  if (!window) {
+    return Refused(command, v1::REASON_NOT_FOUND,
+                   fmt::format("{} claims nothing here, expected a window that was announced.",
+                               command.window()));
+  }
+  const auto reservation = state.rows.reservations.Get(name);
+  if (!reservation) {
+    return Refused(
+        command, v1::REASON_NOT_FOUND,
+        fmt::format("{} is not known, expected a reservation of {}.", name, Here(facts)));
+  }
+  const Servers removed = ClaimedOf(*reservation, window->window());
+  if (!IsPlanned(*reservation) || removed.empty()) {
+    return Refused(command, v1::REASON_WRONG_STATE,
+                   fmt::format("{} is {} and has {} servers in {}, expected one that has not "
+                               "started and has some.",
+                               name, v1::ReservationState_Name(reservation->state()),
+                               removed.size(), command.window()));
+  }
+  if (const Checked obstacle = CheckNoAmendment(*reservation)) return Refused(command, *obstacle);
+  const Servers added = FindOthers(state, *reservation, removed.size(), facts.now);
+  if (added.size() < removed.size()) {
+    return Refused(command, v1::REASON_NO_CAPACITY,
+                   fmt::format("{} servers are free for {}, expected {}.", added.size(), name,
+                               removed.size()));
+  }
+  const Reassigned reassigned =
+      Reassign(state, *reservation, removed, added, command.window(), facts.now);
+  if (const auto* obstacle = std::get_if<Obstacle>(&reassigned)) return Refused(command, *obstacle);
+  return std::get<v1::Event>(reassigned);
+}
+
+v1::Event Heal(const State& state, const v1::HealReservation& command,
+               const runtime::Facts& facts) {
+  const Found found = FindShort(state, command, command.name(), facts,
+                                {v1::RESERVATION_STATE_CONFIRMED, v1::RESERVATION_STATE_ACTIVE});
+  if (!found.reservation) return found.refusal;
+  const v1::Reservation& reservation = *found.reservation;
+  // A timer that comes late looks for nothing, and must not keep the end waiting.
+  if (IsOver(reservation, facts.now)) return Missing(reservation, facts.now);
+  const Servers added = FindReplacements(state, reservation, facts.now);
+  if (added.empty()) return Missing(reservation, facts.now);
+  const Reassigned reassigned =
+      Reassign(state, reservation, ReplacedBy(reservation, added), added, "", facts.now);
+  if (std::holds_alternative<Obstacle>(reassigned)) return Missing(reservation, facts.now);
+  // What runs is not moved unasked.
+  return IsInUse(reservation) ? Offered(reservation, added, facts.now)
+                              : std::get<v1::Event>(reassigned);
+}
+
+v1::Event AcceptReplacement(const State& state, const v1::AcceptReplacementRequest& request,
+                            const runtime::Facts& facts) {
+  const Found found =
+      FindShort(state, request, request.name(), facts, {v1::RESERVATION_STATE_ACTIVE});
+  if (!found.reservation) return found.refusal;
+  const v1::Reservation& reservation = *found.reservation;
+  if (IsOver(reservation, facts.now)) {
+    return Refused(request, v1::REASON_TIME,
+                   fmt::format("{} is to end, expected a request before it.", reservation.name()));
+  }
+  const Servers added = FindReplacements(state, reservation, facts.now);
+  if (added.empty()) {
+    return Refused(request, v1::REASON_NO_CAPACITY,
+                   fmt::format("No other server is free for {} now, expected at least one; others "
+                               "are looked for until its end.",
+                               reservation.name()));
+  }
+  const Reassigned reassigned =
+      Reassign(state, reservation, ReplacedBy(reservation, added), added, "", facts.now);
+  if (const auto* obstacle = std::get_if<Obstacle>(&reassigned)) return Refused(request, *obstacle);
+  return std::get<v1::Event>(reassigned);
+}
+
+}  // namespace concordat::reservations
