@@ -29,6 +29,15 @@ std::string HeadText(const events::Head& head) {
   return fmt::format("sequence {} (link {})", head.sequence, head.link.ToHex().substr(0, 12));
 }
 
+absl::Status CannotBeFilled(const std::string& stream, const events::Head& head) {
+  return absl::FailedPreconditionError(fmt::format(
+      "{}: what was fetched from a peer is void in this log after {}, because the log holds some "
+      "of it, or what follows it, without what comes before. Keep a copy of the log, make the "
+      "stream anew and start again: "
+      "it is filled from the peer (docs/runbooks/ConcordatHomeForked.md)",
+      stream, HeadText(head)));
+}
+
 events::Link ParentOf(const events::Record& record) {
   return events::Link::FromHex(events::HeaderValue(record, "ce_parent")).value_or(events::Link());
 }
@@ -211,14 +220,43 @@ bool Writer::AppendVerbatim(const std::vector<events::Record>& records) {
   return false;
 }
 
+// What the records after the log's head follow. They are void here; who has got what they follow
+// from elsewhere may accept them.
+absl::StatusOr<absl::flat_hash_set<events::Link>> Writer::FollowedBehind(const events::Head& head) {
+  absl::flat_hash_set<events::Link> parents;
+  const absl::Status assigned = reader_->Assign(stream_, head.offset + 1);
+  if (!assigned.ok()) return assigned;
+  const auto end = reader_->End(stream_);
+  if (!end.ok()) return end.status();
+  const absl::Time deadline = machine_.Now() + kPatience;
+  for (int64_t next = head.offset + 1; next < *end;) {
+    if (stopping_ || machine_.Now() > deadline)
+      return absl::UnavailableError(fmt::format("{}: the log does not answer", stream_));
+    const auto records = reader_->Read(1000, absl::Milliseconds(100));
+    if (!records.ok()) return records.status();
+    for (const storage::StoredRecord& stored : *records) {
+      next = stored.offset + 1;
+      parents.insert(ParentOf(stored.record));
+    }
+  }
+  return parents;
+}
+
 // Appends what the log lacks. Interrupted anywhere it is simply done again: a record that stands in
-// the log already is void the second time.
-bool Writer::FetchFrom(Peer& source, const events::Head& head) {
+// the log already is void the second time. FAILED_PRECONDITION where the log cannot be filled;
+// UNAVAILABLE, with an alarm, where it may be later.
+absl::Status Writer::FetchFrom(Peer& source, const events::Head& head) {
+  const auto not_now = absl::UnavailableError("");
   const auto records = source.Records(stream_, static_cast<uint64_t>(head.sequence + 1), kFetched);
   if (!records.ok()) {
     Alarm(fmt::format("{}: {} does not give what is missing: {}", stream_, source.name(),
                       MessageOf(records.status())));
-    return false;
+    return not_now;
+  }
+  const auto followed = FollowedBehind(head);
+  if (!followed.ok()) {
+    Alarm(MessageOf(followed.status()));
+    return not_now;
   }
   // Only what continues the history is appended; a peer's word is not taken for it.
   events::Link parent = head.link;
@@ -230,18 +268,21 @@ bool Writer::FetchFrom(Peer& source, const events::Head& head) {
           fmt::format("{}: {} gave a record that does not follow {}; ask its operators to run "
                       "concordat verify",
                       stream_, source.name(), parent.ToHex()));
-      return false;
+      return not_now;
     }
+    // A writer that lived on has appended to what was lost. Filled in front of it, the log would
+    // void it, and a copy that never lost anything would take it from this very log.
+    if (followed->contains(reading.attributes.id)) return CannotBeFilled(stream_, head);
     parent = reading.attributes.id;
     valid.push_back(record);
   }
-  if (valid.empty() || !AppendVerbatim(valid)) return false;
+  if (valid.empty() || !AppendVerbatim(valid)) return not_now;
   counters_.repaired += valid.size();
   spdlog::warn(
       "{}: {} events that the log had lost were fetched from {} and appended again, from "
       "sequence {} on",
       stream_, valid.size(), source.name(), head.sequence + 1);
-  return true;
+  return absl::OkStatus();
 }
 
 void Writer::Alarm(const std::string& text) {
@@ -255,19 +296,6 @@ void Writer::ShowHomeCheck(std::string_view state, const std::string& detail) {
   view_.home_check = state;
   if (!detail.empty()) view_.alarm = detail;
 }
-
-namespace {
-
-absl::Status CannotBeFilled(const std::string& stream, const events::Head& head) {
-  return absl::FailedPreconditionError(fmt::format(
-      "{}: what was fetched from a peer is void in this log after {}, because the log holds some "
-      "of "
-      "it without what comes before. Keep a copy of the log, make the stream anew and start again: "
-      "it is filled from the peer (docs/runbooks/ConcordatHomeForked.md)",
-      stream, HeadText(head)));
-}
-
-}  // namespace
 
 bool Writer::CheckHome(const std::function<events::Head()>& head,
                        const std::function<bool()>& read_to_end) {
@@ -293,9 +321,14 @@ bool Writer::CheckHome(const std::function<events::Head()>& head,
         return false;
       case Standing::Kind::kBehind:
         ShowHomeCheck("behind", standing.detail);
-        if (standing.source != nullptr && FetchFrom(*standing.source, at)) {
-          filled_at = at.sequence;
-          filled = true;
+        if (standing.source != nullptr) {
+          const absl::Status fetched = FetchFrom(*standing.source, at);
+          if (absl::IsFailedPrecondition(fetched)) {
+            StopWith(fetched);
+            return false;
+          }
+          filled = fetched.ok();
+          if (filled) filled_at = at.sequence;
         }
         break;
       case Standing::Kind::kUnknown: {
@@ -353,14 +386,20 @@ absl::Status Writer::RepairLog(const absl::Status& lost) {
     if (standing.kind != Standing::Kind::kBehind || standing.source == nullptr) break;
     ShowHomeCheck("behind", standing.detail);
     const events::Head before = head();
-    if (!FetchFrom(*standing.source, before) || !read_to_end()) return lost;
+    const absl::Status filled = FetchFrom(*standing.source, before);
+    if (absl::IsFailedPrecondition(filled)) return filled;
+    if (!filled.ok() || !read_to_end()) return lost;
     if (head().sequence == before.sequence) return CannotBeFilled(stream_, before);
     fetched = true;
   }
-  if (!fetched) return lost;
-  const absl::Status again = CheckHead();
+  const events::Head& known = projection_.chain().head();
+  const absl::Status again = fetched ? CheckHead() : lost;
   if (!absl::IsDataLoss(again)) return again;
-  if (chain.head().sequence < projection_.chain().head().sequence) return lost;
+  if (chain.head().sequence < known.sequence) return lost;
+  // Filled just now, or before by another process.
+  const auto link = LinkAt(chain.head(), known.sequence);
+  if (!link.ok() && !absl::IsDataLoss(link.status())) return link.status();
+  if (!link.ok() || *link != known.link) return lost;
   return absl::FailedPreconditionError(fmt::format(
       "{}: the log had lost events and was filled again, up to {}; they stand at other offsets now "
       "than the projection counts. Stop the process, delete {} and the site's archive, and start "

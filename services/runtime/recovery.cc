@@ -124,6 +124,17 @@ bool Writer::Recover(bool claim) {
 
   recovered_.clear();
   storage::Failpoint(machine_, "before_readback");
+  // A log that was cut short meanwhile, or filled again, is not read on from its middle.
+  const absl::Status held = started_ ? CheckHead() : absl::OkStatus();
+  if (!held.ok()) {
+    if (IsPassing(held)) {
+      Alarm(std::string(held.message()));
+      Pause(kRetry);
+    } else {
+      StopWith(held);
+    }
+    return false;
+  }
   bool read = ReadToEnd();
   storage::Failpoint(machine_, "after_readback");
   if (read && !started_ && options_.home_check != nullptr) {

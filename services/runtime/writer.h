@@ -214,7 +214,8 @@ class Writer {
   bool CheckHome(const std::function<events::Head()>& head,
                  const std::function<bool()>& read_to_end);
   absl::Status RepairLog(const absl::Status& lost);
-  bool FetchFrom(Peer& source, const events::Head& head);
+  absl::Status FetchFrom(Peer& source, const events::Head& head);
+  absl::StatusOr<absl::flat_hash_set<events::Link>> FollowedBehind(const events::Head& head);
   bool AppendVerbatim(const std::vector<events::Record>& records);
   absl::StatusOr<events::Link> LinkAt(const events::Head& head, int64_t sequence);
   void ShowHomeCheck(std::string_view state, const std::string& detail);

@@ -197,6 +197,75 @@ TEST_F(HomeCheckTest, WhereTheEventsComeToStandElsewhereTheOperatorIsToldToRebui
   ExpectNothingLost();
 }
 
+TEST_F(HomeCheckTest, WhereAnotherProcessHasFilledTheLogTheOperatorIsToldToRebuildToo) {
+  home_.Start();
+  Work(10);
+  log_.Put(kParis, log_.Records(kParis).front());
+  Work(10);
+  Mirror();
+  home_.Stop();
+  log_.Truncate(kParis, 0);
+  for (const Fact& fact : borlange_.history) log_.Put(kParis, fact.record);
+  Begin();
+  home_.Start();
+  EXPECT_EQ(home_.state(), WriterState::kStopped);
+  EXPECT_THAT(home_.alarm(), AllOf(HasSubstr("filled again"), HasSubstr("delete"),
+                                   HasSubstr(home_.projection().dir())));
+  home_.Stop();
+  home_.Wipe();
+  Begin();
+  home_.Start();
+  EXPECT_EQ(home_.state(), WriterState::kWriting) << home_.alarm();
+  ExpectNothingLost();
+}
+
+TEST_F(HomeCheckTest, ALogThatWasFilledAgainUnderARunningWriterIsNotReadFromItsMiddle) {
+  home_.Start();
+  Work(10);
+  log_.Put(kParis, log_.Records(kParis).front());
+  Work(10);
+  Mirror();
+  log_.Truncate(kParis, 0);
+  for (const Fact& fact : borlange_.history) log_.Put(kParis, fact.record);
+  for (int i = 0; i < 5; ++i) log_.Put(kParis, borlange_.history.front().record);
+  const Asked asked = home_.Ask(Put("new"), "c-new");
+  EXPECT_TRUE(home_.StepUntil([&] { return home_.state() == WriterState::kStopped; }));
+  EXPECT_THAT(home_.alarm(), HasSubstr("ConcordatLogLost"));
+  EXPECT_FALSE(asked.answered() && asked.outcome().ok());
+}
+
+// A copy that never lost anything would take from this log what the home then calls void.
+TEST_F(HomeCheckTest, WhatALivingWriterAppendedToTheLossIsNotBuriedUnderWhatIsFilled) {
+  home_.Start();
+  Work(20);
+  Mirror();
+  home_.Stop();
+  home_.Keep();
+  Begin();
+  home_.Start();
+  const size_t before = log_.Records(kParis).size();
+  ASSERT_TRUE(home_.Answer(Put("last"), "c-last").ok());
+  const events::Record last = log_.Records(kParis).at(before);
+  home_.Stop();
+  home_.PutBack();
+  borlange_.history = TheHistory();
+  borlange_.history.pop_back();  // the mirror had not brought it yet
+  log_.Truncate(kParis, 10);
+  log_.Put(kParis, last);
+  Begin();
+  home_.Start();
+  EXPECT_EQ(home_.state(), WriterState::kStopped);
+  EXPECT_THAT(home_.alarm(), HasSubstr("make the stream anew"));
+  EXPECT_EQ(log_.Records(kParis).size(), 11u) << "nothing was filled in";
+  home_.Stop();
+  log_.Truncate(kParis, 0);
+  home_.Wipe();
+  Begin();
+  home_.Start();
+  EXPECT_EQ(home_.state(), WriterState::kWriting) << home_.alarm();
+  ExpectNothingLost();
+}
+
 TEST_F(HomeCheckTest, AnInterruptedRepairIsDoneAgain) {
   home_.Start();
   Work(30);
