@@ -140,7 +140,7 @@ Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attribute
     return Outcome::kAccepted;
   }
   if (origin_ == Origin::kMirrored && attributes->parent != head_.link &&
-      !ahead_.contains(attributes->parent)) {
+      !ahead_.contains(attributes->parent) && !Has(Flaw::kIgnoresGaps)) {
     suspect_ = std::max(suspect_, sequence);
   }
   if (!Has(Flaw::kForgetsVoidLinks)) ahead_.emplace(attributes->id, attributes->sequence);  // 6

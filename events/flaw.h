@@ -25,6 +25,9 @@ enum class Flaw {
   kAnswersLostRaces,         // what was in flight is answered, whatever the log says
   kForgetsWaiting,           // who asked again while the first was in flight is never answered
   kStaleIndex,               // the index is not told of changes to rows that it knows
+  kIgnoresGaps,              // a mirrored record without its ancestors raises no suspicion
+  kSkipsHomeCheck,           // a writer starts without asking what others have seen
+  kReadsPastUnknown,         // an event of a newer release is passed over
   kCount,
 };
 

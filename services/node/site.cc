@@ -19,10 +19,6 @@ namespace concordat::node {
 namespace {
 
 constexpr absl::Duration kArchiveFlushInterval = absl::Seconds(10);
-constexpr char kRelease[] = CONCORDAT_VERSION;
-
-// Which digests may be compared.
-std::string CodeName() { return fmt::format("{}/{}", kRelease, kSchema); }
 
 // `inventory` of `concordat.inventory.v1.Event`.
 std::string ServiceOfEvent(const google::protobuf::Descriptor* event) {
@@ -42,6 +38,8 @@ std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::
     return std::make_unique<runtime::EngineOf<compliance::Service>>(journal);
   return std::make_unique<runtime::EngineOf<deployment::Service>>(journal);
 }
+
+Release Release::This() { return {CONCORDAT_VERSION, kSchema}; }
 
 std::string Site::SnapshotFolder() const {
   return fmt::format("{}/{}/snapshots", config_.data_dir, name_);
@@ -180,17 +178,18 @@ absl::Status Site::OpenStream(const std::string& site, const std::string& servic
   if (!store.ok()) return store.status();
   auto projection = storage::Projection::Open(
       *std::move(store), folded->stream,
-      home ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored, kSchema);
+      home ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored,
+      parts_.release.schema);
   if (!projection.ok()) return projection.status();
   folded->projection = *std::move(projection);
   folded->engine = NewEngine(service, folded->projection->journal());
   if (home) {
     runtime::WriterOptions options;
     options.site = name_;
-    options.release = kRelease;
+    options.release = parts_.release.name;
     options.attest = {.every_events = config_.attest_every_events,
                       .every = config_.attest_every,
-                      .code = CodeName(),
+                      .code = parts_.release.code(),
                       .accepted = [this, service] { return AcceptedOf(service); }};
     folded->home_check = std::make_unique<runtime::HomeCheck>(
         folded->stream, config_.run_dir.empty()
@@ -204,7 +203,7 @@ absl::Status Site::OpenStream(const std::string& site, const std::string& servic
                                                        clock_, options);
   } else {
     folded->replica = std::make_unique<runtime::Replica>(*folded->engine, *folded->projection,
-                                                         name_, machine_, CodeName());
+                                                         name_, machine_, parts_.release.code());
   }
   folded_.push_back(std::move(folded));
   return absl::OkStatus();

@@ -68,7 +68,17 @@ struct StreamState {
   int64_t lag = 0;
 };
 
-// What a site is put together from. As it is: the real machine, RocksDB, manifests on disk.
+// Which release runs: its name, and the layout of its rows. Only digests of one release and one
+// layout may be compared.
+struct Release {
+  std::string name;
+  std::string schema;
+  static Release This();
+  std::string code() const { return name + "/" + schema; }
+};
+
+// What a site is put together from. As it is: the real machine, RocksDB, manifests on disk, this
+// release.
 struct SiteParts {
   storage::Machine* machine = &storage::Machine::Real();  // not owned; must outlive the site
   // Opens the store of a folder.
@@ -79,6 +89,7 @@ struct SiteParts {
   deployment::Target* target = nullptr;
   // How long a thread with nothing to do waits before it looks again.
   absl::Duration idle = absl::Milliseconds(100);
+  Release release = Release::This();
 };
 
 class Site {

@@ -55,6 +55,21 @@ absl::Status CheckKnown(const Message& message) {
   return absl::OkStatus();
 }
 
+namespace {
+// As CheckKnown() says it of a release that has no such field.
+absl::Status CheckRelease([[maybe_unused]] const Message& event) {
+#ifdef CONCORDAT_SIMULATION
+  const FieldDescriptor* field = CaseOf(event);
+  if (release_knows && field != nullptr && !release_knows(*field)) {
+    return absl::InvalidArgumentError(fmt::format("field {} of {} is not known to this release",
+                                                  field->number(),
+                                                  event.GetDescriptor()->full_name()));
+  }
+#endif
+  return absl::OkStatus();
+}
+}  // namespace
+
 absl::StatusOr<MessagePtr> ParseEvent(const Descriptor* type, std::string_view data) {
   MessagePtr event(
       google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
@@ -64,7 +79,8 @@ absl::StatusOr<MessagePtr> ParseEvent(const Descriptor* type, std::string_view d
   if (CaseOf(*event) == nullptr && event->GetReflection()->GetUnknownFields(*event).empty()) {
     return absl::InvalidArgumentError(fmt::format("the {} holds no event", type->full_name()));
   }
-  const absl::Status status = CheckKnown(*event);
+  absl::Status status = CheckKnown(*event);
+  if (status.ok()) status = CheckRelease(*event);
   if (!status.ok()) return status;
   return event;
 }

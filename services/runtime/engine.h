@@ -5,6 +5,7 @@
 #include <absl/status/statusor.h>
 #include <google/protobuf/message.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -84,6 +85,12 @@ class Engine {
 // fields, values or events that this release does not know: they come from a newer one.
 absl::StatusOr<MessagePtr> ParseEvent(const google::protobuf::Descriptor* type,
                                       std::string_view data);
+
+#ifdef CONCORDAT_SIMULATION
+// In worlds where releases run side by side: whether the release that asks at this moment knows an
+// event, by its field in the service's Event. Unset: it knows all.
+inline thread_local std::function<bool(const google::protobuf::FieldDescriptor&)> release_knows;
+#endif
 
 // The event set in an event's `oneof`, as its Protobuf full name; empty where none is.
 std::string EventTypeOf(const google::protobuf::Message& event);

@@ -82,7 +82,8 @@ absl::StatusOr<events::Outcome> Fold::Offer(const events::Record& record, int64_
                     stream_, chain.next_offset() - 1, offset));
   }
   const absl::StatusOr<MessagePtr> event = EventOf(record, engine_);
-  if (!event.ok()) {
+  const bool passes = events::Has(events::Flaw::kReadsPastUnknown);
+  if (!event.ok() && !passes) {
     // Nothing may move past an accepted event that cannot be read, so it is tried on a copy first.
     events::Chain trial = chain;
     if (trial.Offer(record, offset, attributes) == events::Outcome::kAccepted) {
@@ -95,7 +96,8 @@ absl::StatusOr<events::Outcome> Fold::Offer(const events::Record& record, int64_
     }
   }
   const events::Outcome outcome = chain.Offer(record, offset, attributes);
-  if (outcome == events::Outcome::kAccepted) Evolve(event->get(), *attributes);
+  if (outcome == events::Outcome::kAccepted)
+    Evolve(event.ok() ? event->get() : nullptr, *attributes);
   return outcome;
 }
 

@@ -46,6 +46,12 @@ int64_t SimulatedCluster::End(const std::string& stream) const {
   return found == streams_.end() ? 0 : static_cast<int64_t>(found->second.size());
 }
 
+void SimulatedCluster::Lose(const std::string& stream, int64_t end) {
+  absl::MutexLock lock(&mutex_);
+  std::vector<Stored>& records = streams_[stream];
+  if (end < static_cast<int64_t>(records.size())) records.resize(static_cast<size_t>(end));
+}
+
 SimulatedCluster::Stored SimulatedCluster::At(const std::string& stream, int64_t offset) const {
   absl::MutexLock lock(&mutex_);
   return streams_.at(stream).at(static_cast<size_t>(offset));
@@ -113,12 +119,19 @@ class SimulatedReader final : public LogReader {
     std::vector<StoredRecord> read;
     const auto ready = [this] {
       return woken_ || std::any_of(positions_.begin(), positions_.end(), [](const auto& entry) {
-               return entry.second.offset < static_cast<int64_t>(entry.second.records->size());
+               return entry.second.offset != static_cast<int64_t>(entry.second.records->size());
              });
     };
     cluster_.machine_.Await(cluster_.mutex_, absl::Condition(&ready), wait);
     if (!Reachable()) return Unreachable("the log");
     if (std::exchange(woken_, false)) return read;
+    for (auto& [stream, position] : positions_) {
+      if (position.offset > static_cast<int64_t>(position.records->size())) {
+        return absl::OutOfRangeError(
+            fmt::format("{} ends at offset {}, asked for {}: the log lost records", stream,
+                        position.records->size(), position.offset));
+      }
+    }
     for (auto& [stream, position] : positions_) {
       while (read.size() < limit &&
              position.offset < static_cast<int64_t>(position.records->size())) {

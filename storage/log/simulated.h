@@ -1,6 +1,7 @@
 // A log in memory as a seed wants it: requests arrive late, torn, twice or never, reports are lost,
 // clients are cut off and die. Law: whatever it does, a Kafka cluster may do too (the last of it
-// only without idempotence), and what it reported with an offset stays there for ever.
+// only without idempotence), and what it reported with an offset stays there for ever, unless it is
+// told to lose it.
 #pragma once
 
 #include <absl/functional/any_invocable.h>
@@ -60,6 +61,9 @@ class SimulatedCluster {
   // Appends as a mirror does; the offset.
   int64_t Land(const std::string& stream, Stored record);
   int64_t End(const std::string& stream) const;
+  // Loses everything from this offset on, as a broker does whose disk was restored from a backup.
+  // What is on its way still arrives, at the new end.
+  void Lose(const std::string& stream, int64_t end);
   // REQUIRES: the offset is below the end.
   Stored At(const std::string& stream, int64_t offset) const;
 

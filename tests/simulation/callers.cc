@@ -52,6 +52,11 @@ void World::Send(const std::shared_ptr<Operation>& operation) {
   After(patience, again);
   node::Folded* home = node->responds() ? node->running->Home(operation->request.service) : nullptr;
   if (home == nullptr) return;
+  if (node->old_release && !KnownToOld(*operation->request.command)) {
+    // Its door has no such method.
+    ++result_.answers["UNIMPLEMENTED"];
+    return End(operation, "of a newer release");
+  }
   runtime::Submission submission;
   submission.command.reset(operation->request.command->New());
   submission.command->CopyFrom(*operation->request.command);

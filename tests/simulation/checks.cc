@@ -15,15 +15,29 @@ void World::CheckHeads(Node& node) {
                                            node.heads[i], head.sequence, folded[i]->stream));
     }
     node.heads[i] = head.sequence;
+    const int64_t first_new = referee_->Of(folded[i]->stream).first_new;
+    if (node.old_release && first_new >= 0 && head.sequence >= first_new) {
+      Violation("stops-at-unknown",
+                fmt::format("{} has folded {} up to {}, and does not know the event at {}",
+                            node.name, folded[i]->stream, head.sequence, first_new));
+    }
     referee_->Folded(node.name, folded[i]->stream, head.sequence, head.link);
   }
 }
 
 bool World::Quiet(std::string* why) {
+  if (!lost_.empty()) {
+    *why = *lost_.begin() + " has not got back what it lost";
+    return false;
+  }
   for (const auto& site : sites_) {
     Node& node = *site->nodes[static_cast<size_t>(site->preferred)];
     if (!node.responds()) {
       *why = node.name + " is down";
+      return false;
+    }
+    if (node.old_release) {
+      *why = node.name + " runs the older release";
       return false;
     }
     if (node.unanswered > 0) {

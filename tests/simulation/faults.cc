@@ -5,6 +5,7 @@
 
 namespace concordat::simulation {
 
+using storage::SimulatedCluster;
 using storage::SimulatedFate;
 
 namespace {
@@ -54,10 +55,23 @@ const char* NameOf(Fault fault) {
       return "disk-lost";
     case Fault::kBrokerTrouble:
       return "broker-trouble";
+    case Fault::kReleaseChanged:
+      return "release-changed";
+    case Fault::kMirrorGap:
+      return "mirror-gap";
+    case Fault::kLogLost:
+      return "log-lost";
     case Fault::kCount:
       break;
   }
   return "";
+}
+
+std::vector<std::string> FaultNames() {
+  std::vector<std::string> names;
+  for (int i = 0; i < static_cast<int>(Fault::kCount); ++i)
+    names.emplace_back(NameOf(static_cast<Fault>(i)));
+  return names;
 }
 
 SimulatedFate World::FateOf(const std::string& stream, size_t records) {
@@ -257,8 +271,7 @@ void World::Do(Fault fault) {
       }
       if (node.responds()) Crash(node, "its disk is put back");
       if (node.running != nullptr) return;
-      node.disk.Restore(node.old);
-      node.old.clear();
+      PutBack(node);
       return RestartLater(node);
     case Fault::kDiskLost:
       if (node.responds()) Crash(node, "its disk is lost");
@@ -268,9 +281,111 @@ void World::Do(Fault fault) {
     case Fault::kBrokerTrouble:
       trouble_until_ = scheduler_.Steady() + Between(absl::Seconds(1), absl::Seconds(30));
       return;
+    case Fault::kReleaseChanged:
+      // Mostly forwards; now and then somebody goes back.
+      return ChangeRelease(node, !node.old_release && random_.OneIn(2));
+    case Fault::kMirrorGap: {
+      const auto& services = config_.services;
+      const std::string stream = events::StreamName(names_[static_cast<size_t>(mirror.from)],
+                                                    services[random_.Below(services.size())]);
+      mirror.skips[stream] = 1 + random_.Below(20);
+      // It starts again from an earlier offset, before or after somebody has seen the gap.
+      After(Between(absl::Milliseconds(100), absl::Minutes(2)), [this, &mirror, stream] {
+        mirror.skips.erase(stream);
+        int64_t& position = mirror.position[stream];
+        position -= static_cast<int64_t>(random_.Below(static_cast<uint64_t>(position) + 1));
+        mirror.saved[stream] = position;
+        CarryLater(mirror);
+      });
+      return;
+    }
+    case Fault::kLogLost:
+      return LoseLog(site);
     case Fault::kCount:
       return;
   }
+}
+
+// All of a disk, or one store of it, as it was when it was copied.
+void World::PutBack(Node& node) {
+  storage::MemoryDisk::Image image = std::exchange(node.old, {});
+  if (random_.OneIn(2)) {
+    storage::MemoryDisk::Image now = node.disk.Durable();
+    auto one = image.begin();
+    std::advance(one, random_.Below(image.size()));
+    Tell("{}: {} alone is put back", node.name, one->first);
+    Count("one-store-put-back");
+    now[one->first] = std::move(one->second);
+    image = std::move(now);
+  }
+  node.disk.Restore(image);
+}
+
+// A process that knows less than its log held would write on where a log ends that was cut short
+// behind its back: the check is made by who starts (docs/adr/0020-home-check.md).
+bool World::AllKnowTheEnd(const SiteWorld& site, const std::string& stream) const {
+  const auto accepted = static_cast<int64_t>(referee_->Of(stream).facts.size());
+  return std::all_of(site.nodes.begin(), site.nodes.end(), [&](const auto& node) {
+    if (node->running == nullptr) return true;
+    const node::Folded* home = node->running->Home(std::string(events::ServiceOf(stream)));
+    return home->projection->chain().head().sequence + 1 == accepted;
+  });
+}
+
+// Whether another site can give everything that the stream's home has accepted.
+bool World::HeldElsewhere(const SiteWorld& site, const std::string& stream) const {
+  const auto accepted = static_cast<int64_t>(referee_->Of(stream).facts.size());
+  for (const auto& other : sites_) {
+    if (other.get() == &site) continue;
+    for (const auto& node : other->nodes) {
+      if (!node->responds()) continue;
+      const auto chain =
+          node->running->archive()->ChainOf(stream, events::Chain::Origin::kMirrored);
+      if (chain.ok() && chain->head().sequence + 1 == accepted &&
+          chain->condition() == events::Condition::kOk && !chain->forked())
+        return true;
+    }
+  }
+  return false;
+}
+
+// The brokers' disks come from a backup, under whoever is writing. Only what another site has seen
+// is lost: what nobody else has is gone, and no invariant could hold.
+void World::LoseLog(SiteWorld& site) {
+  for (const std::string& service : config_.services) {
+    const std::string stream = events::StreamName(site.name, service);
+    if (random_.OneIn(2) || lost_.contains(stream) || referee_->Of(stream).facts.empty() ||
+        !HeldElsewhere(site, stream) || !AllKnowTheEnd(site, stream))
+      continue;
+    const int64_t end = site.cluster->End(stream);
+    const int64_t keeps =
+        random_.OneIn(4) ? 0
+                         : std::max<int64_t>(0, end - 1 - static_cast<int64_t>(random_.Below(60)));
+    Tell("{} loses what stood from offset {} on, of {}", stream, keeps, end);
+    Count("log-cut-short");
+    site.cluster->Lose(stream, keeps);
+    lost_.insert(stream);
+    referee_->Lost(stream);
+  }
+  for (const auto& node : site.nodes) {
+    if (node->process != nullptr && !node->process->dead()) node->process->Touch();
+  }
+}
+
+std::vector<SimulatedCluster::Stored> World::LogOf(const SiteWorld& site,
+                                                   const std::string& stream) {
+  std::vector<SimulatedCluster::Stored> log;
+  for (int64_t offset = 0; offset < site.cluster->End(stream); ++offset)
+    log.push_back(site.cluster->At(stream, offset));
+  return log;
+}
+
+void World::LookWhetherWhole(SiteWorld& site, const std::string& stream) {
+  if (!referee_->Whole(stream, LogOf(site, stream))) return;
+  Tell("{} is whole again", stream);
+  lost_.erase(stream);
+  // Its events may stand at other offsets now, so its mirrors are told to begin again.
+  CarryAnew(stream, -1);
 }
 
 // Everything works again; one machine a site goes on, with a clock that is trusted.
@@ -280,6 +395,7 @@ void World::Heal() {
   for (const auto& mirror : mirrors_) {
     mirror->cut = false;
     mirror->down = false;
+    mirror->skips.clear();
     CarryLater(*mirror);
   }
   for (const auto& site : sites_) {
@@ -287,10 +403,17 @@ void World::Heal() {
       node->disk.Fail(absl::OkStatus());
       node->crash_at.clear();
       node->pause_at.clear();
-      if (node->running == nullptr) continue;
+      if (node->running == nullptr) {
+        node->old_release = false;
+        continue;
+      }
       node->log->SetReachable(true);
       node->process->Continue();
-      if (random_.OneIn(2) && !node->stopping) Crash(*node, "for the last time");
+      // Who has not needed its log since then has not seen that it lost something.
+      const bool lost = std::any_of(lost_.begin(), lost_.end(), [&](const std::string& stream) {
+        return events::SiteOf(stream) == site->name;
+      });
+      if ((random_.OneIn(2) || lost) && !node->stopping) Crash(*node, "for the last time");
     }
     site->preferred = static_cast<int>(random_.Below(kNodes));
   }

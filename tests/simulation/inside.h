@@ -1,12 +1,13 @@
 // The inside of a world: its machines, brokers, mirrors and callers, and the class that moves them.
-// Law: one file for each of the things that happen: callers.cc, nodes.cc, mirrors.cc, faults.cc,
-// checks.cc; world.cc builds it and runs it to its end.
+// Law: one file for each of the things that happen: callers.cc, nodes.cc, peers.cc, mirrors.cc,
+// faults.cc, operators.cc, checks.cc; world.cc builds it and runs it to its end.
 #pragma once
 
 #include <absl/functional/any_invocable.h>
 #include <absl/time/time.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -57,6 +58,7 @@ struct Node {
   int number = 0;  // over all sites
   storage::MemoryDisk disk;
   storage::MemoryDisk::Image old;  // a copy from some time ago
+  bool old_release = false;        // the program that is installed; see KnownToOld()
   // Of the process that runs, if one does. Processes that ended are kept until the world's end,
   // for what they sent may refer to them.
   std::unique_ptr<Process> process;
@@ -109,6 +111,7 @@ struct Mirror {
   bool scheduled = false;
   std::map<std::string, int64_t> position;
   std::map<std::string, int64_t> saved;
+  std::map<std::string, uint64_t> skips;  // how many records it is about to leave out
 };
 
 enum class Fault {
@@ -129,10 +132,16 @@ enum class Fault {
   kOldSnapshot,
   kDiskLost,
   kBrokerTrouble,
+  kReleaseChanged,
+  kMirrorGap,
+  kLogLost,
   kCount,
 };
 
 const char* NameOf(Fault fault);
+
+// Whether the older of two releases has such a command.
+bool KnownToOld(const google::protobuf::Message& command);
 
 class World {
  public:
@@ -143,6 +152,8 @@ class World {
   WorldResult Run();
 
  private:
+  class Peer;
+
   template <typename... Args>
   void Tell(fmt::format_string<Args...> format, Args&&... args) {
     if (!options_.transcript) return;
@@ -175,9 +186,12 @@ class World {
   void Ran(Process& process);
   void AtFailpoint(Node& node, std::string_view failpoint);
   void CheckHeads(Node& node);
+  void AddPeers(Node& node);
+  bool KnowsNow(const google::protobuf::FieldDescriptor& event) const;
 
   void CarryLater(Mirror& mirror);
   void Carry(Mirror& mirror);
+  void CarryAnew(const std::string& stream, int to);
 
   void Ask(SiteWorld& site, bool alone = true);
   void Send(const std::shared_ptr<Operation>& operation);
@@ -187,7 +201,26 @@ class World {
 
   void Strike();
   void Do(Fault fault);
+  void PutBack(Node& node);
+  void LoseLog(SiteWorld& site);
+  bool AllKnowTheEnd(const SiteWorld& site, const std::string& stream) const;
+  bool HeldElsewhere(const SiteWorld& site, const std::string& stream) const;
+  // What has landed may have made a log whole that had lost something.
+  void LookWhetherWhole(SiteWorld& site, const std::string& stream);
+  static std::vector<storage::SimulatedCluster::Stored> LogOf(const SiteWorld& site,
+                                                              const std::string& stream);
   void Heal();
+
+  void Oversee();
+  bool Mend(SiteWorld& site, Node& node, const node::StreamState& state);
+  void Discard(Node& node, const std::vector<std::string>& names);
+  void DiscardAll(Node& node);
+  void StopAll(SiteWorld& site);
+  void StartAgain(SiteWorld& site);
+  void MakeCopyAnew(SiteWorld& site, const std::string& stream);
+  void MakeHomeAnew(SiteWorld& site, const std::string& stream);
+  void ChangeRelease(Node& node, bool to_old);
+
   bool Quiet(std::string* why);
   void CheckAtTheEnd();
   void CheckFold(const History& history);
@@ -208,6 +241,10 @@ class World {
   std::vector<std::unique_ptr<storage::SimulatedLog>> logs_;
   std::vector<std::unique_ptr<runtime::SystemClock>> clocks_;
   std::vector<Fault> enabled_;
+  // Logs that have lost what their homes accepted, until it stands in them again.
+  std::set<std::string> lost_;
+  // By site and stream, since when a copy has a gap.
+  std::map<std::pair<int, std::string>, absl::Duration> gaps_;
   uint64_t next_operation_ = 0;
   uint64_t incarnations_ = 0;
   int requests_ = 0;
@@ -215,6 +252,9 @@ class World {
   std::map<std::string, absl::Duration> overtaken_;
   absl::Duration trouble_until_;
   bool storm_ = true;  // faults happen
+  bool Enabled(Fault fault) const {
+    return std::find(enabled_.begin(), enabled_.end(), fault) != enabled_.end();
+  }
 };
 
 }  // namespace concordat::simulation

@@ -52,6 +52,9 @@ const std::pair<const char*, events::Flaw> kFlaws[] = {
     {"answers-lost-races", events::Flaw::kAnswersLostRaces},
     {"forgets-waiting", events::Flaw::kForgetsWaiting},
     {"stale-index", events::Flaw::kStaleIndex},
+    {"ignores-gaps", events::Flaw::kIgnoresGaps},
+    {"skips-home-check", events::Flaw::kSkipsHomeCheck},
+    {"reads-past-unknown", events::Flaw::kReadsPastUnknown},
 };
 static_assert(std::size(kFlaws) + 1 == static_cast<size_t>(events::Flaw::kCount));
 
@@ -292,6 +295,9 @@ int RunMany(const Arguments& arguments) {
           .c_str(),
       stdout);
   if (tally.worlds == 0) std::puts("no world came to its end: the run says nothing");
+  for (const std::string& name : FaultNames()) {
+    if (!tally.faults.contains(name)) std::printf("%s never happened\n", name.c_str());
+  }
   return tally.violations.empty() && tally.worlds > 0 ? 0 : 1;
 }
 

@@ -31,6 +31,7 @@ void World::Start(Node& node) {
   parts.machine = node.process.get();
   parts.target = site.target.get();
   parts.idle = kIdle;
+  if (node.old_release) parts.release = {"older", "0"};
   parts.open_store = [this, &node](
                          const std::string& dir,
                          storage::StoreUse use) -> absl::StatusOr<std::unique_ptr<storage::Store>> {
@@ -43,10 +44,15 @@ void World::Start(Node& node) {
     // A full disk, for instance: it is tried again.
     Tell("{} does not start: {}", node.name, opened.status().ToString());
     node.process->Kill();
+    if (opened.status().message().find("has the layout") != std::string::npos) {
+      Count("layout-changed");
+      DiscardAll(node);
+    }
     After(absl::Seconds(5), [this, &node] { Start(node); });
     return;
   }
   node.running = *std::move(opened);
+  AddPeers(node);
   node.stopping = false;
   node.unanswered = 0;
   node.heads.assign(node.running->folded().size(), -1);
@@ -90,6 +96,19 @@ void World::Stop(Node& node, absl::AnyInvocable<void()> then) {
     process->Kill();
     if (then) After(absl::ZeroDuration(), std::move(then));
   });
+}
+
+// Asked while events are read, mostly by a fiber of some process; the referee knows everything.
+bool World::KnowsNow(const google::protobuf::FieldDescriptor& event) const {
+  const Process* process = scheduler_.running_process();
+  if (process == nullptr || !nodes_[static_cast<size_t>(process->tag)]->old_release) return true;
+  return event.number() < kFirstNew;
+}
+
+bool KnownToOld(const google::protobuf::Message& command) {
+  const auto* field = command.GetReflection()->GetOneofFieldDescriptor(
+      command, command.GetDescriptor()->oneof_decl(0));
+  return field == nullptr || field->number() < kFirstNew;
 }
 
 void World::RestartLater(Node& node) {

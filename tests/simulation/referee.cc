@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "services/runtime/check.h"
 
@@ -427,9 +428,95 @@ void Referee::Landed(const std::string& stream, int64_t offset,
   Accept(history, std::move(fact));
 }
 
+void Referee::Lost(const std::string& stream) { histories_.at(stream).lost = true; }
+
+namespace {
+// As in Landed(), from a log's first record on.
+std::vector<Fact> AcceptedIn(const std::vector<storage::SimulatedCluster::Stored>& log,
+                             const std::string& source, absl::flat_hash_set<events::Link>* seen) {
+  std::vector<Fact> facts;
+  for (size_t offset = 0; offset < log.size(); ++offset) {
+    events::Reading reading = events::Read(*log[offset], source);
+    if (!reading.status.ok()) continue;
+    Fact fact{std::move(reading.attributes), log[offset], static_cast<int64_t>(offset)};
+    const bool first = seen->insert(fact.attributes.id).second;
+    const bool child = facts.empty() ? fact.attributes.parent == events::Link()
+                                     : fact.attributes.parent == facts.back().attributes.id;
+    if (first && child && fact.attributes.sequence == facts.size())
+      facts.push_back(std::move(fact));
+  }
+  return facts;
+}
+}  // namespace
+
+bool Referee::Accepted(const std::string& stream, const events::Record& record) const {
+  const History& history = Of(stream);
+  const size_t sequence =
+      std::strtoull(std::string(events::HeaderValue(record, "ce_sequence")).c_str(), nullptr, 10);
+  return sequence < history.facts.size() &&
+         history.facts[sequence].attributes.id.ToHex() == events::HeaderValue(record, "ce_id");
+}
+
+bool Referee::Whole(const std::string& stream,
+                    const std::vector<storage::SimulatedCluster::Stored>& log) {
+  History& history = histories_.at(stream);
+  absl::flat_hash_set<events::Link> seen;
+  std::vector<Fact> facts = AcceptedIn(log, history.source, &seen);
+  for (size_t i = 0; i < std::min(facts.size(), history.facts.size()); ++i) {
+    if (facts[i].attributes.id == history.facts[i].attributes.id) continue;
+    violation_("lost-is-refilled",
+               fmt::format("{}: after the log lost what others have seen, sequence {} was decided "
+                           "a second time",
+                           stream, i));
+    return false;
+  }
+  // Its home says that it is whole by going on from there.
+  if (facts.size() <= history.facts.size()) return false;
+  history.lost = false;
+  history.seen = std::move(seen);
+  history.end = static_cast<int64_t>(log.size());
+  for (size_t i = 0; i < facts.size(); ++i) {
+    if (i < history.facts.size()) {
+      history.facts[i].offset = facts[i].offset;
+    } else {
+      Accept(history, std::move(facts[i]));
+    }
+  }
+  return true;
+}
+
+void Referee::SeenElsewhere(const std::string& stream,
+                            const std::vector<storage::SimulatedCluster::Stored>& copy) {
+  History& history = histories_.at(stream);
+  absl::flat_hash_set<events::Link> seen;
+  std::vector<Fact> facts = AcceptedIn(copy, history.source, &seen);
+  for (size_t i = history.facts.size(); i < facts.size(); ++i) Accept(history, std::move(facts[i]));
+}
+
+namespace {
+bool IsNew(const events::Attributes& attributes) {
+  static const auto* const types = [] {
+    auto* types = new std::set<std::string>;
+    for (const char* name : {"concordat.inventory.v1.Event", "concordat.reservations.v1.Event",
+                             "concordat.deployment.v1.Event", "concordat.compliance.v1.Event"}) {
+      const auto* event =
+          google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(name);
+      for (int i = 0; event != nullptr && i < event->field_count(); ++i) {
+        if (event->field(i)->number() >= kFirstNew && event->field(i)->message_type() != nullptr)
+          types->insert(std::string(event->field(i)->message_type()->full_name()));
+      }
+    }
+    return types;
+  }();
+  return types->contains(attributes.type);
+}
+}  // namespace
+
 void Referee::Accept(History& history, Fact fact) {
   ++accepted_;
   const events::Attributes& attributes = fact.attributes;
+  if (history.first_new < 0 && IsNew(attributes))
+    history.first_new = static_cast<int64_t>(attributes.sequence);
   if (!history.facts.empty() && attributes.time < history.facts.back().attributes.time) {
     violation_("time-goes-on",
                fmt::format("{}: sequence {} is of {}, before the one before it", history.stream,

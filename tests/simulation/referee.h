@@ -24,6 +24,10 @@
 
 namespace concordat::simulation {
 
+// Of two releases the older has no maintenance windows, whose commands and events have numbers from
+// here on in every service.
+constexpr int kFirstNew = 70;
+
 // An accepted event.
 struct Fact {
   events::Attributes attributes;
@@ -38,7 +42,10 @@ struct History {
   std::vector<Fact> facts;
   int64_t end = 0;  // offset after the last record, void or not
   uint64_t voids = 0;
+  int64_t first_new =
+      -1;  // the sequence of the first event that the older of two releases knows not
   absl::flat_hash_set<events::Link> seen;
+  bool lost = false;  // the log holds some of this no more
   // By actor and command id, the sequence.
   absl::flat_hash_map<std::pair<std::string, std::string>, uint64_t> commands;
 };
@@ -136,6 +143,17 @@ class Referee {
   // A record stands in its home's log.
   void Landed(const std::string& stream, int64_t offset,
               const storage::SimulatedCluster::Stored& record);
+  // The log no longer holds all that it accepted. From now on Whole() is asked in place of
+  // Landed().
+  void Lost(const std::string& stream);
+  // Whether this very record is accepted already.
+  bool Accepted(const std::string& stream, const events::Record& record) const;
+  // Whether a log that lost something holds all of it again, as it was, and its home goes on.
+  bool Whole(const std::string& stream, const std::vector<storage::SimulatedCluster::Stored>& log);
+  // What a writer appended before it saw the loss counts if another site had it in its place: the
+  // branch that others saw wins.
+  void SeenElsewhere(const std::string& stream,
+                     const std::vector<storage::SimulatedCluster::Stored>& copy);
   // A caller was told that its command came to this.
   void Acknowledged(const std::string& actor, const std::string& digest,
                     const type::v1::Outcome& outcome);

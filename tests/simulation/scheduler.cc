@@ -369,6 +369,10 @@ void Scheduler::Resume(const std::shared_ptr<Fiber>& fiber) {
   std::erase(fiber->process->fibers_, fiber);
 }
 
+const Process* Scheduler::running_process() const {
+  return running_ == nullptr ? nullptr : running_->process;
+}
+
 void Scheduler::LookAtTouched() {
   for (size_t i = 0; i < touched_.size(); ++i) touched_[i]->Look();
   touched_.clear();

@@ -109,6 +109,8 @@ class Scheduler final : public storage::Machine {
   Chance& random() { return random_; }
   // Whether a fiber runs at this moment.
   bool in_fiber() const { return running_ != nullptr; }
+  // The process of that fiber; nothing where none runs.
+  const Process* running_process() const;
   uint64_t switches() const { return switches_; }
 
  private:

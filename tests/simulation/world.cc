@@ -34,6 +34,7 @@ class Sink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> 
 World::~World() {
   spdlog::set_level(spdlog::level::off);
   storm_ = false;
+  runtime::release_knows = nullptr;
   for (Node* node : nodes_) {
     for (int i = 0; node->stopping && i < 1'000'000; ++i) scheduler_.Step();
     if (node->running != nullptr) Crash(*node, "the world ends");
@@ -109,6 +110,10 @@ void World::Build() {
   for (int i = 0; i < static_cast<int>(Fault::kCount); ++i) {
     if (random_.OneIn(2)) enabled_.push_back(static_cast<Fault>(i));
   }
+  if (Enabled(Fault::kReleaseChanged)) {
+    for (Node* node : nodes_) node->old_release = random_.OneIn(2);
+    runtime::release_knows = [this](const auto& event) { return KnowsNow(event); };
+  }
   requests_ = options_.requests > 0 ? options_.requests
                                     : (300 + static_cast<int>(random_.Below(500))) / count;
 }
@@ -143,6 +148,7 @@ WorldResult World::Run() {
     Ask(*site);
   }
   After(Between(absl::Seconds(1), absl::Seconds(60)), [this] { Strike(); });
+  After(absl::Seconds(5), [this] { Oversee(); });
   const auto all_asked = [this] {
     return std::all_of(sites_.begin(), sites_.end(), [this](const auto& site) {
       return site->workload->setup().empty() && site->setup_open == 0 && site->asked >= requests_ &&
@@ -164,6 +170,8 @@ WorldResult World::Run() {
       Node& node = *site->nodes[static_cast<size_t>(site->preferred)];
       if (node.running != nullptr && !node.clock->Alarm().empty())
         Crash(node, "its clock has jumped");
+      if (node.old_release) Crash(node, "it gets the newer release");
+      if (node.running == nullptr) node.old_release = false;
       Start(node);
     }
     std::string why;

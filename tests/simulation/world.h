@@ -33,6 +33,9 @@ struct WorldResult {
   std::map<std::string, uint64_t> answers;  // by what callers were told
 };
 
+// The kinds of faults that a world may have, as `faults` names them.
+std::vector<std::string> FaultNames();
+
 // Runs a world to its end. One thread; another thread may run another world.
 WorldResult RunWorld(const WorldOptions& options);
 

@@ -87,6 +87,22 @@ TEST(SimulatedLog, WhoIsCutOffReadsNothingAndSendsWhenHealed) {
   EXPECT_EQ(appender->Poll(absl::ZeroDuration()).at(0).cookie, 7u);
 }
 
+TEST(SimulatedLog, WhoReadsBeyondWhatItHasLostIsTold) {
+  SimulatedCluster cluster(Machine::Real());
+  SimulatedLog log(cluster, 0);
+  const auto appender = log.NewAppender(kStream);
+  for (int i = 0; i < 3; ++i) appender->Append(Numbered(i), static_cast<uint64_t>(i));
+  EXPECT_EQ(appender->Poll(absl::ZeroDuration()).size(), 3u);
+  const auto reader = log.NewReader();
+  ASSERT_TRUE(reader->Assign(kStream, 3).ok());
+  cluster.Lose(kStream, 1);
+  EXPECT_TRUE(absl::IsOutOfRange(reader->Read(10, absl::ZeroDuration()).status()));
+  EXPECT_TRUE(absl::IsOutOfRange(reader->Assign(kStream, 2)));
+  EXPECT_EQ(reader->End(kStream).value(), 1);
+  appender->Append(Numbered(3), 3);
+  EXPECT_EQ(appender->Poll(absl::ZeroDuration()).at(0).offset, 1);
+}
+
 TEST(SimulatedLog, WhatADeadProcessSendsDoesNotArrive) {
   SimulatedCluster cluster(Machine::Real());
   SimulatedLog log(cluster, 0);
