@@ -16,6 +16,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import counts
+
 ROOT = Path(__file__).resolve().parent.parent
 
 Finding = collections.namedtuple("Finding", "path line found expected")
@@ -502,11 +504,25 @@ def cli_commands_exist(tree):
                     yield Finding(path, number, f"`concordat {command}`", f"one of {', '.join(sorted(known))}")
 
 
+def counts_are_counted(tree):
+    """docs/testing.md says how many tests there are as tests/counts.py counts them."""
+    document = tree.text(counts.DOCUMENT)
+    if counts.BEGIN not in document or counts.END not in document:
+        yield Finding(counts.DOCUMENT, 1, "no place for what is counted", "the marks of tests/counts.py")
+        return
+    for what, number in counts.rows(tree):
+        if number == 0:
+            yield Finding("tests/counts.py", 1, f"no {what}", "a way to count them that still finds some")
+    if counts.with_block(document, counts.block(tree)) != document:
+        line = document[:document.find(counts.BEGIN)].count("\n") + 1
+        yield Finding(counts.DOCUMENT, line, "other counts than there are", "what `tests/counts.py --write` writes")
+
+
 REPOSITORY_RULES = (
     core_is_pure, includes_follow_the_layers, rooms_have_one_shape, no_default_in_deciders, no_nameless_folders,
     lines_are_short, headers_say_what_they_are, tests_do_not_sleep, no_machine_paths, alerts_have_runbooks,
     decisions_have_their_parts, events_are_in_the_catalogue, reasons_are_explained, metrics_exist,
-    paths_in_documents_exist, dev_commands_exist, cli_commands_exist,
+    paths_in_documents_exist, dev_commands_exist, cli_commands_exist, counts_are_counted,
 )
 
 
@@ -706,6 +722,29 @@ class EveryRuleCanFail(unittest.TestCase):
                 "docs/a.md": "    concordat get servers\n`concordat --site paris open site x`, the concordat of two\n"}
         self.expect(cli_commands_exist, good, {"docs/b.md": "```\nconcordat fly\n```\n"},
                     ("docs/b.md:2", "concordat fly"))
+
+    def test_counts_are_counted(self):
+        good = {"tests/a_test.cc": "TEST(A, B) {\n" + "x\n" * 900 + "RC_GTEST_PROP(A, C, ()) {\n",
+                "tests/b_test.py": "    def test_x(self):\n", "tests/fuzz/record_fuzz.cc": "x\n",
+                "tests/fuzz/corpus/record/a": "x", "tests/model/writer.pml": "x\n",
+                "tests/model/model_test.py": "BROKEN = [\n    ('A', 'b'),\n]\n",
+                "tests/simulation/inside.h": "enum class Fault {\n  kCrash,\n  kCount,\n};\n",
+                "tests/simulation/faults.cc": 'Count("append-lost"); Violation("quiet", x);\n',
+                "services/runtime/writer.cc": "x\n" * 900 + 'storage::Failpoint(machine_, "after_append");\n',
+                "events/flaw.h": "enum class Flaw {\n  kNone,\n  kNeverVoids,\n  kCount,\n};\n",
+                "tests/torture/faults.py": 'KINDS = ("service killed")\n',
+                "tests/torture/checker.py": 'ANOMALIES = ("lost write")\n',
+                "tests/tidy_test.py": "REPOSITORY_RULES = (\n    a,\n)\n"}
+        with tempfile.TemporaryDirectory() as folder:
+            for path, text in good.items():
+                (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / path).write_text(text)
+            good[counts.DOCUMENT] = "# Testing\n\n" + counts.block(Tree(folder)) + "\n"
+        self.expect(counts_are_counted, good, {"tests/c_test.cc": "TEST(C, D) {}\n"},
+                    (f"{counts.DOCUMENT}:3", "other counts"))
+        self.expect(counts_are_counted, good, {counts.DOCUMENT: "# Testing\n"}, (f"{counts.DOCUMENT}:1", "no place"))
+        self.expect(counts_are_counted, good, {"tests/model/writer.pml": None},
+                    ("tests/counts.py:1", "no models"), (f"{counts.DOCUMENT}:3", "other counts"))
 
     def test_every_rule_is_tried_here(self):
         tried = {name for name in dir(self) if name.startswith("test_")}
