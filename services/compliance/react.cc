@@ -140,6 +140,8 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kWindowClosed:
     case Event::kWindowAborted:
     case Event::kWindowCancelled:
+    case Event::kStageLimitSet:
+    case Event::kFeedEnvelopeSet:
     case Event::kCommandRefused:
     case Event::EVENT_NOT_SET:
       break;
@@ -210,6 +212,9 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kReplacementOffered:
     case Event::kServersMissing:
     case Event::kServersReassigned:
+    case Event::kShortfallFound:
+    case Event::kFeedRecorded:
+    case Event::kShortfallCleared:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:
       break;

@@ -250,6 +250,9 @@ Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
     case Event::kWindowReleased:
     case Event::kReplacementOffered:
     case Event::kServersMissing:
+    case Event::kShortfallFound:
+    case Event::kFeedRecorded:
+    case Event::kShortfallCleared:
     case Event::kReservationDelayed:
     case Event::EVENT_NOT_SET:
       break;

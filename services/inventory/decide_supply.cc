@@ -101,11 +101,16 @@ v1::Event PlanServer(const State& state, const v1::PlanServerRequest& request,
   const absl::Time planned = runtime::ToTime(request.planned_time());
   if (auto refusal = NotInFuture(request, "planned_time", planned, facts)) return *refusal;
   if (auto refusal = BeforeOpening(state, request, "planned_time", planned, facts)) return *refusal;
+  if (!request.rack().empty() && !state.rows.racks.Contains(request.rack())) {
+    return Refused(request, v1::REASON_NOT_FOUND,
+                   fmt::format("{} is not known; expected DefineRack first.", request.rack()));
+  }
   v1::Event event;
   v1::ServerPlanned& server = *event.mutable_server_planned();
   server.set_name(request.name());
   server.set_model(request.model());
   *server.mutable_planned_time() = request.planned_time();
+  server.set_rack(request.rack());
   return event;
 }
 

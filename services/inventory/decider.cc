@@ -81,9 +81,6 @@ v1::Event NoServer(const google::protobuf::Message& command, const std::string& 
                  fmt::format("{} is not known; expected PlanServer or OrderServer first.", name));
 }
 
-// An envelope may be written down a little late, but history is not changed.
-constexpr absl::Duration kEnvelopeGrace = absl::Hours(24);
-
 v1::Event OpenSite(const State& state, const v1::OpenSiteRequest& request,
                    const runtime::Facts& facts) {
   if (request.name() != Here(facts)) {
@@ -101,24 +98,6 @@ v1::Event OpenSite(const State& state, const v1::OpenSiteRequest& request,
   opened.set_time_zone(request.time_zone());
   *opened.mutable_certifications() = request.certifications();
   if (request.has_opening_time()) *opened.mutable_opening_time() = request.opening_time();
-  return event;
-}
-
-v1::Event SetEnvelope(const State& state, const v1::SetEnvelopeRequest& request,
-                      const runtime::Facts& facts) {
-  if (auto refusal = NotHere(state, request, request.site(), facts)) return *refusal;
-  const absl::Time from = runtime::ToTime(request.effective_from());
-  if (from < facts.now - kEnvelopeGrace) {
-    return Refused(request, v1::REASON_TIME,
-                   fmt::format("effective_from is {}, expected {} or later.", runtime::ToText(from),
-                               runtime::ToText(facts.now - kEnvelopeGrace)));
-  }
-  v1::Event event;
-  v1::EnvelopeSet& set = *event.mutable_envelope_set();
-  set.set_site(request.site());
-  *set.mutable_effective_from() = request.effective_from();
-  set.set_it_power_watts(request.it_power_watts());
-  set.set_cooling_watts(request.cooling_watts());
   return event;
 }
 
@@ -294,6 +273,8 @@ v1::Event DecideServer(const State& state, const v1::Command& command,
       });
     case v1::Command::kOpenSite:
     case v1::Command::kSetEnvelope:
+    case v1::Command::kSetFeedEnvelope:
+    case v1::Command::kSetStageLimit:
     case v1::Command::kRegisterModel:
     case v1::Command::kOrderServer:
     case v1::Command::kDefineRack:
@@ -357,6 +338,10 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.define_rack().name();
     case v1::Command::kDefineFeed:
       return command.define_feed().name();
+    case v1::Command::kSetFeedEnvelope:
+      return command.set_feed_envelope().name();
+    case v1::Command::kSetStageLimit:
+      return command.set_stage_limit().site();
     case v1::Command::kRegisterPlan:
       return command.register_plan().name();
     case v1::Command::kRecordTenancyEnd:
@@ -417,6 +402,10 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return OpenSite(state, command.open_site(), facts);
     case v1::Command::kSetEnvelope:
       return SetEnvelope(state, command.set_envelope(), facts);
+    case v1::Command::kSetFeedEnvelope:
+      return SetFeedEnvelope(state, command.set_feed_envelope(), facts);
+    case v1::Command::kSetStageLimit:
+      return SetStageLimit(state, command.set_stage_limit(), facts);
     case v1::Command::kRegisterModel:
       return RegisterModel(state, command.register_model(), facts);
     case v1::Command::kOrderServer:

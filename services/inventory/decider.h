@@ -50,6 +50,14 @@ v1::Event DefineFeed(const State& state, const v1::DefineFeedRequest& request,
 v1::Event InstallServer(const State& state, const v1::InstallServerRequest& request,
                         const v1::Server& server, const runtime::Facts& facts);
 
+// decide_envelopes.cc: what may be drawn and cooled, and how long a stage may last.
+v1::Event SetEnvelope(const State& state, const v1::SetEnvelopeRequest& request,
+                      const runtime::Facts& facts);
+v1::Event SetFeedEnvelope(const State& state, const v1::SetFeedEnvelopeRequest& request,
+                          const runtime::Facts& facts);
+v1::Event SetStageLimit(const State& state, const v1::SetStageLimitRequest& request,
+                        const runtime::Facts& facts);
+
 // decide_tests.cc: plans, burn-ins, and what makes them stale.
 v1::Event RegisterPlan(const State& state, const v1::RegisterPlanRequest& request,
                        const runtime::Facts& facts);

@@ -125,6 +125,8 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kPlanRegistered:
     case v1::Event::kTenancyEnded:
     case v1::Event::kFeedDefined:
+    case v1::Event::kFeedEnvelopeSet:
+    case v1::Event::kStageLimitSet:
     case v1::Event::kServerPlanned:
     case v1::Event::kDeliverySlipped:
     case v1::Event::kManifestReceived:

@@ -27,23 +27,57 @@ void OpenSite(Rows& rows, const v1::SiteOpened& opened) {
   rows.sites.Put(opened.name(), site);
 }
 
-// A step with the same beginning is replaced; the steps stay ordered.
+// A step with the same beginning is replaced; by one that ends by itself all that begin within it,
+// and at its end begins again what had held then. The steps stay ordered.
+void PutStep(google::protobuf::RepeatedPtrField<v1::EnvelopeSet>& ordered,
+             const v1::EnvelopeSet& step, bool of_feed) {
+  const auto begin = [](const v1::EnvelopeSet& one) {
+    return runtime::ToTime(one.effective_from());
+  };
+  const absl::Time from = begin(step);
+  const absl::Time last = step.has_until() ? runtime::ToTime(step.until()) : from;
+  // Before its first step a site has nothing, and a feed no limit.
+  std::optional<v1::EnvelopeSet> resumed;
+  if (!of_feed) resumed.emplace().set_site(step.site());
+  std::vector<v1::EnvelopeSet> steps;
+  for (const v1::EnvelopeSet& one : ordered) {
+    if (begin(one) <= last) resumed = one;
+    if (begin(one) < from || begin(one) > last) steps.push_back(one);
+  }
+  const auto at = std::find_if(steps.begin(), steps.end(),
+                               [&](const v1::EnvelopeSet& one) { return begin(one) > from; });
+  const auto put = steps.insert(at, step);
+  if (step.has_until() && resumed) {
+    *resumed->mutable_effective_from() = step.until();
+    steps.insert(std::next(put), *resumed);
+  }
+  ordered.Assign(steps.begin(), steps.end());
+}
+
 void SetEnvelope(Rows& rows, const v1::EnvelopeSet& set) {
   v1::Site site = rows.sites.Get(set.site()).value_or(v1::Site());
   site.set_name(set.site());
-  const auto begins = [](const v1::EnvelopeSet& step) {
-    return runtime::ToTime(step.effective_from());
-  };
-  std::vector<v1::EnvelopeSet> steps(site.envelope().begin(), site.envelope().end());
-  const auto at = std::find_if(steps.begin(), steps.end(), [&](const v1::EnvelopeSet& step) {
-    return begins(step) >= begins(set);
+  PutStep(*site.mutable_envelope(), set, false);
+  rows.sites.Put(set.site(), site);
+}
+
+void SetEnvelope(Rows& rows, const v1::FeedEnvelopeSet& set) {
+  v1::Feed feed = rows.feeds.Get(set.feed()).value_or(v1::Feed());
+  feed.set_name(set.feed());
+  PutStep(*feed.mutable_envelope(), set.envelope(), true);
+  rows.feeds.Put(set.feed(), feed);
+}
+
+void SetStageLimit(Rows& rows, const v1::StageLimitSet& set) {
+  v1::Site site = rows.sites.Get(set.site()).value_or(v1::Site());
+  site.set_name(set.site());
+  std::vector<v1::StageLimitSet> limits(site.stage_limits().begin(), site.stage_limits().end());
+  std::erase_if(limits, [&](const v1::StageLimitSet& one) { return one.state() == set.state(); });
+  const auto at = std::find_if(limits.begin(), limits.end(), [&](const v1::StageLimitSet& one) {
+    return one.state() > set.state();
   });
-  if (at != steps.end() && begins(*at) == begins(set)) {
-    *at = set;
-  } else {
-    steps.insert(at, set);
-  }
-  site.mutable_envelope()->Assign(steps.begin(), steps.end());
+  if (set.has_most()) limits.insert(at, set);
+  site.mutable_stage_limits()->Assign(limits.begin(), limits.end());
   rows.sites.Put(set.site(), site);
 }
 
@@ -96,6 +130,9 @@ void Define(Rows& rows, const v1::FeedDefined& defined) {
   feed.set_name(defined.name());
   feed.set_it_power_watts(defined.it_power_watts());
   feed.set_redundancy(defined.redundancy());
+  v1::EnvelopeSet& first = *feed.add_envelope();
+  first.set_site(fmt::format("sites/{}", runtime::SiteOfName(defined.name())));
+  first.set_it_power_watts(defined.it_power_watts());
   rows.feeds.Put(defined.name(), feed);
 }
 
@@ -137,9 +174,30 @@ void ChangeServer(Rows& rows, const std::string& name, Change change) {
   Put(rows, server);
 }
 
+// How long it was in the state that it leaves, and when it was in service.
+void NoteStage(v1::Server& server, v1::ServerState next, absl::Time time) {
+  using v1::SERVER_STATE_IN_SERVICE;
+  if (server.has_state_time()) {
+    std::vector<v1::StageTime> stages(server.stages().begin(), server.stages().end());
+    auto at = std::find_if(stages.begin(), stages.end(),
+                           [&](const v1::StageTime& one) { return one.state() >= server.state(); });
+    if (at == stages.end() || at->state() != server.state())
+      at = stages.insert(at, v1::StageTime());
+    at->set_state(server.state());
+    const absl::Duration stayed = time - runtime::ToTime(server.state_time());
+    at->set_seconds(at->seconds() + std::max<int64_t>(0, absl::ToInt64Seconds(stayed)));
+    server.mutable_stages()->Assign(stages.begin(), stages.end());
+  }
+  if (next == SERVER_STATE_IN_SERVICE)
+    *server.add_service()->mutable_start_time() = runtime::ToTimestamp(time);
+  if (server.state() == SERVER_STATE_IN_SERVICE && server.service_size() > 0)
+    *server.mutable_service()->rbegin()->mutable_end_time() = runtime::ToTimestamp(time);
+}
+
 // Every change of the state remembers since when it holds.
 void Set(v1::Server& server, v1::ServerState state, absl::Time time) {
   if (server.state() == state) return;
+  NoteStage(server, state, time);
   server.set_state(state);
   *server.mutable_state_time() = runtime::ToTimestamp(time);
   if (state != v1::SERVER_STATE_UNDER_TEST) {
@@ -161,6 +219,7 @@ void Plan(Rows& rows, const v1::ServerPlanned& planned, absl::Time time) {
     Set(server, v1::SERVER_STATE_PLANNED, time);
     server.set_model(planned.model());
     *server.mutable_planned_time() = planned.planned_time();
+    server.set_planned_rack(planned.rack());
   });
 }
 
@@ -170,14 +229,21 @@ void Order(Rows& rows, const v1::ServerOrdered& ordered, absl::Time time) {
     server.set_model(ordered.model());
     server.set_supplier(ordered.supplier());
     *server.mutable_promised_time() = ordered.promised_time();
+    *server.mutable_first_promised_time() = ordered.promised_time();
     server.set_order_number(ordered.order_number());
   });
 }
 
-void Slip(Rows& rows, const v1::DeliverySlipped& slipped) {
+void Slip(Rows& rows, const v1::DeliverySlipped& slipped, absl::Time time) {
   ChangeServer(rows, slipped.name(), [&](v1::Server& server) {
     *server.mutable_promised_time() = slipped.promised_time();
     server.set_slips(server.slips() + 1);
+    v1::Slip& slip = *server.add_slip_list();
+    *slip.mutable_before() = slipped.before();
+    *slip.mutable_promised_time() = slipped.promised_time();
+    slip.set_cause(slipped.cause());
+    slip.set_detail(slipped.detail());
+    *slip.mutable_recorded_time() = runtime::ToTimestamp(time);
   });
 }
 
@@ -397,6 +463,10 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return OpenSite(rows, event.site_opened());
     case v1::Event::kEnvelopeSet:
       return SetEnvelope(rows, event.envelope_set());
+    case v1::Event::kFeedEnvelopeSet:
+      return SetEnvelope(rows, event.feed_envelope_set());
+    case v1::Event::kStageLimitSet:
+      return SetStageLimit(rows, event.stage_limit_set());
     case v1::Event::kModelRegistered:
       return RegisterModel(rows, event.model_registered());
     case v1::Event::kPlanRegistered:
@@ -410,7 +480,7 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kServerOrdered:
       return Order(rows, event.server_ordered(), time);
     case v1::Event::kDeliverySlipped:
-      return Slip(rows, event.delivery_slipped());
+      return Slip(rows, event.delivery_slipped(), time);
     case v1::Event::kManifestReceived:
       return Receive(rows, event.manifest_received());
     case v1::Event::kServerDelivered:

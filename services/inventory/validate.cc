@@ -45,13 +45,37 @@ absl::Status Check(const v1::OpenSiteRequest& request) {
   return fields;
 }
 
+// Of the site or a feed. What ends by itself says why it is there.
+template <typename Request>
+absl::Status CheckStep(const Request& request) {
+  absl::Status fields = FirstError({
+      runtime::CheckTime("effective_from", request.has_effective_from(), request.effective_from()),
+      runtime::CheckNotNegative("it_power_watts", request.it_power_watts()),
+      runtime::CheckText("detail", request.detail(), runtime::Presence::kOptional),
+  });
+  if (fields.ok() && (request.has_until() || request.cause() != v1::ENVELOPE_CAUSE_UNSPECIFIED))
+    fields = runtime::CheckEnum("cause", request.cause());
+  if (!fields.ok() || !request.has_until()) return fields;
+  fields = runtime::CheckTime("until", true, request.until());
+  if (!fields.ok() || runtime::ToTime(request.effective_from()) < runtime::ToTime(request.until()))
+    return fields;
+  return absl::InvalidArgumentError(
+      fmt::format("until: found {}, expected after effective_from, {}",
+                  runtime::ToText(runtime::ToTime(request.until())),
+                  runtime::ToText(runtime::ToTime(request.effective_from()))));
+}
+
 absl::Status Check(const v1::SetEnvelopeRequest& request) {
   return FirstError({
       runtime::CheckName("site", request.site(), "sites/*"),
-      runtime::CheckTime("effective_from", request.has_effective_from(), request.effective_from()),
-      runtime::CheckNotNegative("it_power_watts", request.it_power_watts()),
+      CheckStep(request),
       runtime::CheckNotNegative("cooling_watts", request.cooling_watts()),
   });
+}
+
+absl::Status Check(const v1::SetFeedEnvelopeRequest& request) {
+  return FirstError(
+      {runtime::CheckName("name", request.name(), "sites/*/feeds/*"), CheckStep(request)});
 }
 
 absl::Status CheckCriterion(const std::string& field, const v1::Criterion& criterion) {
@@ -156,6 +180,14 @@ absl::Status Check(const v1::RegisterPlanRequest& request) {
   });
 }
 
+absl::Status Check(const v1::SetStageLimitRequest& request) {
+  return FirstError({
+      runtime::CheckName("site", request.site(), "sites/*"),
+      runtime::CheckEnum("state", request.state()),
+      CheckDuration("most", request.has_most(), request.most()),
+  });
+}
+
 absl::Status Check(const v1::DefineRackRequest& request) {
   return FirstError({
       runtime::CheckName("name", request.name(), "sites/*/racks/*"),
@@ -178,6 +210,8 @@ absl::Status Check(const v1::PlanServerRequest& request) {
       CheckServer(request.name()),
       runtime::CheckName("model", request.model(), "models/*"),
       runtime::CheckTime("planned_time", request.has_planned_time(), request.planned_time()),
+      request.rack().empty() ? absl::OkStatus()
+                             : runtime::CheckName("rack", request.rack(), "sites/*/racks/*"),
   });
 }
 
@@ -307,6 +341,10 @@ absl::Status Validate(const v1::Command& command) {
       return Check(command.open_site());
     case v1::Command::kSetEnvelope:
       return Check(command.set_envelope());
+    case v1::Command::kSetFeedEnvelope:
+      return Check(command.set_feed_envelope());
+    case v1::Command::kSetStageLimit:
+      return Check(command.set_stage_limit());
     case v1::Command::kRegisterModel:
       return Check(command.register_model());
     case v1::Command::kOrderServer:

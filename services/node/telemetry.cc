@@ -7,6 +7,8 @@
 
 #include <cstdlib>
 
+#include "services/reservations/state.h"
+
 namespace concordat::node {
 namespace {
 
@@ -24,6 +26,18 @@ ClientMetric Metric(const std::vector<std::pair<std::string, std::string>>& labe
     metric.gauge.value = value;
   }
   return metric;
+}
+
+// How many shortfalls the site's reservations know of; few, so that they are counted one by one.
+double CountShortfalls(const storage::Projection& projection) {
+  const auto view = projection.View();
+  const reservations::Rows rows(*view);
+  double count = 0;
+  rows.shortfalls.Scan("", [&](std::string_view, const reservations::v1::Shortfall&) {
+    ++count;
+    return true;
+  });
+  return count;
 }
 
 }  // namespace
@@ -155,6 +169,14 @@ std::string Telemetry::Metrics() const {
       "Delivery reports that came after a recovery and were ignored",
       [](const runtime::Writer& w) { return static_cast<double>(w.counters().stale_reports); },
       MetricType::Counter);
+  if (const Folded* folded = site_.Home("reservations")) {
+    MetricFamily& shortfalls =
+        family("concordat_shortfalls",
+               "Limits of power or cooling, the site's or a feed's, below what is reserved",
+               MetricType::Gauge);
+    shortfalls.metric.push_back(
+        Metric({{"site", site_.name()}}, CountShortfalls(*folded->projection), MetricType::Gauge));
+  }
   MetricFamily& build =
       family("concordat_build_info", "The release, as a label", MetricType::Gauge);
   build.metric.push_back(Metric({{"version", CONCORDAT_VERSION}}, 1, MetricType::Gauge));

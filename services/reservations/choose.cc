@@ -49,6 +49,21 @@ Selection Pool::Standing(const std::set<std::string>& racks,
   return standing;
 }
 
+std::vector<std::string> Pool::Feeds() const {
+  std::vector<std::string> feeds;
+  for (const auto& [name, members] : feeds_) feeds.push_back(name);
+  return feeds;
+}
+
+Selection Pool::OnFeed(const Selection& selection, const std::string& feed) const {
+  Selection on{Bits(joined_.size())};
+  const auto group = feeds_.find(feed);
+  if (group == feeds_.end()) return on;
+  for (const Position position : group->second)
+    on.bits[position / 64] |= uint64_t{1} << (position % 64);
+  return Both(selection, on);
+}
+
 absl::Time Pool::EarliestGap(const Selection& selection, absl::Time from, absl::Duration length,
                              size_t count, absl::Time now) const {
   std::vector<absl::Time> gaps;

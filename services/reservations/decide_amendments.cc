@@ -98,6 +98,7 @@ Checked CheckParts(const State& state, const Frame& frame, const v1::Reservation
     if (part.watts != Watts()) {
       if (auto obstacle = CheckPower(state, frame, part.span, part.watts, facts)) return obstacle;
     }
+    if (auto obstacle = CheckFeeds(state, part.servers, part.span, facts.now)) return obstacle;
   }
   return std::nullopt;
 }
@@ -322,6 +323,7 @@ std::optional<Obstacle> CheckJoin(const State& state, const v1::Reservation& res
   const auto taken = state.index.TakenServers(joining, reservation.name());
   if (!taken.empty())
     return Obstacle{v1::REASON_NO_CAPACITY, fmt::format("{} is still taken.", taken[0])};
+  if (auto obstacle = CheckFeedsNow(state, added, facts.now)) return obstacle;
   const v1::SiteRecord site = state.rows.site_records.Get(Here(facts)).value_or(v1::SiteRecord());
   const Watts envelope = EnvelopeAt(site, facts.now);
   Watts after = state.index.running();

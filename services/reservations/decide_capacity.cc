@@ -361,6 +361,20 @@ Checked CheckPower(const State& state, const Frame& frame, const Span& span, con
   return CheckEnvelope(frame.site, state.index, span, watts, facts.now);
 }
 
+Checked CheckFeeds(const State& state, const std::vector<std::string>& servers, const Span& span,
+                   absl::Time now) {
+  const auto draws = state.index.FeedDraws(servers);
+  const auto found = state.index.FirstFeedShort(draws, span, now);
+  if (!found) return std::nullopt;
+  const int64_t more = draws.at(found->feed);
+  return Obstacle{
+      v1::REASON_POWER_ENVELOPE,
+      fmt::format("At {} feed {} would give {} W, {} W of them for this reservation; expected at "
+                  "most {} W, {} W less.",
+                  runtime::ToText(found->at), found->feed, found->used + more, more, found->limit,
+                  found->used + more - found->limit)};
+}
+
 std::string ToText(const Span& span) {
   return fmt::format("{} to {}", runtime::ToText(span.start), runtime::ToText(span.end));
 }
@@ -412,6 +426,8 @@ std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
   Grant grant{ChooseServers(state, wanted, span, block, facts.now), {}};
   if (grant.servers.size() < count) {
     if (auto obstacle = CheckOpen(state, terms, span, block, grant.servers.size(), facts.now))
+      return *obstacle;
+    if (auto obstacle = CheckPowered(state, wanted, span, block, grant.servers.size(), facts.now))
       return *obstacle;
     return Obstacle{v1::REASON_NO_CAPACITY,
                     fmt::format("{} of {} bookable servers of {} can be given within {}, expected "
@@ -465,6 +481,9 @@ Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation&
     const Watts watts{reservation.it_power_watts(), reservation.cooling_watts()};
     if (auto obstacle = CheckEnvelope(frame.site, state.index, part, watts, facts.now))
       return obstacle;
+    const std::vector<std::string> servers(reservation.servers().begin(),
+                                           reservation.servers().end());
+    if (auto obstacle = CheckFeeds(state, servers, part, facts.now)) return obstacle;
   }
   return std::nullopt;
 }

@@ -85,6 +85,8 @@ std::string ObstacleOf(const State& state, const v1::Reservation& reservation,
     return fmt::format("The site would give off {} W now, expected at most {} W.", after.cooling,
                        envelope.cooling);
   }
+  if (const auto feed = CheckFeedsNow(state, UsableServers(reservation), facts.now))
+    return feed->detail;
   return {};
 }
 
@@ -106,6 +108,18 @@ v1::Event Delayed(const v1::Reservation& reservation, const std::vector<std::str
 }
 
 }  // namespace
+
+Checked CheckFeedsNow(const State& state, const std::vector<std::string>& servers, absl::Time now) {
+  for (const auto& [feed, watts] : state.index.FeedDraws(servers)) {
+    const auto limit = state.index.FeedLimitAt(feed, now);
+    const int64_t after = state.index.FeedRunning(feed) + watts;
+    if (!limit || after <= *limit) continue;
+    return Obstacle{
+        v1::REASON_POWER_ENVELOPE,
+        fmt::format("Feed {} would give {} W now, expected at most {} W.", feed, after, *limit)};
+  }
+  return std::nullopt;
+}
 
 Found Find(const State& state, const google::protobuf::Message& command, const std::string& name,
            const runtime::Facts& facts, std::initializer_list<v1::ReservationState> expected) {

@@ -81,9 +81,37 @@ bool IsExact(const v1::Terms& terms) {
 
 using Note = absl::FunctionRef<void(v1::ExclusionReason reason, const Selection& ruled_out)>;
 
+// Those of a selection that no feed is too weak for: of each feed no more than there is room for
+// over the block, those that draw least, and by name. What is left could all be given at once, or
+// is more than is wanted.
+Selection Powered(const State& state, const Pool& pool, const Wanted& wanted,
+                  const Selection& selection, const Span& block, absl::Time now) {
+  const Index& index = state.index;
+  const int64_t most = index.MostPower(wanted.terms.model());
+  const int64_t count = wanted.terms.count();
+  const std::map<std::string, int64_t> given_up = index.FeedDraws(wanted.gives_up);
+  std::vector<std::string> unpowered;
+  for (const std::string& feed : pool.Feeds()) {
+    if (!index.HasLimit(feed) || block.start >= block.end) continue;
+    int64_t left = index.FeedLeft(feed, block, now);
+    if (left == INT64_MAX) continue;  // its limit begins later
+    if (const auto more = given_up.find(feed); more != given_up.end()) left += more->second;
+    if (most == 0 || left / most >= count) continue;
+    std::vector<std::string> names = pool.Names(pool.OnFeed(selection, feed), SIZE_MAX);
+    std::stable_sort(names.begin(), names.end(), [&](const auto& a, const auto& b) {
+      return index.WattsOf(a).it_power < index.WattsOf(b).it_power;
+    });
+    for (const std::string& name : names) {
+      left -= index.WattsOf(name).it_power;
+      if (left < 0) unpowered.push_back(name);
+    }
+  }
+  return unpowered.empty() ? selection : Pool::Without(selection, pool.Named(unpowered));
+}
+
 // The servers of a pool that could be given over a block; of those that could not, the use within
 // it tells the taken from those that only a margin rules out. `note` hears what each reason ruled
-// out, in the order of the reasons' numbers.
+// out, in the order of the reasons' numbers, but that the feeds come last.
 Selection Narrow(const State& state, const Pool& pool, const Wanted& wanted, const Span& use,
                  const Span& block, absl::Time now, Note note) {
   Selection left = pool.All();
@@ -110,6 +138,7 @@ Selection Narrow(const State& state, const Pool& pool, const Wanted& wanted, con
   } else {
     keep(v1::EXCLUSION_REASON_TAKEN, pool.FindFree({block}, now));
   }
+  keep(v1::EXCLUSION_REASON_FEED, Powered(state, pool, wanted, left, block, now));
   return left;
 }
 
@@ -286,9 +315,47 @@ absl::Time NotBefore(const State& state, const Frame& frame, const v1::Terms& te
   return std::max(bound, gap);
 }
 
+// From when on a feed can give so much more up to the span's end, to the second; the end where it
+// cannot. What it can give over a span it can give over the rest of it too.
+absl::Time FeedKeptFrom(const Index& index, const std::string& feed, const Span& span, int64_t more,
+                        absl::Time now) {
+  int64_t cannot = -1, can = absl::ToInt64Seconds(span.end - span.start) + 1;
+  while (cannot + 1 < can) {
+    const int64_t middle = cannot + (can - cannot) / 2;
+    const Span rest{span.start + absl::Seconds(middle), span.end};
+    const bool gives = rest.start >= rest.end || index.FeedLeft(feed, rest, now) >= more;
+    (gives ? can : cannot) = middle;
+  }
+  return std::min(span.end, span.start + absl::Seconds(can));
+}
+
+// A start before which, compared with the span, no server becomes free and no feed has power for
+// one more; never where no feed has a limit.
+absl::Time NextChange(const State& state, const Frame& frame, const v1::Terms& terms,
+                      const Span& span, absl::Time now) {
+  const Span block = BlockOf(span, terms, MarginsIn(frame, terms));
+  const Pool* pool = state.index.FindPool(terms.model());
+  if (pool == nullptr || block.start >= block.end) return absl::InfiniteFuture();
+  const Selection taken = Pool::Without(pool->All(), pool->FindFree({block}, now));
+  absl::Time next = pool->EarliestGap(taken, block.start, block.end - block.start, 1, now);
+  const int64_t each = state.index.LeastWatts(terms.model(), 1).it_power;
+  bool limited = false;
+  for (const std::string& feed : pool->Feeds()) {
+    if (!state.index.HasLimit(feed) || each == 0) continue;
+    const int64_t left = std::max<int64_t>(0, state.index.FeedLeft(feed, block, now));
+    if (left == INT64_MAX) continue;
+    limited = true;
+    const int64_t one_more = (left / each + 1) * each;
+    const absl::Time from = FeedKeptFrom(state.index, feed, block, one_more, now);
+    if (from > block.start) next = std::min(next, from);
+  }
+  return limited ? next + (span.start - block.start) : absl::InfiniteFuture();
+}
+
 // The earliest start at which the request would be granted. Each step goes on to a time before
-// which it cannot be, so that nothing is passed over; only where servers are ruled out by
-// neighbours the steps are blind.
+// which it cannot be, so that nothing is passed over. Only where servers are ruled out by
+// neighbours, or feeds lack power, the steps are blind; of feeds they stop where one has power for
+// one more.
 std::optional<absl::Time> EarliestStart(const State& state, const Frame& frame,
                                         const Wanted& wanted, Span span,
                                         const runtime::Facts& facts) {
@@ -299,8 +366,13 @@ std::optional<absl::Time> EarliestStart(const State& state, const Frame& frame,
   for (int step = 0; step < kMostSearchSteps; ++step) {
     absl::Time start = NotBefore(state, frame, wanted.terms, span, facts.now);
     if (start == span.start) {
-      start += blind;
-      blind *= 2;
+      const absl::Time change = NextChange(state, frame, wanted.terms, span, facts.now);
+      if (change > start && change < start + blind) {
+        start = change;
+      } else {
+        start += blind;
+        blind *= 2;
+      }
     }
     if (start > latest) return std::nullopt;
     span = {start, start + length};
@@ -335,6 +407,8 @@ std::string_view Words(v1::ExclusionReason reason) {
       return "without power";
     case v1::EXCLUSION_REASON_COOLING:
       return "without cooling";
+    case v1::EXCLUSION_REASON_FEED:
+      return "without power on their feed";
     case v1::EXCLUSION_REASON_UNSPECIFIED:
     case v1::ExclusionReason_INT_MIN_SENTINEL_DO_NOT_USE_:
     case v1::ExclusionReason_INT_MAX_SENTINEL_DO_NOT_USE_:
@@ -363,6 +437,22 @@ std::string Describe(const v1::Shortage& shortage) {
   return text;
 }
 
+// The feed of the first server that a shortage says has no power, and when it lacks that of one.
+std::optional<Index::FeedShort> ShortFeed(const State& state, const Wanted& wanted,
+                                          const v1::Shortage& shortage, const Span& block,
+                                          absl::Time now) {
+  for (const v1::Exclusion& exclusion : shortage.exclusions()) {
+    if (exclusion.reason() != v1::EXCLUSION_REASON_FEED || exclusion.examples().empty()) continue;
+    const ServerPlace* place = state.index.PlaceOf(exclusion.examples(0));
+    if (place == nullptr) return std::nullopt;
+    const std::map<std::string, int64_t> draws = {
+        {place->feed, std::max(state.index.MostPower(wanted.terms.model()),
+                               state.index.FeedLeft(place->feed, block, now) + 1)}};
+    return state.index.FirstFeedShort(draws, block, now);
+  }
+  return std::nullopt;
+}
+
 // What can be short at one time and not at another.
 bool IsShortage(v1::Reason reason) {
   return reason == v1::REASON_NO_CAPACITY || reason == v1::REASON_POWER_ENVELOPE ||
@@ -380,6 +470,30 @@ std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted,
   const Selection free =
       Narrow(state, *pool, wanted, use, block, now, [](v1::ExclusionReason, const Selection&) {});
   return Choose(*pool, free, wanted.terms);
+}
+
+Checked CheckPowered(const State& state, const Wanted& wanted, const Span& use, const Span& block,
+                     size_t found, absl::Time now) {
+  const Pool* pool = state.index.FindPool(wanted.terms.model());
+  if (pool == nullptr) return std::nullopt;
+  Selection unpowered{{}};
+  Narrow(state, *pool, wanted, use, block, now,
+         [&](v1::ExclusionReason reason, const Selection& ruled_out) {
+           if (reason == v1::EXCLUSION_REASON_FEED) unpowered = ruled_out;
+         });
+  const size_t free = found + unpowered.count();
+  if (free < static_cast<size_t>(wanted.terms.count())) return std::nullopt;
+  const std::vector<std::string> first = pool->Names(unpowered, 1);
+  // Of the feed of the first that it cannot power: one more than it has room for is too much.
+  const std::string& feed = state.index.PlaceOf(first.at(0))->feed;
+  const std::map<std::string, int64_t> draws = {{feed, state.index.FeedLeft(feed, block, now) + 1}};
+  const auto at = state.index.FirstFeedShort(draws, block, now);
+  return Obstacle{
+      v1::REASON_POWER_ENVELOPE,
+      fmt::format("{} servers of {} are free within {} and there is power for {} of them, expected "
+                  "{}. At {} feed {} gives {} W of {} W already.",
+                  free, wanted.terms.model(), ToText(block), found, wanted.terms.count(),
+                  runtime::ToText(at->at), feed, at->used, at->limit)};
 }
 
 Checked CheckApart(const State& state, const Wanted& wanted,
@@ -412,6 +526,11 @@ Obstacle Explained(const State& state, const Frame& frame, const Wanted& wanted,
     *shortage.mutable_short_from() = runtime::ToTimestamp(found->at);
     shortage.set_short_it_power_watts(std::max<int64_t>(0, found->missing.it_power));
     shortage.set_short_cooling_watts(std::max<int64_t>(0, found->missing.cooling));
+  } else if (const auto feed = ShortFeed(state, wanted, shortage, block, facts.now)) {
+    *shortage.mutable_short_from() = runtime::ToTimestamp(feed->at);
+    shortage.set_short_feed(feed->feed);
+    shortage.set_short_it_power_watts(feed->used + state.index.MostPower(wanted.terms.model()) -
+                                      feed->limit);
   }
   *shortage.mutable_terms() = wanted.terms;
   *shortage.mutable_start_time() = runtime::ToTimestamp(span.start);

@@ -1,6 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "services/reservations/decider.h"
+#include "services/reservations/envelopes.h"
+#include "services/reservations/shortfalls.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -11,6 +15,16 @@ v1::Event NotHome(const google::protobuf::Message& command, const std::string& n
                   const runtime::Facts& facts) {
   return Refused(command, v1::REASON_NOT_HOME,
                  fmt::format("\"{}\" belongs to another site, expected {}.", name, Here(facts)));
+}
+
+// Whether more is reserved than there is once the step holds. Where that was so before, a shortfall
+// is known already.
+bool Cuts(const State& state, const std::string& feed, const v1::EnvelopeRecorded& step,
+          const runtime::Facts& facts) {
+  v1::SiteRecord site = state.rows.site_records.Get(Here(facts)).value_or(v1::SiteRecord());
+  PutStep(site, feed, step);
+  const absl::Time from = std::max(facts.now, runtime::ToTime(step.effective_from()));
+  return !ShortSpans(state.index, site, feed, {from, absl::InfiniteFuture()}).empty();
 }
 
 // Whether an order that stands at `before` may be answered so.
@@ -178,11 +192,25 @@ v1::Event RecordSite(const v1::RecordSite& command, const runtime::Facts& facts)
   return event;
 }
 
-v1::Event RecordEnvelope(const v1::RecordEnvelope& command, const runtime::Facts& facts) {
+v1::Event RecordEnvelope(const State& state, const v1::RecordEnvelope& command,
+                         const runtime::Facts& facts) {
   if (command.envelope().site() != Here(facts))
     return NotHome(command, command.envelope().site(), facts);
   v1::Event event;
-  *event.mutable_envelope_recorded() = command.envelope();
+  v1::EnvelopeRecorded& recorded = *event.mutable_envelope_recorded();
+  recorded = command.envelope();
+  recorded.set_cuts(Cuts(state, "", recorded, facts));
+  return event;
+}
+
+v1::Event RecordFeed(const State& state, const v1::RecordFeed& command,
+                     const runtime::Facts& facts) {
+  const v1::FeedRecorded& feed = command.feed();
+  if (feed.step().site() != Here(facts)) return NotHome(command, feed.step().site(), facts);
+  v1::Event event;
+  v1::FeedRecorded& recorded = *event.mutable_feed_recorded();
+  recorded = feed;
+  recorded.mutable_step()->set_cuts(Cuts(state, feed.feed(), feed.step(), facts));
   return event;
 }
 

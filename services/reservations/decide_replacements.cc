@@ -88,8 +88,11 @@ Servers ReturnedTo(const State& state, const v1::Reservation& reservation) {
 // For its lost servers, as many as there are: its own that came back, then others.
 Servers FindReplacements(const State& state, const v1::Reservation& reservation, absl::Time now) {
   Servers found = ReturnedTo(state, reservation);
-  const size_t missing = static_cast<size_t>(reservation.lost_servers_size()) - found.size();
-  if (missing == 0) return found;
+  Servers missing;
+  for (const std::string& server : reservation.lost_servers()) {
+    if (std::find(found.begin(), found.end(), server) == found.end()) missing.push_back(server);
+  }
+  if (missing.empty()) return found;
   for (std::string& server : FindOthers(state, reservation, missing, now))
     found.push_back(std::move(server));
   return found;
@@ -160,9 +163,9 @@ v1::Event Offered(const v1::Reservation& reservation, const Servers& free, absl:
 }  // namespace
 
 std::vector<std::string> FindOthers(const State& state, const v1::Reservation& reservation,
-                                    size_t count, absl::Time now) {
+                                    const std::vector<std::string>& instead_of, absl::Time now) {
   v1::Terms terms = reservation.terms();
-  terms.set_count(static_cast<int32_t>(count));
+  terms.set_count(static_cast<int32_t>(instead_of.size()));
   const Span use = UseOf(terms);
   const Span left{std::max(use.start, now), use.end};
   const Span block = BlockOf(left, terms, reservation.margins());
@@ -170,7 +173,8 @@ std::vector<std::string> FindOthers(const State& state, const v1::Reservation& r
   if (left.start >= left.end || block.start < now) return {};
   const std::string& name = reservation.name();
   const std::string& party = reservation.series().empty() ? name : reservation.series();
-  return ChooseServers(state, {.terms = terms, .reservation = party}, left, block, now);
+  return ChooseServers(state, {.terms = terms, .reservation = party, .gives_up = instead_of}, left,
+                       block, now);
 }
 
 v1::Event ReassignServers(const State& state, const v1::ReassignServers& command,
@@ -197,7 +201,7 @@ v1::Event ReassignServers(const State& state, const v1::ReassignServers& command
                                removed.size(), command.window()));
   }
   if (const Checked obstacle = CheckNoAmendment(*reservation)) return Refused(command, *obstacle);
-  const Servers added = FindOthers(state, *reservation, removed.size(), facts.now);
+  const Servers added = FindOthers(state, *reservation, removed, facts.now);
   if (added.size() < removed.size()) {
     return Refused(command, v1::REASON_NO_CAPACITY,
                    fmt::format("{} servers are free for {}, expected {}.", added.size(), name,

@@ -19,8 +19,9 @@ bool IsAsked(const v1::Reservation& reservation) {
          reservation.state() == v1::RESERVATION_STATE_CONFIRMED || IsInUse(reservation);
 }
 
-// Every reservation that is not over, by name. Windows are few, and what is not over has a
-// deadline, or is an occurrence of a series that has one.
+}  // namespace
+
+// What is not over has a deadline, or is an occurrence of a series that has one.
 std::map<std::string, v1::Reservation> LiveReservations(const Rows& rows) {
   std::map<std::string, v1::Reservation> live;
   const auto add = [&](const std::string& name) {
@@ -44,6 +45,8 @@ std::map<std::string, v1::Reservation> LiveReservations(const Rows& rows) {
   });
   return live;
 }
+
+namespace {
 
 // When it has its servers, with its margins: who works on a server under its re-test keeps the
 // customer from it too. Before an amendment is judged, by either of its terms.
@@ -85,7 +88,7 @@ v1::WindowAffects Affects(const State& state, v1::WindowAffects window,
     *affected.mutable_end_time() = reservation.terms().end_time();
     affected.set_active(IsInUse(reservation));
     affected.set_needs_consent(!window.emergency() && NeedsConsent(state, reservation, window));
-    const std::vector<std::string> free = FindOthers(state, reservation, shared.size(), facts.now);
+    const std::vector<std::string> free = FindOthers(state, reservation, shared, facts.now);
     affected.mutable_free_servers()->Assign(free.begin(), free.end());
   }
   return window;

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "services/reservations/envelopes.h"
 #include "services/reservations/quotas.h"
+#include "services/reservations/shortfalls.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -40,15 +42,10 @@ Watts EnvelopeAt(const v1::SiteRecord& site, absl::Time at) {
 
 void ForEachStep(const v1::SiteRecord& site, const Span& span,
                  absl::FunctionRef<bool(const Span& part, const Watts& limit)> visit) {
-  const auto begins = [&](int step) {
-    return step < site.envelope_size() ? runtime::ToTime(site.envelope(step).effective_from())
-                                       : absl::InfiniteFuture();
-  };
-  for (int step = -1; step < site.envelope_size(); ++step) {
-    const Span part{step < 0 ? span.start : std::max(span.start, begins(step)),
-                    std::min(span.end, begins(step + 1))};
-    if (part.start < part.end && !visit(part, EnvelopeAt(site, part.start))) return;
-  }
+  ForEachStep(site.envelope(), span, [&](const Span& part, const v1::EnvelopeRecorded* step) {
+    return visit(part,
+                 step == nullptr ? Watts() : Watts{step->it_power_watts(), step->cooling_watts()});
+  });
 }
 
 std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
@@ -164,6 +161,10 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.heal_reservation().name();
     case v1::Command::kAcceptReplacement:
       return command.accept_replacement().name();
+    case v1::Command::kRecordFeed:
+      return fmt::format("{}/feeds/{}", Here(facts), command.record_feed().feed().feed());
+    case v1::Command::kReviewShortfall:
+      return ShortfallName(command.review_shortfall(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }
@@ -189,7 +190,7 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
     case v1::Command::kRecordSite:
       return RecordSite(command.record_site(), facts);
     case v1::Command::kRecordEnvelope:
-      return RecordEnvelope(command.record_envelope(), facts);
+      return RecordEnvelope(state, command.record_envelope(), facts);
     case v1::Command::kRecordServer:
       return RecordServer(state, command.record_server(), facts);
     case v1::Command::kConfirmReservation:
@@ -278,6 +279,10 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return Heal(state, command.heal_reservation(), facts);
     case v1::Command::kAcceptReplacement:
       return AcceptReplacement(state, command.accept_replacement(), facts);
+    case v1::Command::kRecordFeed:
+      return RecordFeed(state, command.record_feed(), facts);
+    case v1::Command::kReviewShortfall:
+      return ReviewShortfall(state, command.review_shortfall(), facts);
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -7,6 +7,7 @@
 #include <absl/functional/function_ref.h>
 #include <absl/status/status.h>
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -86,6 +87,8 @@ struct Wanted {
   const v1::Terms& terms;
   // The reservation that they are for, as far as separations name it: a series, or what exists.
   std::string reservation = {};
+  // Servers that it has over the block and gives up for them: what these draw of feeds is free.
+  std::vector<std::string> gives_up = {};
 };
 
 // Servers that are free over a span with its margins, and what they draw, within contract and
@@ -111,6 +114,10 @@ struct Short {
 std::optional<Short> FindShort(const v1::SiteRecord& site, const Index& index, const Span& span,
                                const Watts& wanted, absl::Time now);
 
+// Whether each feed of the servers can give what they draw over the span, beside what is reserved.
+Checked CheckFeeds(const State& state, const std::vector<std::string>& servers, const Span& span,
+                   absl::Time now);
+
 // What stands against the reservation taking its servers over `span` instead; nothing where they
 // could be had. Counts what other occurrences of its series take now, not what they will.
 Checked CheckMove(const State& state, const Frame& frame, const v1::Reservation& reservation,
@@ -124,6 +131,10 @@ std::string ToText(const Span& span);
 // state.
 std::vector<std::string> ChooseServers(const State& state, const Wanted& wanted, const Span& use,
                                        const Span& block, absl::Time now);
+// Whether it is feeds that make the servers too few of which `found` could be given; the obstacle
+// names one and says when it is short.
+Checked CheckPowered(const State& state, const Wanted& wanted, const Span& use, const Span& block,
+                     size_t found, absl::Time now);
 // Whether one of the servers stands in a rack or domain of somebody to be kept apart from.
 Checked CheckApart(const State& state, const Wanted& wanted,
                    const google::protobuf::RepeatedPtrField<std::string>& servers, const Span& span,
@@ -201,6 +212,8 @@ v1::Event Confirm(const State& state, const v1::ConfirmReservation& command,
 v1::Event Decline(const State& state, const v1::DeclineReservation& command,
                   const runtime::Facts& facts);
 v1::Event Lapse(const State& state, const v1::LapseHold& command, const runtime::Facts& facts);
+// Whether each feed of the servers can give what they draw now, beside what runs.
+Checked CheckFeedsNow(const State& state, const std::vector<std::string>& servers, absl::Time now);
 v1::Event Start(const State& state, const v1::StartReservation& command,
                 const runtime::Facts& facts);
 // A known reservation of this site in one of the states, or the refusal. Commands of timers and
@@ -266,7 +279,10 @@ v1::Event RecordContract(const State& state, const v1::RecordContract& command,
                          const runtime::Facts& facts);
 v1::Event RecordOrderAnswer(const State& state, const v1::RecordOrderAnswer& command);
 v1::Event RecordSite(const v1::RecordSite& command, const runtime::Facts& facts);
-v1::Event RecordEnvelope(const v1::RecordEnvelope& command, const runtime::Facts& facts);
+v1::Event RecordEnvelope(const State& state, const v1::RecordEnvelope& command,
+                         const runtime::Facts& facts);
+v1::Event RecordFeed(const State& state, const v1::RecordFeed& command,
+                     const runtime::Facts& facts);
 v1::Event RecordServer(const State& state, const v1::RecordServer& command,
                        const runtime::Facts& facts);
 
@@ -278,6 +294,9 @@ v1::Event ReviewWindow(const State& state, const v1::ReviewWindow& command,
 v1::Event ProlongWindow(const State& state, const v1::ProlongWindow& command,
                         const runtime::Facts& facts);
 v1::Event ReleaseWindow(const State& state, const v1::ReleaseWindow& command);
+// Every reservation of this site that is held, confirmed or in use and takes servers, by name.
+// Costs a look at each.
+std::map<std::string, v1::Reservation> LiveReservations(const Rows& rows);
 
 // decide_replacements.cc: other servers for those that a window takes or that were lost. What has
 // not started gets them; what is in use is offered them, and gets them once its customer accepts.
@@ -286,10 +305,14 @@ v1::Event ReassignServers(const State& state, const v1::ReassignServers& command
 v1::Event Heal(const State& state, const v1::HealReservation& command, const runtime::Facts& facts);
 v1::Event AcceptReplacement(const State& state, const v1::AcceptReplacementRequest& request,
                             const runtime::Facts& facts);
-// So many servers that the reservation could have instead of some of its own over what is left of
-// its use, by its placement and with its margins; fewer where there are not so many.
+// As many servers as `instead_of`, some of its own, that the reservation could have over what is
+// left of its use, by its placement and with its margins; fewer where there are not so many.
 std::vector<std::string> FindOthers(const State& state, const v1::Reservation& reservation,
-                                    size_t count, absl::Time now);
+                                    const std::vector<std::string>& instead_of, absl::Time now);
+
+// decide_shortfalls.cc: what is reserved beyond what there is.
+v1::Event ReviewShortfall(const State& state, const v1::ReviewShortfall& command,
+                          const runtime::Facts& facts);
 
 // What all of them use.
 

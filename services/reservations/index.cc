@@ -105,6 +105,9 @@ void Index::Apply(const storage::Change& change) {
     if (before == after) return;
     Release(before);
     Take(after);
+  } else if (table == "site_records") {
+    SetFeeds(Parse<v1::SiteRecord>(change, change.before),
+             Parse<v1::SiteRecord>(change, change.after));
   } else if (table == "server_records") {
     const auto record = Parse<v1::ServerRecord>(change, change.after);
     SetServer(std::string(storage::KeyOf(change.key)), record ? &record->server() : nullptr);
@@ -165,6 +168,7 @@ void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorde
     if (pool->second.empty()) pools_.erase(pool);
   }
   if (server.known) CountServer(name, server, server.lost, false);
+  DrawAll(server, -1);
   server.known = recorded != nullptr;
   server.model = recorded == nullptr ? "" : recorded->model();
   server.bookable =
@@ -175,9 +179,74 @@ void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorde
                                      : Watts{Bounded(recorded->it_power_watts()),
                                              Bounded(recorded->cooling_watts())};
   server.accelerators = recorded == nullptr ? 0 : Bounded(recorded->accelerators());
+  DrawAll(server, +1);
   if (server.known) CountServer(name, server, server.lost, true);
   if (server.bookable) pools_[server.model].Join(at->first, server.schedule, server.place);
   if (server.empty()) servers_.erase(at);
+}
+
+// Enters what is drawn of a feed, or takes it out. Amounts add up, so that it is the same whether a
+// reservation comes after its servers' records or before them.
+void Index::Draw(const std::string& name, Occupancy::Phase phase, const Span& span, int64_t watts) {
+  if (name.empty() || watts == 0) return;
+  const bool ending = phase == Occupancy::Phase::kEnding;
+  const auto at = feeds_.try_emplace(name).first;
+  Feed& feed = at->second;
+  feed.watts.Add({span.start, ending ? absl::InfiniteFuture() : span.end}, watts);
+  if (phase != Occupancy::Phase::kPlanned) feed.running += watts;
+  if (ending) feed.ending += watts;
+  if (phase == Occupancy::Phase::kActive) {
+    int64_t& active = feed.active[span.end];
+    active += watts;
+    if (active == 0) feed.active.erase(span.end);
+  }
+  if (feed.empty()) feeds_.erase(at);
+}
+
+// Whatever reservations have a server, as its feed sees it.
+void Index::DrawAll(const Server& server, int64_t sign) {
+  const int64_t watts = sign * server.watts.it_power;
+  server.schedule.VisitHeld(
+      [&](const Span& span) { Draw(server.place.feed, Occupancy::Phase::kPlanned, span, watts); });
+  // What is ACTIVE is in the schedule already, as what is planned is.
+  for (const Run& run : server.running) {
+    const bool ending = run.overdue_from == absl::InfinitePast();
+    if (!ending) {
+      const Span span{run.start, run.overdue_from};
+      Draw(server.place.feed, Occupancy::Phase::kPlanned, span, -watts);
+      Draw(server.place.feed, Occupancy::Phase::kActive, span, watts);
+    } else {
+      Draw(server.place.feed, Occupancy::Phase::kEnding, {run.start, run.start}, watts);
+    }
+  }
+}
+
+void Index::DrawFor(const std::vector<std::string>& servers, Occupancy::Phase phase,
+                    const Span& span, int64_t sign) {
+  std::map<std::string, int64_t> draws;
+  for (const std::string& name : servers) {
+    const auto server = servers_.find(name);
+    if (server != servers_.end() && !server->second.place.feed.empty())
+      draws[server->second.place.feed] += server->second.watts.it_power;
+  }
+  for (const auto& [feed, watts] : draws) Draw(feed, phase, span, sign * watts);
+}
+
+void Index::SetFeeds(const std::optional<v1::SiteRecord>& before,
+                     const std::optional<v1::SiteRecord>& after) {
+  for (const auto* site : {&before, &after}) {
+    if (!*site) continue;
+    for (const v1::FeedRecord& record : (*site)->feeds()) {
+      const auto at = feeds_.try_emplace(record.feed()).first;
+      at->second.limits.clear();
+      for (const v1::EnvelopeRecorded& step : record.envelope()) {
+        if (site == &before) break;
+        at->second.limits.push_back(
+            {runtime::ToTime(step.effective_from()), Bounded(step.it_power_watts())});
+      }
+      if (at->second.empty()) feeds_.erase(at);
+    }
+  }
 }
 
 void Index::TakeUse(const Occupancy& occupancy, int64_t sign) {
@@ -186,6 +255,8 @@ void Index::TakeUse(const Occupancy& occupancy, int64_t sign) {
   const Watts watts = sign > 0 ? occupancy.watts : -occupancy.watts;
   watts_.Add({occupancy.span.start, end}, watts);
   if (occupancy.phase != Occupancy::Phase::kPlanned) running_ += watts;
+  if (ending) ending_ += watts;
+  DrawFor(occupancy.servers, occupancy.phase, occupancy.span, sign);
   Timeline<int64_t>& contract = contracts_[occupancy.contract];
   contract.Add(occupancy.use, sign * occupancy.count);
   if (contract.empty()) contracts_.erase(occupancy.contract);
@@ -209,6 +280,7 @@ void Index::TakePart(const Occupancy& occupancy, const Part& part, int64_t sign)
   Occupancy planned;
   planned.phase = Occupancy::Phase::kPlanned;
   planned.span = part.span;
+  DrawFor(part.servers, planned.phase, planned.span, sign);
   for (const std::string& server : part.servers) Occupy(server, planned, sign > 0);
 }
 
@@ -227,8 +299,8 @@ void Index::Occupy(const std::string& name, const Occupancy& occupancy, bool tak
     if (server.bookable) pools_.at(server.model).Refresh(name, occupancy.span);
   }
   if (occupancy.phase != Occupancy::Phase::kPlanned) {
-    const Run run{occupancy.reservation, ending ? absl::InfinitePast() : occupancy.span.end,
-                  holder};
+    const Run run{occupancy.reservation, occupancy.span.start,
+                  ending ? absl::InfinitePast() : occupancy.span.end, holder};
     const auto order = [](const Run& a, const Run& b) {
       return std::tie(a.overdue_from, a.reservation) < std::tie(b.overdue_from, b.reservation);
     };
@@ -330,6 +402,11 @@ Watts Index::LeastWatts(const std::string& model, int64_t count) const {
   return {least.it_power * count, least.cooling * count};
 }
 
+int64_t Index::MostPower(const std::string& model) const {
+  const auto found = models_.find(model);
+  return found == models_.end() ? 0 : found->second.watts.rbegin()->first.first;
+}
+
 std::set<std::string> Index::ApartFrom(const std::string& party) const {
   const auto found = apart_.find(party);
   if (found == apart_.end()) return {};
@@ -413,6 +490,99 @@ int64_t Index::ContractPeak(const std::string& contract, const Span& span) const
   return found == contracts_.end() ? 0 : found->second.Peak(span);
 }
 
+int64_t Index::Feed::Late(absl::Time now) const {
+  int64_t late = 0;
+  for (const auto& [end, watts] : active) {
+    if (end > now) break;
+    late += watts;
+  }
+  return late;
+}
+
+bool Index::HasLimit(const std::string& feed) const {
+  const auto found = feeds_.find(feed);
+  return found != feeds_.end() && !found->second.limits.empty();
+}
+
+std::map<std::string, int64_t> Index::FeedDraws(const std::vector<std::string>& servers) const {
+  std::map<std::string, int64_t> draws;
+  for (const std::string& name : servers) {
+    const auto server = servers_.find(name);
+    if (server != servers_.end() && HasLimit(server->second.place.feed))
+      draws[server->second.place.feed] += server->second.watts.it_power;
+  }
+  return draws;
+}
+
+int64_t Index::FeedLeft(const std::string& name, const Span& span, absl::Time now) const {
+  int64_t left = INT64_MAX;
+  const auto found = feeds_.find(name);
+  if (found == feeds_.end()) return left;
+  const Feed& feed = found->second;
+  const int64_t late = feed.Late(now);
+  for (size_t step = 0; step < feed.limits.size(); ++step) {
+    const absl::Time next = step + 1 < feed.limits.size() ? feed.limits[step + 1].from : span.end;
+    const Span part{std::max(span.start, feed.limits[step].from), std::min(span.end, next)};
+    if (part.start < part.end)
+      left = std::min(left, feed.limits[step].watts - late - feed.watts.Peak(part));
+  }
+  return left;
+}
+
+std::optional<Index::FeedShort> Index::FirstFeedShort(const std::map<std::string, int64_t>& draws,
+                                                      const Span& span, absl::Time now) const {
+  std::optional<FeedShort> first;
+  for (const auto& [name, watts] : draws) {
+    const auto found = feeds_.find(name);
+    if (found == feeds_.end()) continue;
+    const Feed& feed = found->second;
+    const int64_t late = feed.Late(now);
+    for (size_t step = 0; step < feed.limits.size(); ++step) {
+      const absl::Time next = step + 1 < feed.limits.size() ? feed.limits[step + 1].from : span.end;
+      const Span part{std::max(span.start, feed.limits[step].from), std::min(span.end, next)};
+      if (part.start >= part.end) continue;
+      const auto above = feed.watts.FirstAbove(part, feed.limits[step].watts - late - watts);
+      if (!above) continue;
+      if (!first || above->first < first->at)
+        first = FeedShort{name, above->first, above->second + late, feed.limits[step].watts};
+      break;
+    }
+  }
+  return first;
+}
+
+int64_t Index::FeedRunning(const std::string& feed) const {
+  const auto found = feeds_.find(feed);
+  return found == feeds_.end() ? 0 : found->second.running;
+}
+
+int64_t Index::FeedEnding(const std::string& feed) const {
+  const auto found = feeds_.find(feed);
+  return found == feeds_.end() ? 0 : found->second.ending;
+}
+
+std::optional<int64_t> Index::FeedLimitAt(const std::string& feed, absl::Time at) const {
+  const auto found = feeds_.find(feed);
+  std::optional<int64_t> limit;
+  if (found == feeds_.end()) return limit;
+  for (const FeedLimit& step : found->second.limits) {
+    if (step.from > at) break;
+    limit = step.watts;
+  }
+  return limit;
+}
+
+std::vector<std::pair<absl::Time, Watts>> Index::Levels(const Span& span) const {
+  return watts_.Levels(span);
+}
+
+std::vector<std::pair<absl::Time, int64_t>> Index::FeedLevels(const std::string& feed,
+                                                              const Span& span) const {
+  const auto found = feeds_.find(feed);
+  if (found == feeds_.end()) return {{span.start, 0}};
+  return found->second.watts.Levels(span);
+}
+
 int64_t Index::AcceleratorPeak(const std::string& contract, const Span& span) const {
   const auto found = accelerators_.find(contract);
   return found == accelerators_.end() ? 0 : found->second.Peak(span);
@@ -442,7 +612,8 @@ std::vector<std::string> Index::TakenServers(
 bool operator==(const Index& a, const Index& b) {
   return a.servers_ == b.servers_ && a.models_ == b.models_ && a.apart_ == b.apart_ &&
          a.pools_ == b.pools_ && a.watts_ == b.watts_ && a.contracts_ == b.contracts_ &&
-         a.accelerators_ == b.accelerators_ && a.active_ == b.active_ && a.running_ == b.running_;
+         a.accelerators_ == b.accelerators_ && a.active_ == b.active_ && a.running_ == b.running_ &&
+         a.ending_ == b.ending_ && a.feeds_ == b.feeds_;
 }
 
 }  // namespace concordat::reservations

@@ -1,6 +1,7 @@
-// What is free when: the time spans taken of every server, power and cooling in use, and what each
-// contract has reserved. Law: derived from the rows alone, change by change; rebuilt from the same
-// rows it is equal. It knows no clock: what is late is told from `now`, which the caller brings.
+// What is free when: the time spans taken of every server, power and cooling in use at the site and
+// on each of its feeds, and what each contract has reserved. Law: derived from the rows alone,
+// change by change; rebuilt from the same rows it is equal. It knows no clock: what is late is told
+// from `now`, which the caller brings.
 //
 // A reservation takes its servers, power and cooling over its block: [start, end) with its margins
 // and its grace (margins.h). Once it is ENDING it takes them without end, until nothing runs any
@@ -87,6 +88,8 @@ class Index {
   const std::map<std::string, Model>& models() const { return models_; }
   // The least that so many servers of the model draw and give off.
   Watts LeastWatts(const std::string& model, int64_t count) const;
+  // The most power that one server of the model draws, in watts; zero where there is none.
+  int64_t MostPower(const std::string& model) const;
 
   // Those that a customer or reservation is kept apart from.
   std::set<std::string> ApartFrom(const std::string& party) const;
@@ -120,6 +123,45 @@ class Index {
 
   // What runs now, late or not: ACTIVE and ENDING.
   const Watts& running() const { return running_; }
+  // What is being vacated now: it counts without end, though it will not last.
+  const Watts& ending() const { return ending_; }
+
+  // A power feed as servers' places name it, `a`. One without a step has no limit; before its first
+  // step it has none either.
+  struct FeedLimit {
+    absl::Time from;
+    int64_t watts;
+    bool operator==(const FeedLimit&) const = default;
+  };
+  bool HasLimit(const std::string& feed) const;
+  // What the servers draw of each feed that has a limit, in watts. Servers that are not known, or
+  // whose feed is not, draw nothing.
+  std::map<std::string, int64_t> FeedDraws(const std::vector<std::string>& servers) const;
+  // The least that is left of a feed at any instant of the span, in watts: negative where more is
+  // promised than it gives, the greatest number where it has no limit. REQUIRES: start < end.
+  int64_t FeedLeft(const std::string& feed, const Span& span, absl::Time now) const;
+  // The first instant of the span at which a feed cannot give so much more.
+  struct FeedShort {
+    std::string feed;
+    absl::Time at;
+    int64_t used;   // by others, at that instant, in watts
+    int64_t limit;  // the feed's then, in watts
+  };
+  std::optional<FeedShort> FirstFeedShort(const std::map<std::string, int64_t>& draws,
+                                          const Span& span, absl::Time now) const;
+  // What runs now on a feed, late or not, in watts.
+  int64_t FeedRunning(const std::string& feed) const;
+  // What is being vacated now on a feed, in watts.
+  int64_t FeedEnding(const std::string& feed) const;
+  // A feed's limit at an instant, in watts; nothing where it has none.
+  std::optional<int64_t> FeedLimitAt(const std::string& feed, absl::Time at) const;
+
+  // What is reserved of the site, or of a feed, over the span: the level from each change on, the
+  // first from the span's start. Costs a step for each change within the span.
+  std::vector<std::pair<absl::Time, Watts>> Levels(const Span& span) const;
+  std::vector<std::pair<absl::Time, int64_t>> FeedLevels(const std::string& feed,
+                                                         const Span& span) const;
+
   // Those of the servers on which a reservation of another name runs.
   std::vector<std::string> TakenServers(
       const google::protobuf::RepeatedPtrField<std::string>& servers,
@@ -132,11 +174,12 @@ class Index {
   // A reservation that is ACTIVE or ENDING on a server.
   struct Run {
     std::string reservation;
+    absl::Time start;         // of its block
     absl::Time overdue_from;  // its end; the beginning of time once it is ENDING
     Schedule::Holder customer;
     bool operator==(const Run& other) const {
-      return reservation == other.reservation && overdue_from == other.overdue_from &&
-             *customer == *other.customer;
+      return reservation == other.reservation && start == other.start &&
+             overdue_from == other.overdue_from && *customer == *other.customer;
     }
   };
   struct Server {
@@ -153,7 +196,30 @@ class Index {
     bool empty() const { return !known && schedule.empty() && running.empty(); }
   };
 
+  // What is known of a power feed.
+  struct Feed {
+    std::vector<FeedLimit> limits;  // ordered by time
+    Timeline<int64_t> watts;
+    absl::btree_map<absl::Time, int64_t> active;  // what is ACTIVE, in watts, by end
+    int64_t running = 0;
+    int64_t ending = 0;
+    bool operator==(const Feed& other) const {
+      return limits == other.limits && watts == other.watts && active == other.active &&
+             running == other.running && ending == other.ending;
+    }
+    bool empty() const {
+      return limits.empty() && watts.empty() && active.empty() && running == 0 && ending == 0;
+    }
+    int64_t Late(absl::Time now) const;
+  };
+
   void SetServer(const std::string& name, const v1::ServerRecorded* recorded);
+  void SetFeeds(const std::optional<v1::SiteRecord>& before,
+                const std::optional<v1::SiteRecord>& after);
+  void Draw(const std::string& feed, Occupancy::Phase phase, const Span& span, int64_t watts);
+  void DrawAll(const Server& server, int64_t sign);
+  void DrawFor(const std::vector<std::string>& servers, Occupancy::Phase phase, const Span& span,
+               int64_t sign);
   void CountServer(const std::string& name, const Server& server, bool lost, bool enters);
   void SetSeparation(const std::optional<v1::Separation>& before,
                      const std::optional<v1::Separation>& after);
@@ -178,6 +244,8 @@ class Index {
   // What is ACTIVE, by end, to know what is late.
   absl::btree_map<std::pair<absl::Time, std::string>, Watts> active_;
   Watts running_;
+  Watts ending_;
+  std::map<std::string, Feed> feeds_;
 };
 
 }  // namespace concordat::reservations

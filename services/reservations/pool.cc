@@ -124,6 +124,12 @@ std::vector<Schedule::Taken>::const_iterator Schedule::FirstThatMayReach(absl::T
   return next == spans_.begin() ? next : std::prev(next);
 }
 
+void Schedule::VisitHeld(absl::FunctionRef<void(const Span& span)> visit) const {
+  for (const Taken& taken : spans_) {
+    if (taken.holder != nullptr) visit(taken);
+  }
+}
+
 bool Schedule::IsHeldBy(Holder holder, const Span& span) const {
   for (auto next = FirstThatMayReach(span.start); next != spans_.end() && next->start < span.end;
        ++next) {

@@ -48,6 +48,8 @@ class Schedule {
   Use UseOf(const Span& span) const;
   // Whether the holder has any of the span. Costs the same.
   bool IsHeldBy(Holder holder, const Span& span) const;
+  // Calls `visit` with each span that was inserted for a holder.
+  void VisitHeld(absl::FunctionRef<void(const Span& span)> visit) const;
   // The earliest time, `from` or later, from which the server is free for as long. Costs a step for
   // each span from there on.
   absl::Time NextGap(absl::Time from, absl::Duration length) const;
@@ -129,6 +131,9 @@ class Pool {
   // Those that stand in one of the racks or domains.
   Selection Standing(const std::set<std::string>& racks,
                      const std::set<std::string>& domains) const;
+  // The feeds that servers hang on, by name, and those of a selection that hang on one.
+  std::vector<std::string> Feeds() const;
+  Selection OnFeed(const Selection& selection, const std::string& feed) const;
   // A time, `from` or later, before which fewer than `count` of a selection are free for as long at
   // once; never where so many are not there or overdue. Looks at each of them.
   absl::Time EarliestGap(const Selection& selection, absl::Time from, absl::Duration length,

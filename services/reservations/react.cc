@@ -1,5 +1,6 @@
 #include "services/reservations/react.h"
 
+#include <absl/strings/ascii.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "services/reservations/bundles.h"
 #include "services/reservations/margins.h"
 #include "services/reservations/quotas.h"
+#include "services/reservations/shortfalls.h"
 #include "services/reservations/windows.h"
 #include "services/runtime/check.h"
 #include "services/runtime/zones.h"
@@ -34,6 +36,14 @@ Intents Record(v1::EnvelopeRecorded envelope) {
   return One("envelope", envelope.site(), std::move(command));
 }
 
+Intents Record(const std::string& name, v1::EnvelopeRecorded step) {
+  v1::Command command;
+  v1::FeedRecorded& feed = *command.mutable_record_feed()->mutable_feed();
+  feed.set_feed(name.substr(name.rfind('/') + 1));
+  *feed.mutable_step() = std::move(step);
+  return One("feed", name, std::move(command));
+}
+
 // Without a model the decider keeps what is known of the server.
 v1::ServerRecorded Server(const std::string& name, bool bookable, bool lost) {
   v1::ServerRecorded server;
@@ -57,13 +67,34 @@ Intents Record(const inventory::v1::SiteOpened& opened) {
   return Record(std::move(site));
 }
 
-Intents Record(const inventory::v1::EnvelopeSet& set) {
+// `equipment: chiller 2 failed`.
+std::string CauseOf(const inventory::v1::EnvelopeSet& set) {
+  constexpr std::string_view kPrefix = "ENVELOPE_CAUSE_";
+  std::string words;
+  if (set.cause() != inventory::v1::ENVELOPE_CAUSE_UNSPECIFIED) {
+    for (const char c : inventory::v1::EnvelopeCause_Name(set.cause()).substr(kPrefix.size()))
+      words += c == '_' ? ' ' : absl::ascii_tolower(static_cast<unsigned char>(c));
+  }
+  if (set.detail().empty()) return words;
+  return words.empty() ? set.detail() : fmt::format("{}: {}", words, set.detail());
+}
+
+v1::EnvelopeRecorded StepOf(const inventory::v1::EnvelopeSet& set) {
   v1::EnvelopeRecorded envelope;
   envelope.set_site(set.site());
   *envelope.mutable_effective_from() = set.effective_from();
   envelope.set_it_power_watts(set.it_power_watts());
   envelope.set_cooling_watts(set.cooling_watts());
-  return Record(std::move(envelope));
+  if (set.has_until()) *envelope.mutable_until() = set.until();
+  envelope.set_cause(CauseOf(set));
+  return envelope;
+}
+
+Intents Record(const inventory::v1::FeedDefined& defined) {
+  v1::EnvelopeRecorded step;
+  step.set_site(fmt::format("sites/{}", runtime::SiteOfName(defined.name())));
+  step.set_it_power_watts(defined.it_power_watts());
+  return Record(defined.name(), std::move(step));
 }
 
 Intents Record(const inventory::v1::ServerEnteredService& entered) {
@@ -176,12 +207,25 @@ Intents StartDelayed(const Rows& rows, const std::string& ended) {
   return intents;
 }
 
+// What looks at the reservation again: it is over, or takes other times or servers.
+Intents ReviewOf(const Rows& rows, const std::string& name) {
+  Intents intents = ReviewWindowsOf(rows, name);
+  for (Intent& intent : ReviewShortfallsOf(rows, name)) intents.push_back(std::move(intent));
+  return intents;
+}
+
 // With other servers: what waited for them may start, and windows that took them look again.
 Intents GoOn(const Rows& rows, const std::string& reassigned) {
-  Intents intents = ReviewWindowsOf(rows, reassigned);
+  Intents intents = ReviewOf(rows, reassigned);
   if (!rows.delayed.Contains(reassigned)) return intents;
   const v1::Reservation waiting = rows.reservations.Get(reassigned).value_or(v1::Reservation());
   intents.push_back(StartOf(reassigned, waiting.correlation_id()));
+  return intents;
+}
+
+Intents End(const Rows& rows, const std::string& name) {
+  Intents intents = StartDelayed(rows, name);
+  for (Intent& intent : ReviewShortfallsOf(rows, name)) intents.push_back(std::move(intent));
   return intents;
 }
 
@@ -365,7 +409,7 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   if (Intents intents = ReactToBundle(accepted); !intents.empty()) return intents;
   switch (event.event_case()) {
     case v1::Event::kReservationEnded:
-      return StartDelayed(rows, event.reservation_ended().name());
+      return End(rows, event.reservation_ended().name());
     case v1::Event::kCommandRefused:
       return AskForQuota(rows, event.command_refused().shortfall(), "", accepted);
     case v1::Event::kOrderDeclined:
@@ -379,29 +423,33 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kQuotaReclaimed:
       return GrantMissing(rows, event.quota_reclaimed(), accepted.here);
     case v1::Event::kReservationDeclined:
-      return ReviewWindowsOf(rows, event.reservation_declined().name());
+      return ReviewOf(rows, event.reservation_declined().name());
     case v1::Event::kHoldLapsed:
-      return ReviewWindowsOf(rows, event.hold_lapsed().name());
+      return ReviewOf(rows, event.hold_lapsed().name());
     case v1::Event::kReservationStarted:
       return ReviewWindowsOf(rows, event.reservation_started().name());
     case v1::Event::kReservationEnding:
       return ReviewWindowsOf(rows, event.reservation_ending().name());
     case v1::Event::kReservationCancelled:
-      return ReviewWindowsOf(rows, event.reservation_cancelled().name());
+      return ReviewOf(rows, event.reservation_cancelled().name());
     case v1::Event::kReservationReleased:
-      return ReviewWindowsOf(rows, event.reservation_released().name());
+      return ReviewOf(rows, event.reservation_released().name());
     case v1::Event::kReservationRevoked:
-      return ReviewWindowsOf(rows, event.reservation_revoked().name());
+      return ReviewOf(rows, event.reservation_revoked().name());
     case v1::Event::kOccurrencesShifted:
-      return ReviewWindowsOf(rows, event.occurrences_shifted().name());
+      return ReviewOf(rows, event.occurrences_shifted().name());
     case v1::Event::kServersReassigned:
       return GoOn(rows, event.servers_reassigned().reservation());
     case v1::Event::kAmendmentConfirmed:
-      return ReviewWindowsOf(rows, event.amendment_confirmed().reservation());
+      return ReviewOf(rows, event.amendment_confirmed().reservation());
     case v1::Event::kAmendmentDropped:
-      return ReviewWindowsOf(rows, event.amendment_dropped().reservation());
+      return ReviewOf(rows, event.amendment_dropped().reservation());
     case v1::Event::kWindowAffects:
       return ReassignAffected(event.window_affects());
+    case v1::Event::kEnvelopeRecorded:
+      return ReviewLimit(rows, "", event.envelope_recorded());
+    case v1::Event::kFeedRecorded:
+      return ReviewLimit(rows, event.feed_recorded().feed(), event.feed_recorded().step());
     case v1::Event::kQuotaRequested:
     case v1::Event::kQuotaAnswered:
     case v1::Event::kQuotaReturned:
@@ -417,7 +465,6 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kContractSigned:
     case v1::Event::kContractRecorded:
     case v1::Event::kSiteRecorded:
-    case v1::Event::kEnvelopeRecorded:
     case v1::Event::kServerRecorded:
     case v1::Event::kReservationHeld:
     case v1::Event::kReservationConfirmed:
@@ -439,6 +486,8 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kWindowReleased:
     case v1::Event::kReplacementOffered:
     case v1::Event::kServersMissing:
+    case v1::Event::kShortfallFound:
+    case v1::Event::kShortfallCleared:
     case v1::Event::EVENT_NOT_SET:
       break;
   }
@@ -452,7 +501,11 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kSiteOpened:
       return Record(event.site_opened());
     case Event::kEnvelopeSet:
-      return Record(event.envelope_set());
+      return Record(StepOf(event.envelope_set()));
+    case Event::kFeedEnvelopeSet:
+      return Record(event.feed_envelope_set().feed(), StepOf(event.feed_envelope_set().envelope()));
+    case Event::kFeedDefined:
+      return Record(event.feed_defined());
     case Event::kServerEnteredService:
       return Record(event.server_entered_service());
     case Event::kServerCordoned:
@@ -488,7 +541,6 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kModelRegistered:
     case Event::kPlanRegistered:
     case Event::kRackDefined:
-    case Event::kFeedDefined:
     case Event::kServerPlanned:
     case Event::kServerOrdered:
     case Event::kDeliverySlipped:
@@ -510,6 +562,7 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kWindowConsentRefused:
     case Event::kWindowOpened:
     case Event::kWindowDrained:
+    case Event::kStageLimitSet:
     case Event::kCommandRefused:
     case Event::EVENT_NOT_SET:
       break;
@@ -625,6 +678,7 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kContractRecorded:
     case v1::Event::kSiteRecorded:
     case v1::Event::kEnvelopeRecorded:
+    case v1::Event::kFeedRecorded:
     case v1::Event::kServerRecorded:
     case v1::Event::kReservationHeld:
     case v1::Event::kReservationStarted:
@@ -639,6 +693,8 @@ Intents React(const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReplacementOffered:
     case v1::Event::kServersMissing:
     case v1::Event::kWindowReleased:
+    case v1::Event::kShortfallFound:
+    case v1::Event::kShortfallCleared:
     case v1::Event::kOccurrencesKept:
     case v1::Event::kPartiesSeparated:
     case v1::Event::kSeparationEnded:
@@ -705,6 +761,7 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
     intents.push_back(std::move(intent));
     return intents.size() < limit;
   });
+  DueShortfalls(rows, now, limit, intents);
   DueBundles(rows, last, limit, intents);
   ReviewSchedules(rows, limit, intents);
   ExtendSchedules(rows, last, limit, intents);

@@ -60,7 +60,8 @@ struct Service {
             {"separations", &v1::Separation::default_instance()},
             {"bundles", &v1::Bundle::default_instance()},
             {"promises", &v1::Promise::default_instance()},
-            {"window_records", &v1::WindowRecord::default_instance()}};
+            {"window_records", &v1::WindowRecord::default_instance()},
+            {"shortfalls", &v1::Shortfall::default_instance()}};
   }
 };
 

@@ -7,6 +7,7 @@
 
 #include "services/reservations/amendments.h"
 #include "services/reservations/bundles.h"
+#include "services/reservations/envelopes.h"
 #include "services/reservations/margins.h"
 #include "services/reservations/notices.h"
 #include "services/reservations/quotas.h"
@@ -250,24 +251,19 @@ void RecordSite(Rows& rows, const v1::SiteRecorded& recorded) {
   rows.site_records.Put(recorded.name(), site);
 }
 
-// A step with the same beginning is replaced; the steps stay ordered.
-void RecordEnvelope(Rows& rows, const v1::EnvelopeRecorded& recorded) {
-  v1::SiteRecord site = rows.site_records.Get(recorded.site()).value_or(v1::SiteRecord());
-  site.set_name(recorded.site());
-  const auto begins = [](const v1::EnvelopeRecorded& step) {
-    return runtime::ToTime(step.effective_from());
-  };
-  std::vector<v1::EnvelopeRecorded> steps(site.envelope().begin(), site.envelope().end());
-  const auto at = std::find_if(steps.begin(), steps.end(), [&](const v1::EnvelopeRecorded& step) {
-    return begins(step) >= begins(recorded);
-  });
-  if (at != steps.end() && begins(*at) == begins(recorded)) {
-    *at = recorded;
-  } else {
-    steps.insert(at, recorded);
-  }
-  site.mutable_envelope()->Assign(steps.begin(), steps.end());
-  rows.site_records.Put(recorded.site(), site);
+void RecordEnvelope(Rows& rows, const std::string& feed, const v1::EnvelopeRecorded& step) {
+  v1::SiteRecord site = rows.site_records.Get(step.site()).value_or(v1::SiteRecord());
+  site.set_name(step.site());
+  PutStep(site, feed, step);
+  rows.site_records.Put(step.site(), site);
+}
+
+void FindShortfall(Rows& rows, const v1::ShortfallFound& found, absl::Time time) {
+  v1::Shortfall shortfall = rows.shortfalls.Get(found.name()).value_or(v1::Shortfall());
+  shortfall.set_name(found.name());
+  *shortfall.mutable_found() = found;
+  if (!shortfall.has_found_time()) *shortfall.mutable_found_time() = runtime::ToTimestamp(time);
+  rows.shortfalls.Put(found.name(), shortfall);
 }
 
 // What is ENDING or CLEANING is given back anyhow, though it may have a deadline.
@@ -712,7 +708,9 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kSiteRecorded:
       return RecordSite(rows, event.site_recorded());
     case v1::Event::kEnvelopeRecorded:
-      return RecordEnvelope(rows, event.envelope_recorded());
+      return RecordEnvelope(rows, "", event.envelope_recorded());
+    case v1::Event::kFeedRecorded:
+      return RecordEnvelope(rows, event.feed_recorded().feed(), event.feed_recorded().step());
     case v1::Event::kServerRecorded:
       return RecordServer(rows, event.server_recorded(), accepted.time);
     case v1::Event::kReservationHeld:
@@ -815,6 +813,10 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return Offer(rows, event.replacement_offered());
     case v1::Event::kServersMissing:
       return Miss(rows, event.servers_missing());
+    case v1::Event::kShortfallFound:
+      return FindShortfall(rows, event.shortfall_found(), accepted.time);
+    case v1::Event::kShortfallCleared:
+      return rows.shortfalls.Delete(event.shortfall_cleared().name());
     case v1::Event::kCommandRefused:
       return;
     case v1::Event::EVENT_NOT_SET:

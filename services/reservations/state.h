@@ -36,7 +36,8 @@ struct Rows {
         bundles("bundles", journal, &journal),
         promises("promises", journal, &journal),
         bundle_deadlines("bundle_deadlines", journal, &journal),
-        window_records("window_records", journal, &journal) {}
+        window_records("window_records", journal, &journal),
+        shortfalls("shortfalls", journal, &journal) {}
   explicit Rows(const storage::RowSource& source)
       : customers("customers", source),
         contracts("contracts", source),
@@ -58,7 +59,8 @@ struct Rows {
         bundles("bundles", source),
         promises("promises", source),
         bundle_deadlines("bundle_deadlines", source),
-        window_records("window_records", source) {}
+        window_records("window_records", source),
+        shortfalls("shortfalls", source) {}
 
   storage::Table<v1::Customer> customers;
   storage::Table<v1::Contract> contracts;
@@ -93,6 +95,8 @@ struct Rows {
   storage::Table<google::protobuf::StringValue> bundle_deadlines;
   // Maintenance windows that were announced and are not over.
   storage::Table<v1::WindowRecord> window_records;
+  // What is reserved beyond what there is; few.
+  storage::Table<v1::Shortfall> shortfalls;
 };
 
 using State = runtime::StateOf<Rows, Index>;

@@ -212,6 +212,25 @@ absl::Time Timeline<Amount>::KeptFrom(const Span& span, const Amount& limit) con
 }
 
 template <typename Amount>
+void Timeline<Amount>::CollectLevels(Place tree, const Span& span,
+                                     std::vector<std::pair<absl::Time, Amount>>& levels) const {
+  if (tree == kNone) return;
+  const Node& node = nodes_[tree];
+  if (node.at > span.start) CollectLevels(node.before, span, levels);
+  if (node.at > span.start && node.at < span.end)
+    levels.emplace_back(node.at, Sum(levels.back().second, node.delta));
+  if (node.at < span.end) CollectLevels(node.after, span, levels);
+}
+
+template <typename Amount>
+std::vector<std::pair<absl::Time, Amount>> Timeline<Amount>::Levels(const Span& span) const {
+  std::vector<std::pair<absl::Time, Amount>> levels = {
+      {span.start, Fold(root_, absl::InfinitePast(), span.start + kTick).sum}};
+  CollectLevels(root_, span, levels);
+  return levels;
+}
+
+template <typename Amount>
 void Timeline<Amount>::Collect(Place tree,
                                std::vector<std::pair<absl::Time, Amount>>& changes) const {
   if (tree == kNone) return;

@@ -52,6 +52,9 @@ class Timeline {
   // it is never exceeded, its end where it is exceeded up to there. REQUIRES: start < end.
   absl::Time KeptFrom(const Span& span, const Amount& limit) const;
 
+  // The level from each change within the span on, the first from its start. REQUIRES: start < end.
+  std::vector<std::pair<absl::Time, Amount>> Levels(const Span& span) const;
+
   // Nothing is in use at any time.
   bool empty() const { return root_ == kNone; }
   // Every change of the level, in the order of time.
@@ -92,6 +95,8 @@ class Timeline {
   bool FindFirst(Place tree, Above& above) const;
   bool FindLast(Place tree, const Amount& before, Above& above) const;
   void Collect(Place tree, std::vector<std::pair<absl::Time, Amount>>& changes) const;
+  void CollectLevels(Place tree, const Span& span,
+                     std::vector<std::pair<absl::Time, Amount>>& levels) const;
   void Change(absl::Time at, const Amount& delta);
   Place NewNode(absl::Time at);
 

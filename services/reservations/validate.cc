@@ -574,6 +574,10 @@ absl::Status Validate(const v1::Command& command) {
     case v1::Command::kAcceptReplacement:
       return runtime::CheckName("name", command.accept_replacement().name(),
                                 "sites/*/reservations/*");
+    case v1::Command::kRecordFeed:
+      return CheckPresent("feed.feed", command.record_feed().feed().feed());
+    case v1::Command::kReviewShortfall:
+      return CheckPresent("site", command.review_shortfall().site());
     case v1::Command::COMMAND_NOT_SET:
       break;
   }

@@ -76,6 +76,19 @@ class TwoSites(Embedded):
         held = story.reserve(self.shell, "borlange", "+100d", "+110d")
         self.shell.wait_state("reservation", held["subject"], "RESERVATION_STATE_CONFIRMED", "borlange")
 
+    def test_a_derating_below_what_is_reserved_is_told_and_cleared(self):
+        held = story.reserve(self.shell, "paris", "+300d", "+310d")["subject"]
+        self.shell.wait_state("reservation", held, "RESERVATION_STATE_CONFIRMED", "paris")
+        self.shell("set", "envelope", "paris", "--effective-from", "+301d", "--until", "+302d", "--it-power-watts", "1W",
+                   "--cooling-watts", "1W", "--cause", "equipment", "--detail", "chiller 2")
+        known = lambda: self.shell.json("get", "shortfalls").get("resources", [])
+        found = eventually(known, what="a shortfall")[0]["found"]
+        self.assertEqual([each["reservation"] for each in found["reservations"]], [held])
+        self.assertEqual(found["cause"], "equipment: chiller 2")
+        self.assertIn("chiller 2", self.shell("describe", "shortfall", found["name"]).out)
+        self.shell("cancel", "reservation", held, "--reason", "less power")
+        eventually(lambda: not known(), what="no shortfall")
+
     def test_an_order_of_paris_comes_back_from_borlange_decided(self):
         ordered = story.reserve(self.shell, "paris", "+200d", "+210d", at="borlange", options=("--wait",))
         self.assertEqual(ordered["eventType"], "concordat.reservations.v1.ReservationOrdered")

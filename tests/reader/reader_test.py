@@ -74,6 +74,62 @@ class MaintenanceWindows(unittest.TestCase):
         self.assertEqual((over["state"], over["done"], over["detail"]), ("WINDOW_STATE_ABORTED", [1], "no part"))
 
 
+class Capacity(unittest.TestCase):
+    def setUp(self):
+        self.stream = Stream("paris", "inventory")
+
+    def add(self, case, time="2027-01-01T00:00:00Z", **fields):
+        event = PROTOS.event("inventory")()
+        message = getattr(event, case)
+        message.SetInParent()
+        json_format.ParseDict(fields, message)
+        self.stream.fold(event, self.stream.sequence + 1, time, "", "alice")
+
+    def steps(self, begin, watts, **more):
+        self.add("envelope_set", site="sites/paris", effective_from=f"2027-01-{begin:02}T00:00:00Z",
+                 it_power_watts=watts, **more)
+        return [(step["effectiveFrom"][8:10], int(step.get("itPowerWatts", 0)))
+                for step in self.stream.get("sites", "sites/paris")["envelope"]]
+
+    def test_a_derating_gives_way_to_what_had_held(self):
+        self.assertEqual(self.steps(3, 30), [("03", 30)])
+        self.assertEqual(self.steps(7, 70), [("03", 30), ("07", 70)])
+        derated = self.steps(5, 10, until="2027-01-09T00:00:00Z", cause="ENVELOPE_CAUSE_WEATHER")
+        self.assertEqual(derated, [("03", 30), ("05", 10), ("09", 70)])
+        self.assertEqual(self.steps(6, 20), [("03", 30), ("05", 10), ("06", 20), ("09", 70)])
+        # Before its first step there is nothing.
+        self.assertEqual(self.steps(1, 5, until="2027-01-02T00:00:00Z")[:3], [("01", 5), ("02", 0), ("03", 30)])
+
+    def test_a_feeds_first_step_has_no_time(self):
+        self.add("feed_defined", name="sites/paris/feeds/a", it_power_watts=9, redundancy="REDUNDANCY_N")
+        self.add("feed_envelope_set", feed="sites/paris/feeds/a", envelope={
+            "site": "sites/paris", "effective_from": "2027-01-05T00:00:00Z", "it_power_watts": 4})
+        self.assertEqual([(step.get("effectiveFrom"), step["itPowerWatts"]) for step in
+                          self.stream.get("feeds", "sites/paris/feeds/a")["envelope"]],
+                         [(None, "9"), ("2027-01-05T00:00:00Z", "4")])
+
+    def test_stages_and_service_of_a_server(self):
+        self.add("server_ordered", name="s", promised_time="2027-02-01T00:00:00Z")
+        self.add("delivery_slipped", name="s", promised_time="2027-02-02T00:00:00Z", cause="SLIP_CAUSE_CUSTOMS")
+        self.add("server_entered_service", "2027-01-01T00:01:00Z", name="s")
+        self.add("server_left_service", "2027-01-01T01:01:00Z", name="s")
+        server = self.stream.get("servers", "s")
+        self.assertEqual(server["stages"], [{"state": "SERVER_STATE_ORDERED", "seconds": "60"},
+                                            {"state": "SERVER_STATE_IN_SERVICE", "seconds": "3600"}])
+        self.assertEqual(server["service"], [{"startTime": "2027-01-01T00:01:00Z", "endTime": "2027-01-01T01:01:00Z"}])
+        self.assertEqual((server["firstPromisedTime"], server["slipList"][0]["cause"]),
+                         ("2027-02-01T00:00:00Z", "SLIP_CAUSE_CUSTOMS"))
+
+    def test_the_latest_limit_of_a_stage_holds(self):
+        for state, most in (("UNDER_TEST", "7200s"), ("ORDERED", "60s"), ("UNDER_TEST", "3600s")):
+            self.add("stage_limit_set", site="sites/paris", state=f"SERVER_STATE_{state}", most=most)
+        limits = self.stream.get("sites", "sites/paris")["stageLimits"]
+        self.assertEqual([(limit["state"], limit["most"]) for limit in limits],
+                         [("SERVER_STATE_ORDERED", "60s"), ("SERVER_STATE_UNDER_TEST", "3600s")])
+        self.add("stage_limit_set", site="sites/paris", state="SERVER_STATE_ORDERED")
+        self.assertEqual(len(self.stream.get("sites", "sites/paris")["stageLimits"]), 1)
+
+
 class TheRule(unittest.TestCase):
     vectors = json.loads(VECTORS.read_text())
 
@@ -216,6 +272,25 @@ class Allocating(unittest.TestCase):
         self.assertEqual(self.stream.get("reservations", "r1")["servers"], self.SERVERS[1:])
         self.assertNotIn("lostServers", self.stream.get("reservations", "r1"))
         self.assertEqual(self.found(), "")
+
+    def test_a_feed_that_gives_more_than_it_has(self):
+        self.add("feed_recorded", feed="a", step={"site": "sites/paris", "it_power_watts": 10})
+        for server in self.SERVERS:
+            self.add("server_recorded", name=server, model="models/m", bookable=True, it_power_watts=10,
+                     power_feed="a" if server in self.SERVERS[:2] else "b")
+        self.hold("r1", [self.SERVERS[0], self.SERVERS[2]], 2, 4)
+        self.assertEqual(self.found(), "")
+        self.hold("r2", self.SERVERS[1:2], 3, 5)
+        self.assertIn("feed a gives 20 with r2", self.found())
+
+    def test_a_shortfall_is_said_again_and_cleared(self):
+        self.add("shortfall_found", name="s", missing_it_power_watts=7)
+        self.add("shortfall_found", "2027-01-01T01:00:00Z", name="s", missing_it_power_watts=3)
+        self.assertEqual(self.stream.get("shortfalls", "s"),
+                         {"name": "s", "foundTime": "2027-01-01T00:00:00Z",
+                          "found": {"name": "s", "missingItPowerWatts": "3"}})
+        self.add("shortfall_cleared", name="s")
+        self.assertIsNone(self.stream.get("shortfalls", "s"))
 
     def envelope(self, watts):
         self.add("envelope_recorded", site="sites/paris", effective_from="2027-01-01T00:00:00Z", it_power_watts=watts,

@@ -12,11 +12,14 @@ OF_SERVICE = {
                   "windows"),
     "reservations": ("customers", "contracts", "site_records", "server_records", "reservations", "orders",
                      "separations", "bundles", "promises", "quotas", "projects", "waves",
-                     "window_records"),
+                     "window_records", "shortfalls"),
     "compliance": ("rules", "judgements", "compliance_sites"),
     "deployment": ("artefacts", "deployment_reservations", "deployments", "drains"),
 }
 COLLECTIONS = {name: service for service, names in OF_SERVICE.items() for name in names}
+# In the order of their numbers.
+STATES = ("ORDERED", "DELIVERED", "INSTALLED", "TEST_FAILED", "QUALIFIED", "IN_SERVICE", "OUT_OF_SERVICE", "PLANNED",
+          "UNDER_TEST", "QUARANTINED", "REPAIRED", "RETIRING", "SANITISED", "RETIRED")
 OVER = ("RESERVATION_STATE_ENDED", "RESERVATION_STATE_CANCELLED", "RESERVATION_STATE_DECLINED",
         "RESERVATION_STATE_LAPSED", "RESERVATION_STATE_REVOKED")
 GOES_ON = ("RESERVATION_STATE_HELD", "RESERVATION_STATE_CONFIRMED", "RESERVATION_STATE_ACTIVE")
@@ -50,10 +53,21 @@ def retry_pause(attempt):
     return min(2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
 
 
-def with_step(steps, step):
-    """An envelope with one step more; one with the same beginning replaces it."""
-    kept = [other for other in steps if other["effectiveFrom"] != step["effectiveFrom"]]
-    return sorted([*kept, step], key=lambda each: nanos(each["effectiveFrom"]))
+def begin_of(step):
+    """When an envelope's step begins, as nanos(); a feed's first one is without a time."""
+    return nanos(step.get("effectiveFrom", "1970-01-01T00:00:00Z"))
+
+
+def with_step(steps, step, of_feed=False):
+    """An envelope with one step more. One with the same beginning goes, and for one that ends by itself all that begin
+    within it; at its end begins again what had held then, which for a site was nothing and for a feed had no limit."""
+    begin = begin_of(step)
+    last = nanos(step["until"]) if "until" in step else begin
+    more = [step]
+    if "until" in step:
+        held = [*([] if of_feed else [{"site": step["site"]}]), *(each for each in steps if begin_of(each) <= last)]
+        more += [{**each, "effectiveFrom": step["until"]} for each in held[-1:]]
+    return sorted([*(other for other in steps if not begin <= begin_of(other) <= last), *more], key=begin_of)
 
 
 def amount_of(message):
@@ -215,7 +229,19 @@ class Stream:
         self.put("racks", event["name"], event)
 
     def inventory_feed_defined(self, event):
-        self.put("feeds", event["name"], event)
+        first = {"site": f"sites/{self.site}", "itPowerWatts": event["itPowerWatts"]}
+        self.put("feeds", event["name"], {**event, "envelope": [first]})
+
+    def inventory_feed_envelope_set(self, event):
+        feed = self.get("feeds", event["feed"]) or {"name": event["feed"]}
+        self.put("feeds", event["feed"], {**feed, "envelope": with_step(feed.get("envelope", []), event["envelope"], True)})
+
+    def inventory_stage_limit_set(self, event):
+        site = self.get("sites", event["site"]) or {"name": event["site"]}
+        others = [limit for limit in site.get("stageLimits", []) if limit["state"] != event["state"]]
+        limits = [*others, event] if "most" in event else others
+        self.put("sites", event["site"],
+                 {**site, "stageLimits": sorted(limits, key=lambda limit: STATES.index(limit["state"][13:]))})
 
     def inventory_manifest_received(self, event):
         self.put("manifests", event["name"], event)
@@ -223,20 +249,39 @@ class Stream:
     def server(self, name, state="", **fields):
         known = self.get("servers", name) or {"name": name, "intent": "SERVER_INTENT_PROVISIONABLE"}
         if state and known.get("state") != f"SERVER_STATE_{state}":
-            fields = {"testPlan": None, "testPlanVersion": None, **fields,
+            fields = {"testPlan": None, "testPlanVersion": None, **self.stages(known, state), **fields,
                       "state": f"SERVER_STATE_{state}", "stateTime": later(self.time, 0)}
         self.put("servers", name, {**known, **fields})
 
+    def stages(self, known, state):
+        """How long a server was in the state that it leaves for another, and when it was in service."""
+        before, service = known.get("state", "")[13:], list(known.get("service", []))
+        stages = {stage["state"][13:]: int(stage.get("seconds", 0)) for stage in known.get("stages", [])}
+        if "stateTime" in known:
+            stayed = (nanos(later(self.time, 0)) - nanos(known["stateTime"])) // 10**9
+            stages[before] = stages.get(before, 0) + max(0, stayed)
+        if state == "IN_SERVICE":
+            service.append({"startTime": later(self.time, 0)})
+        if before == "IN_SERVICE" and service:
+            service[-1] = {**service[-1], "endTime": later(self.time, 0)}
+        return {"service": service,
+                "stages": [{"state": f"SERVER_STATE_{one}", **({"seconds": str(stages[one])} if stages[one] else {})}
+                           for one in STATES if one in stages]}
+
     def inventory_server_planned(self, event):
-        self.server(event["name"], "PLANNED", model=event.get("model"), plannedTime=event.get("plannedTime"))
+        self.server(event["name"], "PLANNED", model=event.get("model"), plannedTime=event.get("plannedTime"),
+                    plannedRack=event.get("rack"))
 
     def inventory_server_ordered(self, event):
         self.server(event["name"], "ORDERED", model=event.get("model"), supplier=event.get("supplier"),
-                    promisedTime=event.get("promisedTime"), orderNumber=event.get("orderNumber"))
+                    promisedTime=event.get("promisedTime"), firstPromisedTime=event.get("promisedTime"),
+                    orderNumber=event.get("orderNumber"))
 
     def inventory_delivery_slipped(self, event):
-        slips = (self.get("servers", event["name"]) or {}).get("slips", 0)
-        self.server(event["name"], promisedTime=event.get("promisedTime"), slips=slips + 1)
+        known = self.get("servers", event["name"]) or {}
+        slip = {key: event[key] for key in ("before", "promisedTime", "cause", "detail") if key in event}
+        self.server(event["name"], promisedTime=event.get("promisedTime"), slips=known.get("slips", 0) + 1,
+                    slipList=[*known.get("slipList", []), {**slip, "recordedTime": later(self.time, 0)}])
 
     def inventory_server_delivered(self, event):
         self.server(event["name"], "DELIVERED", serial=event.get("serial"))
@@ -542,6 +587,20 @@ class Stream:
     def reservations_envelope_recorded(self, event):
         site = self.get("site_records", event["site"]) or {"name": event["site"]}
         self.put("site_records", event["site"], {**site, "envelope": with_step(site.get("envelope", []), event)})
+
+    def reservations_feed_recorded(self, event):
+        name, site = event["step"]["site"], self.get("site_records", event["step"]["site"]) or {}
+        feeds = {feed["feed"]: feed.get("envelope", []) for feed in site.get("feeds", [])}
+        feeds[event["feed"]] = with_step(feeds.get(event["feed"], []), event["step"], True)
+        self.put("site_records", name, {"name": name, **site, "feeds": [{"feed": feed, "envelope": feeds[feed]}
+                                                                        for feed in sorted(feeds)]})
+
+    def reservations_shortfall_found(self, event):
+        known = self.get("shortfalls", event["name"]) or {"foundTime": later(self.time, 0)}
+        self.put("shortfalls", event["name"], {**known, "name": event["name"], "found": event})
+
+    def reservations_shortfall_cleared(self, event):
+        self.take_away("shortfalls", event["name"])
 
     def reservations_server_recorded(self, event):
         known = self.get("server_records", event["name"])
@@ -939,17 +998,30 @@ class Allocations:
         contract = self.stream.get("contracts", held["terms"]["contract"])
         most = contract["terms"].get("maxServersPerSite", NEVER) if contract else 0
         uses = [span(other)[0] for other, _, _ in taking]
-        changes = {begin, *uses, *(start for _, start, _ in taking), *(nanos(step["effectiveFrom"]) for step in steps)}
+        limits = [*steps, *(step for feed in site.get("feeds", []) for step in feed["envelope"])]
+        changes = {begin, *uses, *(start for _, start, _ in taking), *(begin_of(step) for step in limits)}
         for instant in sorted(at for at in changes if begin <= at < end):
             now = [other for other, start, until in taking if start <= instant < until]
             for key in WATTS:
                 used, envelope = sum(int(other.get(key, 0)) for other in now), level(steps, key, instant)
                 if used > envelope:
                     self.find(f"{key} is {used} with {held['name']} and the envelope {envelope}")
+            self.check_feeds(held, now, site, instant)
             reserved = sum(other["terms"]["count"] for other in now if span(other)[0] <= instant < span(other)[1]
                            and other["terms"]["contract"] == held["terms"]["contract"])
             if span(held)[0] <= instant < span(held)[1] and reserved > most:
                 self.find(f"{held['terms']['contract']} has {reserved} servers with {held['name']}, allowed {most}")
+
+    def check_feeds(self, held, now, site, instant):
+        for feed in site.get("feeds", []):
+            steps = feed["envelope"]
+            if begin_of(steps[0]) > instant:
+                continue
+            servers = [self.stream.get("server_records", server) for other in now for server in other.get("servers", [])]
+            used = sum(int(server["server"].get("itPowerWatts", 0)) for server in servers
+                       if server and server["server"].get("powerFeed") == feed["feed"])
+            if used > level(steps, "itPowerWatts", instant):
+                self.find(f"feed {feed['feed']} gives {used} with {held['name']}")
 
     def check_start(self, started):
         running = list(self.others(started, RUNNING))
@@ -992,6 +1064,6 @@ def level(steps, key, instant):
     """What the envelope allows at an instant; nothing before its first step."""
     allowed = 0
     for step in steps:
-        if nanos(step["effectiveFrom"]) <= instant:
+        if begin_of(step) <= instant:
             allowed = int(step.get(key, 0))
     return allowed

@@ -211,6 +211,9 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kWindowReleased:
     case Event::kReplacementOffered:
     case Event::kServersMissing:
+    case Event::kFeedRecorded:
+    case Event::kShortfallFound:
+    case Event::kShortfallCleared:
     case Event::EVENT_NOT_SET:
       return "";
   }

@@ -37,8 +37,20 @@ class World {
       : journal_(rows_),
         servers_("server_records", journal_, &journal_),
         reservations_("reservations", journal_, &journal_),
-        separations_("separations", journal_, &journal_) {
+        separations_("separations", journal_, &journal_),
+        sites_("site_records", journal_, &journal_) {
     journal_.Observe([this](const storage::Change& change) { index_.Apply(change); });
+    journal_.Begin(++sequence_);
+    v1::SiteRecord site;
+    for (const auto& [feed, from, watts] :
+         {std::tuple("f0", 0, 9), std::tuple("f0", 60, 2), std::tuple("f1", 90, 4)}) {
+      if (site.feeds().empty() || site.feeds().rbegin()->feed() != feed)
+        site.add_feeds()->set_feed(feed);
+      v1::EnvelopeRecorded& step = *site.mutable_feeds()->rbegin()->add_envelope();
+      *step.mutable_effective_from() = runtime::ToTimestamp(At(from));
+      step.set_it_power_watts(watts);
+    }
+    sites_.Put("sites/paris", site);
   }
 
   void Do(const Numbers& numbers) {
@@ -79,6 +91,7 @@ class World {
       selected = pool->Names(pool->FindFree(wanted, now), 100);
     RC_ASSERT(selected == expected);
     for (const int customer : {0, 1}) CheckPlaces(Customer(customer), wanted[0], now);
+    for (const char* feed : {"f0", "f1"}) CheckFeed(feed, wanted[0], now);
     const std::vector<std::string> some = index_.FindFree("m", wanted, now, 2);
     RC_ASSERT(std::equal(some.begin(), some.end(), expected.begin()));
     RC_ASSERT(some.size() == std::min<size_t>(2, expected.size()));
@@ -120,6 +133,45 @@ class World {
       found.insert(place.rack.substr(std::min(place.rack.size(), place.rack.rfind('\x1f') + 1)));
     });
     RC_ASSERT(found == expected);
+  }
+
+  // What is left of a feed at the scarcest instant, as the rows alone have it.
+  void CheckFeed(const std::string& feed, const Span& wanted, absl::Time now) {
+    if (wanted.start >= wanted.end) return;
+    int64_t left = INT64_MAX;
+    const auto site = sites_.Get("sites/paris");
+    for (absl::Time at = wanted.start; site && at < wanted.end; at += absl::Seconds(30)) {
+      std::optional<int64_t> limit;
+      for (const v1::FeedRecord& record : site->feeds()) {
+        for (const v1::EnvelopeRecorded& step : record.envelope()) {
+          if (record.feed() == feed && runtime::ToTime(step.effective_from()) <= at)
+            limit = step.it_power_watts();
+        }
+      }
+      if (limit) left = std::min(left, *limit - FeedUse(feed, at, now));
+    }
+    RC_ASSERT(index_.FeedLeft(feed, wanted, now) == left);
+  }
+  int64_t FeedUse(const std::string& feed, absl::Time at, absl::Time now) {
+    int64_t use = 0;
+    reservations_.Scan("", [&](std::string_view, const v1::Reservation& reservation) {
+      const Occupancy occupancy = OccupancyOf(reservation);
+      using Phase = Occupancy::Phase;
+      if (occupancy.phase == Phase::kNone) return true;
+      const bool endless = occupancy.phase == Phase::kEnding && occupancy.span.start <= at;
+      const bool late = occupancy.phase == Phase::kActive && occupancy.span.end <= now;
+      const bool within = occupancy.phase != Phase::kEnding && occupancy.span.start <= at &&
+                          at < occupancy.span.end;
+      // What is late counts at every instant, and within its time twice: that time has passed.
+      const int times = (endless || within ? 1 : 0) + (late ? 1 : 0);
+      for (const std::string& name : occupancy.servers) {
+        const auto server = servers_.Get(name);
+        if (server && server->server().power_feed() == feed)
+          use += times * server->server().it_power_watts();
+      }
+      return true;
+    });
+    return use;
   }
 
   void PutSeparation(int i, int a, int b) {
@@ -204,6 +256,7 @@ class World {
   storage::Table<v1::ServerRecord> servers_;
   storage::Table<v1::Reservation> reservations_;
   storage::Table<v1::Separation> separations_;
+  storage::Table<v1::SiteRecord> sites_;
   Index index_;
   uint64_t sequence_ = 0;
   uint64_t committed_ = 0;
