@@ -207,6 +207,7 @@ class World {
       case 28:
         return Amend(step);
       case 30:
+        if (step.b % 3 == 0) return RecordServer(step.a % kServers, false, true);
         return Accept(step);
       case 29:
         return About(step, [&](v1::Command& c, const std::string& n) {
