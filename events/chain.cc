@@ -178,6 +178,11 @@ void Chain::Accept(const Head& head) {
   if (head_.sequence >= suspect_) suspect_ = -1;
 }
 
+bool Chain::HoldsVoid(uint64_t first, uint64_t last) const {
+  return std::any_of(ahead_.begin(), ahead_.end(),
+                     [&](const auto& link) { return link.second >= first && link.second <= last; });
+}
+
 std::string Chain::Encode() const {
   ChainState state;
   state.set_link(head_.link.ToBytes());

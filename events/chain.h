@@ -77,6 +77,9 @@ class Chain {
   // split.
   bool forked() const { return forked_; }
   const std::string& stream() const { return stream_; }
+  // Whether a void record of one of these sequences stands in the log, which lost a race or came
+  // before what it follows. Known of sequences from the head's on.
+  bool HoldsVoid(uint64_t first, uint64_t last) const;
   // Offset of the record to be offered next, if the log has no holes.
   int64_t next_offset() const { return next_offset_; }
   // What is wrong, in a sentence; empty where nothing is.

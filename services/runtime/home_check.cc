@@ -220,42 +220,16 @@ bool Writer::AppendVerbatim(const std::vector<events::Record>& records) {
   return false;
 }
 
-// What the records after the log's head follow. They are void here; who has got what they follow
-// from elsewhere may accept them.
-absl::StatusOr<absl::flat_hash_set<events::Link>> Writer::FollowedBehind(const events::Head& head) {
-  absl::flat_hash_set<events::Link> parents;
-  const absl::Status assigned = reader_->Assign(stream_, head.offset + 1);
-  if (!assigned.ok()) return assigned;
-  const auto end = reader_->End(stream_);
-  if (!end.ok()) return end.status();
-  const absl::Time deadline = machine_.Now() + kPatience;
-  for (int64_t next = head.offset + 1; next < *end;) {
-    if (stopping_ || machine_.Now() > deadline)
-      return absl::UnavailableError(fmt::format("{}: the log does not answer", stream_));
-    const auto records = reader_->Read(1000, absl::Milliseconds(100));
-    if (!records.ok()) return records.status();
-    for (const storage::StoredRecord& stored : *records) {
-      next = stored.offset + 1;
-      parents.insert(ParentOf(stored.record));
-    }
-  }
-  return parents;
-}
-
 // Appends what the log lacks. Interrupted anywhere it is simply done again: a record that stands in
 // the log already is void the second time. FAILED_PRECONDITION where the log cannot be filled;
 // UNAVAILABLE, with an alarm, where it may be later.
-absl::Status Writer::FetchFrom(Peer& source, const events::Head& head) {
+absl::Status Writer::FetchFrom(Peer& source, const events::Chain& log) {
+  const events::Head head = log.head();
   const auto not_now = absl::UnavailableError("");
   const auto records = source.Records(stream_, static_cast<uint64_t>(head.sequence + 1), kFetched);
   if (!records.ok()) {
     Alarm(fmt::format("{}: {} does not give what is missing: {}", stream_, source.name(),
                       MessageOf(records.status())));
-    return not_now;
-  }
-  const auto followed = FollowedBehind(head);
-  if (!followed.ok()) {
-    Alarm(MessageOf(followed.status()));
     return not_now;
   }
   // Only what continues the history is appended; a peer's word is not taken for it.
@@ -270,13 +244,17 @@ absl::Status Writer::FetchFrom(Peer& source, const events::Head& head) {
                       stream_, source.name(), parent.ToHex()));
       return not_now;
     }
-    // A writer that lived on has appended to what was lost. Filled in front of it, the log would
-    // void it, and a copy that never lost anything would take it from this very log.
-    if (followed->contains(reading.attributes.id)) return CannotBeFilled(stream_, head);
     parent = reading.attributes.id;
     valid.push_back(record);
   }
-  if (valid.empty() || !AppendVerbatim(valid)) return not_now;
+  if (valid.empty()) return not_now;
+  // A writer that lived on may have appended to what was lost. Behind such a record the log would
+  // be filled in vain: here it is void, and a copy that never lost anything takes it from this very
+  // log.
+  const auto last = static_cast<uint64_t>(head.sequence) + valid.size();
+  if (log.HoldsVoid(static_cast<uint64_t>(head.sequence + 1), last + 1))
+    return CannotBeFilled(stream_, head);
+  if (!AppendVerbatim(valid)) return not_now;
   counters_.repaired += valid.size();
   spdlog::warn(
       "{}: {} events that the log had lost were fetched from {} and appended again, from "
@@ -297,12 +275,11 @@ void Writer::ShowHomeCheck(std::string_view state, const std::string& detail) {
   if (!detail.empty()) view_.alarm = detail;
 }
 
-bool Writer::CheckHome(const std::function<events::Head()>& head,
-                       const std::function<bool()>& read_to_end) {
+bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& read_to_end) {
   unchecked_.reset();
   std::optional<int64_t> filled_at;  // a fetch that was appended in full began here
   while (!stopping_) {
-    const events::Head at = head();
+    const events::Head at = log.head();
     if (filled_at && *filled_at == at.sequence) {
       StopWith(CannotBeFilled(stream_, at));
       return false;
@@ -322,7 +299,7 @@ bool Writer::CheckHome(const std::function<events::Head()>& head,
       case Standing::Kind::kBehind:
         ShowHomeCheck("behind", standing.detail);
         if (standing.source != nullptr) {
-          const absl::Status fetched = FetchFrom(*standing.source, at);
+          const absl::Status fetched = FetchFrom(*standing.source, log);
           if (absl::IsFailedPrecondition(fetched)) {
             StopWith(fetched);
             return false;
@@ -386,7 +363,7 @@ absl::Status Writer::RepairLog(const absl::Status& lost) {
     if (standing.kind != Standing::Kind::kBehind || standing.source == nullptr) break;
     ShowHomeCheck("behind", standing.detail);
     const events::Head before = head();
-    const absl::Status filled = FetchFrom(*standing.source, before);
+    const absl::Status filled = FetchFrom(*standing.source, chain);
     if (absl::IsFailedPrecondition(filled)) return filled;
     if (!filled.ok() || !read_to_end()) return lost;
     if (head().sequence == before.sequence) return CannotBeFilled(stream_, before);

@@ -139,7 +139,7 @@ bool Writer::Recover(bool claim) {
   storage::Failpoint(machine_, "after_readback");
   if (read && !started_ && options_.home_check != nullptr &&
       !events::Has(events::Flaw::kSkipsHomeCheck)) {
-    read = CheckHome([this] { return projection_.chain().head(); }, [this] { return ReadToEnd(); });
+    read = CheckHome(projection_.chain(), [this] { return ReadToEnd(); });
   }
   if (read && claim) read = Claim();
   reader_->Release();

@@ -202,10 +202,12 @@ void Writer::LookForOthers() {
   if (!queue_.empty() || !in_flight_.empty() || machine_.Steady() < next_look_) return;
   next_look_ = machine_.Steady() + kLookInterval;
   const int64_t next = projection_.chain().next_offset();
-  if (!reader_->Assign(stream_, next).ok()) return;
-  const absl::StatusOr<int64_t> end = reader_->End(stream_);
+  // Less than before says that the log was cut, which recovery finds out.
+  const absl::Status assigned = reader_->Assign(stream_, next);
+  const absl::StatusOr<int64_t> end =
+      assigned.ok() ? reader_->End(stream_) : absl::StatusOr<int64_t>(assigned);
   reader_->Release();
-  recover_ = end.ok() && *end > next;
+  recover_ = absl::IsOutOfRange(assigned) || (end.ok() && *end != next);
 }
 
 WriterState Writer::view_state() const {

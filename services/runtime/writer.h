@@ -211,11 +211,9 @@ class Writer {
   // False where the state attested is not the one folded here; then the writer has stopped.
   bool CheckAttested(const events::Attributes& attributes, std::string_view data);
   // home_check.cc. False where the writer may not go on.
-  bool CheckHome(const std::function<events::Head()>& head,
-                 const std::function<bool()>& read_to_end);
+  bool CheckHome(const events::Chain& log, const std::function<bool()>& read_to_end);
   absl::Status RepairLog(const absl::Status& lost);
-  absl::Status FetchFrom(Peer& source, const events::Head& head);
-  absl::StatusOr<absl::flat_hash_set<events::Link>> FollowedBehind(const events::Head& head);
+  absl::Status FetchFrom(Peer& source, const events::Chain& log);
   bool AppendVerbatim(const std::vector<events::Record>& records);
   absl::StatusOr<events::Link> LinkAt(const events::Head& head, int64_t sequence);
   void ShowHomeCheck(std::string_view state, const std::string& detail);

@@ -15,6 +15,14 @@ void World::Start(Node& node) {
   if (node.running != nullptr) return;
   SiteWorld& site = *sites_[static_cast<size_t>(node.site)];
   if (!storm_ && site.nodes[static_cast<size_t>(site.preferred)].get() != &node) return;
+  // Nobody fills a log under a process that may wake up and write on where it stopped
+  // (docs/operations/recover.md).
+  const bool lost = std::any_of(lost_.begin(), lost_.end(), [&](const std::string& stream) {
+    return events::SiteOf(stream) == site.name;
+  });
+  for (const auto& other : site.nodes) {
+    if (lost && other.get() != &node) Crash(*other, "its log is about to be filled");
+  }
   if (node.process != nullptr) {
     processes_.push_back(std::move(node.process));
     logs_.push_back(std::move(node.log));

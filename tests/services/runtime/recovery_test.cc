@@ -308,6 +308,18 @@ TEST_F(RecoveryTest, AnIdleWriterHearsOfWhatAnotherOneWrote) {
   EXPECT_EQ(idle.state(), WriterState::kWriting);
 }
 
+TEST_F(RecoveryTest, AnIdleWriterSeesThatItsLogWasCut) {
+  HastyMachine machine;
+  Home idle(log_, clock_);
+  idle.options.machine = &machine;
+  idle.Start();
+  ExpectInTheLog(idle.Answer(Put("a"), "c-1"));
+  log_.Truncate(idle.stream(), 1);
+  EXPECT_TRUE(idle.StepUntil([&] { return idle.state() == WriterState::kStopped; }))
+      << "it had nothing of its own to append";
+  EXPECT_THAT(idle.alarm(), testing::HasSubstr("ConcordatLogLost"));
+}
+
 TEST_F(RecoveryTest, ALogThatIsAwayForAWhileHoldsTheWriterUpAndNoMore) {
   log_.FailNextRead(absl::UnavailableError("the log is away"));
   Next(Fate::kFail);
