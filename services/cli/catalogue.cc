@@ -70,7 +70,8 @@ std::span<const Verb> Verbs() {
        "SetFeedEnvelope",
        {"name"},
        "feeds",
-       "Set what may be drawn from a power feed from a time on; with an end and a cause, derate it.",
+       "Set what may be drawn from a power feed from a time on; with an end and a cause, derate "
+       "it.",
        {"set feed a --effective-from +7d --until +8d --it-power-watts 10MW --cause planned-work "
         "--detail 'busbar 3'"}},
       {"set",

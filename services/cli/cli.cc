@@ -14,6 +14,7 @@
 #include "services/cli/events.h"
 #include "services/cli/explain.h"
 #include "services/cli/help.h"
+#include "services/cli/import.h"
 #include "services/cli/kinds.h"
 #include "services/cli/output.h"
 #include "services/cli/request.h"
@@ -43,6 +44,7 @@ struct CommandLine {
   ExplainOptions explain;
   VerifyOptions verify;
   GetOptions get;
+  ImportOptions import;
   struct {
     std::string stream;
     int64_t sequence = -1;
@@ -188,7 +190,8 @@ void AddReading(CommandLine& line) {
   Session& session = line.session;
   CLI::App* get = AddCommand(
       line.app, "get", "Show resources of a type, one resource, or those whose names begin alike.",
-      {"get servers", "get server a01-01 -o json", "get orders -A", "get contracts/hsbc/"});
+      {"get servers", "get server a01-01 -o json", "get orders -A", "get contracts/hsbc/",
+       "get months", "get stages"});
   get->add_option("what", line.get.words, "TYPE, TYPE NAME or TYPE/NAME.")->type_name("");
   get->add_flag("-A,--all-sites", line.get.all_sites, "Every site's, as the site asked has them.");
   line.actions[get] = [&] { return RunGet(session, line.get); };
@@ -257,6 +260,16 @@ void AddOperating(CommandLine& line) {
   verify->add_flag("--deep", line.verify.deep,
                    "Fold every stream again from its log and compare; takes as long as a rebuild.");
   line.actions[verify] = [&] { return RunVerify(session, line.verify); };
+
+  CLI::App* import =
+      AddCommand(*AddVerb(line.app, "import"), "servers",
+                 "Plan, order, deliver and install servers from a CSV file, a line each.",
+                 {"import servers fleet.csv --dry-run", "import servers fleet.csv"});
+  import->add_option("file", line.import.file, "The file, or - for the input.")
+      ->required()
+      ->type_name("");
+  import->add_flag("--dry-run", line.import.dry_run, "Say which lines are bad, and do nothing.");
+  line.actions[import] = [&] { return RunImport(session, line.import); };
 
   const auto with_word = [&](const std::string& verb, const std::string& noun,
                              const std::string& word, const std::string& sentence,

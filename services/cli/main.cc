@@ -16,7 +16,10 @@ int main(int argc, char** argv) {
   // Unset, gRPC's own lines would mix with the messages.
   setenv("GRPC_VERBOSITY", "NONE", 0);
   const std::vector<std::string> arguments(argv + 1, argv + argc);
-  concordat::cli::Console console{
-      .in = std::cin, .out = std::cout, .err = std::cerr, .colour = colour};
+  concordat::cli::Console console{.in = std::cin,
+                                  .out = std::cout,
+                                  .err = std::cerr,
+                                  .colour = colour,
+                                  .terminal = isatty(STDERR_FILENO) != 0 && !dumb};
   return static_cast<int>(concordat::cli::Run(arguments, console));
 }

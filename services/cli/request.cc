@@ -50,6 +50,9 @@ const Kind* KindOfField(const Verb& verb, const FieldDescriptor& field) {
   // A schedule's `rule` is none of compliance.
   if (field.containing_type()->full_name() == kAccessSchedule) return nullptr;
   if (field.name() == "name") return KindOfCollection(verb.collection);
+  // A rack beside a room is the room's word for it.
+  if (field.name() == "rack" && field.containing_type()->FindFieldByName("room") != nullptr)
+    return nullptr;
   for (const Kind& kind : Kinds()) {
     if (field.name() == kind.singular || field.name() == kind.collection) return &kind;
   }

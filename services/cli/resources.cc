@@ -5,6 +5,7 @@
 
 #include "services/cli/errors.h"
 #include "services/cli/events.h"
+#include "services/cli/months.h"
 #include "services/cli/output.h"
 #include "services/cli/quotas.h"
 #include "services/cli/text.h"
@@ -163,6 +164,9 @@ absl::StatusOr<std::string> ParseName(Session& session, const std::vector<std::s
 }
 
 absl::Status RunGet(Session& session, const GetOptions& options) {
+  // What is computed of many resources, and is none itself.
+  if (options.words.size() == 1 && options.words[0] == "months") return RunMonths(session);
+  if (options.words.size() == 1 && options.words[0] == "stages") return RunStages(session);
   const auto target = ParseTarget(options.words);
   if (!target.ok()) return target.status();
   const auto site = session.site();

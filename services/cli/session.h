@@ -47,6 +47,7 @@ struct Console {
   std::ostream& out;
   std::ostream& err;
   bool colour = false;
+  bool terminal = false;  // somebody looks at `err`
 };
 
 class Session {

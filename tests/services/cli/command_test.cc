@@ -99,6 +99,29 @@ TEST(Commands, AreMadeOfTheRequestsFields) {
             "sites/paris/reservations/r-1  ReservationHeld  paris.reservations.events:12\n");
 }
 
+TEST(Commands, ARackBesideARoomIsAWordAndElsewhereAName) {
+  FakeSite site;
+  inventory::v1::InstallServerRequest install;
+  inventory::v1::PlanServerRequest plan;
+  site.Answer<inventory::v1::InstallServerRequest, Outcome>(
+      "/concordat.inventory.v1.InventoryService/InstallServer", [&](const auto& request) {
+        install = request;
+        return Accepted("sites/paris/servers/a", "ServerInstalled");
+      });
+  site.Answer<inventory::v1::PlanServerRequest, Outcome>(
+      "/concordat.inventory.v1.InventoryService/PlanServer", [&](const auto& request) {
+        plan = request;
+        return Accepted("sites/paris/servers/a", "ServerPlanned");
+      });
+  site.Start();
+  Concordat({"--server", site.address(), "install", "server", "a", "--room", "r", "--rack", "01",
+             "--position", "1"});
+  EXPECT_EQ(install.rack(), "01");
+  Concordat({"--server", site.address(), "plan", "server", "a", "--model", "m", "--planned-time",
+             "+1d", "--rack", "k1"});
+  EXPECT_EQ(plan.rack(), "sites/paris/racks/k1");
+}
+
 TEST(Commands, SayWhatRecursInFlags) {
   FakeSite site;
   reservations::v1::ReserveRequest got;

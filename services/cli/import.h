@@ -1,0 +1,77 @@
+// Import of many assets from a CSV file. Law: a line becomes the same commands with the same
+// request ids whenever it is read, so that a file that was imported in part, or twice, does nothing
+// twice.
+#pragma once
+
+#include <absl/status/statusor.h>
+#include <google/protobuf/message.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "concordat/inventory/v1/api.pb.h"
+#include "services/cli/session.h"
+
+namespace concordat::cli {
+
+// One line of a CSV file, by column.
+struct CsvLine {
+  int number = 0;  // in the file, from 1; the line that a quoted field ends on does not count
+  std::map<std::string, std::string> fields;
+};
+
+// By RFC 4180: fields in quotes may hold commas, quotes twice and line feeds; a first line of
+// titles; empty lines are passed over. INVALID_ARGUMENT, with the line, where a title is empty or
+// comes twice, a quote does not end, or a line has more or fewer fields than titles.
+absl::StatusOr<std::vector<CsvLine>> ParseCsv(std::string_view text);
+
+// Something wrong with a line: what was found and what is expected, in one sentence.
+struct BadLine {
+  int number = 0;
+  std::string detail;
+  bool operator==(const BadLine&) const = default;
+};
+
+// One command of a line.
+struct ImportStep {
+  std::string method;                                  // `OrderServer`
+  std::shared_ptr<google::protobuf::Message> request;  // with its request id
+};
+struct ImportLine {
+  int number = 0;
+  std::string name;
+  std::vector<ImportStep> steps;
+};
+
+// What is known at the site already.
+struct ImportSite {
+  std::string name;  // `paris`
+  std::map<std::string, inventory::v1::Model> models;
+  std::map<std::string, inventory::v1::Rack> racks;
+  std::map<std::string, inventory::v1::Feed> feeds;
+};
+
+struct ImportPlan {
+  std::vector<ImportLine> lines;  // the good ones
+  std::vector<BadLine> bad;       // by line
+};
+
+// Which commands the lines of servers come to, and which lines are bad: an unknown title, model or
+// feed; a name, serial number or rack unit twice in the file; a place beyond its rack; something
+// that is missing or not understood. Asks nobody.
+ImportPlan PlanImport(const std::vector<CsvLine>& lines, const ImportSite& site);
+
+struct ImportOptions {
+  std::string file;
+  bool dry_run = false;
+};
+
+// `import servers FILE`. OK where every line was good and is carried out, or would be;
+// FAILED_PRECONDITION where one was not: the good ones are carried out all the same, unless the
+// file itself cannot be read.
+absl::Status RunImport(Session& session, const ImportOptions& options);
+
+}  // namespace concordat::cli

@@ -1,0 +1,206 @@
+// Import of servers from CSV: what a line comes to, what is wrong with it, and the same file twice.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "services/cli/import.h"
+#include "tests/services/cli/fake_site.h"
+#include "tests/support/scenario.h"
+
+namespace concordat::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+using type::v1::Outcome;
+
+constexpr char kTitles[] =
+    "name,model,planned_time,planned_rack,supplier,promised_time,order_number,serial,room,rack,"
+    "position,nvlink_domain,power_feed\n";
+
+ImportSite Paris() {
+  ImportSite site{.name = "paris", .models = {}, .racks = {}, .feeds = {}};
+  site.models["models/m"] =
+      test::Parse<inventory::v1::Model>(R"(name: "models/m" height_units: 4)");
+  site.racks["sites/paris/racks/k1"] = test::Parse<inventory::v1::Rack>(
+      R"(name: "sites/paris/racks/k1" room: "r" rack: "01" height_units: 8)");
+  site.feeds["sites/paris/feeds/a"] =
+      test::Parse<inventory::v1::Feed>(R"(name: "sites/paris/feeds/a")");
+  return site;
+}
+
+ImportPlan PlanOf(const std::string& lines) {
+  const auto parsed = ParseCsv(kTitles + lines);
+  EXPECT_TRUE(parsed.ok()) << parsed.status();
+  return PlanImport(*parsed, Paris());
+}
+
+TEST(Csv, HasQuotesAndEmptyLines) {
+  const auto lines = ParseCsv(
+      "\xef\xbb\xbf"
+      "a,b\r\n\"x, \"\"y\"\"\nz\",1\n\n,2");
+  ASSERT_TRUE(lines.ok()) << lines.status();
+  ASSERT_THAT(*lines, SizeIs(2));
+  EXPECT_EQ((*lines)[0].fields.at("a"), "x, \"y\"\nz");
+  EXPECT_EQ((*lines)[0].number, 2);
+  EXPECT_EQ((*lines)[1].number, 5);
+  EXPECT_EQ((*lines)[1].fields.at("b"), "2");
+}
+
+TEST(Csv, SaysWhichLineIsNone) {
+  EXPECT_EQ(std::string(ParseCsv("a,b\n1\n").status().message()),
+            "line 2: found 1 fields, expected 2");
+  EXPECT_EQ(std::string(ParseCsv("a,b\n1,2\n\"3,4\n").status().message()),
+            "line 3: found a quote that does not end, expected one more");
+  EXPECT_EQ(std::string(ParseCsv("a,a\n").status().message()),
+            "line 1: found the title 'a', expected each once");
+}
+
+TEST(Import, ALineBecomesTheCommandsThatItHasColumnsFor) {
+  const ImportPlan plan = PlanOf(
+      "s1,m,2027-02-01,k1,,,,,,,,,\n"
+      "s2,m,,,dell,2027-01-05,po-1,SN2,r,01,5,d1,a\n");
+  EXPECT_THAT(plan.bad, IsEmpty());
+  ASSERT_THAT(plan.lines, SizeIs(2));
+  ASSERT_THAT(plan.lines[0].steps, SizeIs(1));
+  EXPECT_THAT(
+      dynamic_cast<const inventory::v1::PlanServerRequest&>(*plan.lines[0].steps[0].request),
+      test::HasText(R"(name: "sites/paris/servers/s1" model: "models/m"
+                planned_time { seconds: 1801440000 } rack: "sites/paris/racks/k1")"));
+  ASSERT_THAT(plan.lines[1].steps, SizeIs(3));
+  EXPECT_THAT(
+      dynamic_cast<const inventory::v1::InstallServerRequest&>(*plan.lines[1].steps[2].request),
+      test::HasText(R"(name: "sites/paris/servers/s2" room: "r" rack: "01" position: 5
+        nvlink_domain: "d1" power_feed: "a")"));
+}
+
+TEST(Import, EveryBadLineSaysWhatWasFoundAndWhatIsExpected) {
+  const ImportPlan plan = PlanOf(
+      "s1,m,,,dell,2027-01-05,,SN1,r,01,1,,a\n"
+      ",m,2027-02-01,,,,,,,,,,\n"
+      "s3,x,2027-02-01,,,,,,,,,,\n"
+      "s4,m,+30d,,,,,,,,,,\n"
+      "s5,m,,,dell,2027-01-05,,SN1,,,,,\n"
+      "s1,m,2027-02-01,,,,,,,,,,\n"
+      "s7,m,,,dell,2027-01-05,,SN7,r,01,4,,a\n"
+      "s8,m,,,dell,2027-01-05,,SN8,r,01,6,,a\n"
+      "s9,m,,,dell,2027-01-05,,SN9,r,01,5,,b\n"
+      "s10,m,,,,,,SN10,,,,,\n"
+      "s11,m,,,,,,,,,,,\n"
+      "s12,m,2027-02-01,k9,,,,,,,,,\n");
+  EXPECT_THAT(plan.lines, SizeIs(1));
+  EXPECT_THAT(
+      plan.bad,
+      ElementsAre(
+          BadLine{3, "name: found nothing, expected a word"},
+          BadLine{4, "model: found 'x', expected a model that is registered"},
+          BadLine{5,
+                  "planned_time: found '+30d', expected a time such as 2027-03-01 or "
+                  "2027-03-01T09:00:00Z"},
+          BadLine{6, "serial: found 'SN1' of line 2 again, expected another"},
+          BadLine{7, "name: found 'sites/paris/servers/s1' of line 2 again, expected another"},
+          BadLine{8, "position: found 'room r, rack 01, unit 4' of line 2 again, expected another"},
+          BadLine{9, "position: found '6', expected a unit from 1 to 5, for the server takes 4"},
+          BadLine{10, "power_feed: found 'b', expected a feed that is defined"},
+          BadLine{11, "supplier: found nothing, expected one, for there is serial"},
+          BadLine{12, "planned_time and supplier: found nothing, expected at least one of them"},
+          BadLine{13, "planned_rack: found 'k9', expected a rack that is defined"}));
+}
+
+TEST(Import, ATitleThatNobodyKnowsMakesItsLinesBad) {
+  const ImportPlan plan = PlanImport(*ParseCsv("name,modell\ns1,m\n"), Paris());
+  ASSERT_THAT(plan.bad, SizeIs(1));
+  EXPECT_THAT(plan.bad[0].detail, testing::StartsWith("title: found 'modell', expected of name,"));
+}
+
+TEST(Import, TheSameLineHasTheSameIdsAndAnotherLineOthers) {
+  const auto ids = [](const std::string& lines) {
+    std::set<std::string> found;
+    for (const ImportLine& line : PlanOf(lines).lines) {
+      for (const ImportStep& step : line.steps) {
+        const auto* field = step.request->GetDescriptor()->FindFieldByName("submit");
+        found.insert(static_cast<const type::v1::Submit&>(
+                         step.request->GetReflection()->GetMessage(*step.request, field))
+                         .request_id());
+      }
+    }
+    return found;
+  };
+  const std::string one = "s1,m,2027-02-01,,dell,2027-01-05,,SN1,,,,,\n";
+  EXPECT_THAT(ids(one), SizeIs(3));
+  EXPECT_EQ(ids(one), ids(one));
+  EXPECT_EQ(ids(one + "s2,m,2027-02-01,,dell,2027-01-05,,SN2,,,,,\n").size(), 6u);
+}
+
+// A site that takes orders once each, and refuses those of `s2`.
+struct OrderingSite : FakeSite {
+  OrderingSite() {
+    Answer<node::v1::ListResourcesRequest, node::v1::ListResourcesResponse>(
+        "/concordat.node.v1.NodeService/ListResources", [](const auto& request) {
+          node::v1::ListResourcesResponse response;
+          for (const auto& [name, model] : Paris().models) {
+            if (request.collection() == "models") response.add_resources()->PackFrom(model);
+          }
+          return response;
+        });
+    server().AddUnary(
+        "/concordat.inventory.v1.InventoryService/OrderServer",
+        inventory::v1::OrderServerRequest::descriptor(),
+        [this](const runtime::Call&, runtime::MessagePtr message, runtime::ReplyCallback reply) {
+          const auto& request = static_cast<const inventory::v1::OrderServerRequest&>(*message);
+          runtime::Reply out;
+          if (request.name().ends_with("/s2")) {
+            out.status = absl::FailedPreconditionError("refused");
+            out.outcome.set_reason("REASON_BEFORE_OPENING");
+            out.outcome.set_detail("promised_time is too early");
+            return reply(std::move(out));
+          }
+          auto outcome = std::make_unique<Outcome>();
+          const std::lock_guard lock(mutex);
+          tried += request.submit().validate_only() ? 1 : 0;
+          if (!request.submit().validate_only())
+            outcome->set_repeated(!done.insert(request.submit().request_id()).second);
+          out.message = std::move(outcome);
+          reply(std::move(out));
+        });
+    Start();
+  }
+  std::mutex mutex;
+  std::set<std::string> done;
+  int tried = 0;
+};
+
+TEST(Import, OfTheSameFileTwiceDoesNothingTwice) {
+  OrderingSite site;
+  const std::string file =
+      "name,model,supplier,promised_time\n"
+      "s1,m,dell,2027-02-01\ns2,m,dell,2027-02-01\ns3,m,dell,2027-02-01\n";
+  const auto import = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"--server", site.address(), "import", "servers", "-"};
+    words.insert(words.end(), more.begin(), more.end());
+    return Concordat(words, file);
+  };
+  const Ran dry = import({"--dry-run"});
+  EXPECT_EQ(dry.exit, Exit::kRefused);
+  EXPECT_EQ(dry.out,
+            "line 3: OrderServer: REASON_BEFORE_OPENING: promised_time is too early\n"
+            "3 lines: 2 good, 1 bad; 3 commands, 0 of them answered before\n");
+  EXPECT_EQ(site.tried, 2);
+  EXPECT_THAT(site.done, IsEmpty());
+  EXPECT_THAT(import({}).out, HasSubstr("3 lines: 2 imported, 1 bad; 3 commands, 0 of them"));
+  EXPECT_THAT(import({}).out, HasSubstr("3 commands, 2 of them answered before"));
+  EXPECT_THAT(site.done, SizeIs(2));
+}
+
+TEST(Import, OfAFileThatIsNotThereSaysWhatItWouldHold) {
+  OrderingSite site;
+  const Ran ran = Concordat({"--server", site.address(), "import", "servers", "/no/such/file.csv"});
+  EXPECT_EQ(ran.exit, Exit::kNotFound);
+  EXPECT_THAT(ran.err, HasSubstr("expected a CSV file with the titles name,model,"));
+}
+
+}  // namespace
+}  // namespace concordat::cli
