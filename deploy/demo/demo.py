@@ -18,6 +18,7 @@ import sys
 import time
 
 from machinery import Interrupted, Machinery, StepFailed
+from ramp import Ramp
 
 RULES = "services/compliance/rules"
 MODEL = "vera-rubin-nvl144"
@@ -261,6 +262,14 @@ class Demo:
         self.run("get", deployment, says="removed")
         self.run("history", self.first, says="ReservationEnded", lines=20)
 
+    def ramp_up(self):
+        Ramp(self, "2027-03-01").tell()
+
+    def months(self):
+        self.title("What became of the plan, month by month")
+        for site in ("paris", "borlange"):
+            self.run("get", "months", "--site", site, lines=40, says="2028-08")
+
     def agree(self):
         self.title("Both sites have the same history and the same state")
         self.run("verify", "--wait", "60s", says="heads equal, digests equal")
@@ -268,7 +277,7 @@ class Demo:
 
     def tell(self):
         for chapter in (self.build_up, self.burn_in, self.rules, self.customers, self.compliance, self.order, self.quota,
-                        self.cut, self.heal, self.lifetime, self.agree):
+                        self.cut, self.heal, self.lifetime, self.ramp_up, self.agree, self.months):
             chapter()
 
 
