@@ -321,15 +321,18 @@ void World::PutBack(Node& node) {
   node.disk.Restore(image);
 }
 
-// A process that knows less than its log held would write on where a log ends that was cut short
-// behind its back: the check is made by who starts (docs/adr/0020-home-check.md).
+// Behind the backs of two processes, or of one that knows less than its log held, a log that is cut
+// may end where one of them expects it, which writes on: the check is made by who starts
+// (docs/adr/0020-home-check.md).
 bool World::AllKnowTheEnd(const SiteWorld& site, const std::string& stream) const {
   const auto accepted = static_cast<int64_t>(referee_->Of(stream).facts.size());
-  return std::all_of(site.nodes.begin(), site.nodes.end(), [&](const auto& node) {
-    if (node->running == nullptr) return true;
+  int alive = 0;
+  for (const auto& node : site.nodes) {
+    if (node->running == nullptr) continue;
     const node::Folded* home = node->running->Home(std::string(events::ServiceOf(stream)));
-    return home->projection->chain().head().sequence + 1 == accepted;
-  });
+    if (++alive > 1 || home->projection->chain().head().sequence + 1 != accepted) return false;
+  }
+  return true;
 }
 
 // Whether another site can give everything that the stream's home has accepted.
