@@ -38,6 +38,8 @@ class Rack:
     def __init__(self, site, number, month):
         self.name = f"sites/{site}/servers/b{number:03}"
         self.site, self.number, self.planned, self.due = site, number, month, month
+        self.serial = f"VR-{site}-B{number:04}"
+        self.place = f"sites/{site}/racks/b-b{number:03}"
         self.fails = number % 24 == 11  # its first burn-in
 
 
@@ -68,18 +70,25 @@ class Ramp:
 
     def plan(self):
         for site in PLANS:
+            racks = [rack for rack in self.racks if rack.site == site]
+            self.submit("define", "rack", site, [
+                {"name": rack.place, "room": "b", "rack": f"b{rack.number:03}", "heightUnits": 48} for rack in racks])
             self.submit("plan", "server", site, [
-                {"name": rack.name, "model": f"models/{MODEL}", "plannedTime": self.at(rack.planned, "25T00:00:00Z")}
-                for rack in self.racks if rack.site == site])
+                {"name": rack.name, "model": f"models/{MODEL}", "rack": rack.place,
+                 "plannedTime": self.at(rack.planned, "25T00:00:00Z")} for rack in racks])
 
     def order(self, site, month):
         # In the first month all that is wanted before a first order could arrive, too.
         orders = [rack for rack in self.racks if rack.site == site and
                   (rack.planned == month + LEAD_MONTHS or (month == 0 and rack.planned < LEAD_MONTHS))]
+        number = f"PO-{site}-{month_name(month, self.first)}"
         self.submit("order", "server", site, [
-            {"name": rack.name, "model": f"models/{MODEL}", "supplier": "nvidia",
-             "orderNumber": f"PO-{site}-{month_name(month, self.first)}",
+            {"name": rack.name, "model": f"models/{MODEL}", "supplier": "nvidia", "orderNumber": number,
              "promisedTime": self.at(rack.planned, "10T00:00:00Z")} for rack in orders])
+        # What does not stand in the supplier's manifest is not accepted at the door.
+        self.submit("record", "manifest", site, [
+            {"name": f"sites/{site}/manifests/{number.lower()}", "orderNumber": number, "supplier": "nvidia",
+             "serials": [rack.serial for rack in orders]}] if orders else [])
 
     def slip(self, site, month):
         for slip_site, slip_month, count, by, cause, detail in SLIPS:
@@ -99,7 +108,7 @@ class Ramp:
         names = [{"name": rack.name} for rack in due]
         failing = [rack for rack in due if rack.fails]
         self.submit("deliver", "server", site, [
-            {"name": rack.name, "serial": f"VR-{site}-B{rack.number:04}"} for rack in due])
+            {"name": rack.name, "serial": rack.serial} for rack in due])
         self.submit("install", "server", site, [
             {"name": rack.name, "room": "b", "rack": f"b{rack.number:03}", "position": 1,
              "nvlinkDomain": f"b{rack.number:03}", "powerFeed": f"feed-{'ab'[rack.number % 2]}"} for rack in due])
