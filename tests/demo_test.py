@@ -14,7 +14,7 @@ class Demo(unittest.TestCase):
         run = subprocess.run(
             [sys.executable, os.path.join(ROOT, "deploy/demo/demo.py"), "--concordatd", os.environ["CONCORDATD"],
              "--concordat", os.environ["CONCORDAT"]],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=570)
         self.assertEqual(run.returncode, 0, run.stdout[-4000:])
         self.assertRegex(run.stdout.rstrip().splitlines()[-1],
                          re.compile(r"^demo: [1-9][0-9]* events at 2 sites, heads equal, digests equal$"))

@@ -199,14 +199,17 @@ class World {
 TEST(WindowProperties, NoWindowOpensWithoutTheConsentsThatItNeedsAndNoServersMoveSilently) {
   int opened = 0;
   int reassigned = 0;
-  const bool held = rc::check([&] {
-    const auto steps = *Steps();
-    World world;
-    for (const Step& step : steps) world.Do(step);
-    opened += world.opened;
-    reassigned += world.reassigned;
-  });
-  EXPECT_TRUE(held);
+  // Chance decides what happens in a hundred worlds: they go on until both have, ten times as many
+  // at most.
+  for (int round = 0; round < 10 && (opened == 0 || reassigned == 0); ++round) {
+    ASSERT_TRUE(rc::check([&] {
+      const auto steps = *Steps();
+      World world;
+      for (const Step& step : steps) world.Do(step);
+      opened += world.opened;
+      reassigned += world.reassigned;
+    }));
+  }
   EXPECT_GT(opened, 0) << "no window was opened over a reservation: the histories prove nothing";
   EXPECT_GT(reassigned, 0);
 }
