@@ -55,12 +55,18 @@ absl::Status CheckKnown(const Message& message) {
   return absl::OkStatus();
 }
 
+#ifdef CONCORDAT_SIMULATION
+bool ReleaseKnows(const Message& message) {
+  const FieldDescriptor* field = CaseOf(message);
+  return !release_knows || field == nullptr || release_knows(*field);
+}
+#endif
+
 namespace {
 // As CheckKnown() says it of a release that has no such field.
 absl::Status CheckRelease([[maybe_unused]] const Message& event) {
 #ifdef CONCORDAT_SIMULATION
-  const FieldDescriptor* field = CaseOf(event);
-  if (release_knows && field != nullptr && !release_knows(*field)) {
+  if (const FieldDescriptor* field = CaseOf(event); !ReleaseKnows(event)) {
     return absl::InvalidArgumentError(fmt::format("field {} of {} is not known to this release",
                                                   field->number(),
                                                   event.GetDescriptor()->full_name()));

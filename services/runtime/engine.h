@@ -88,8 +88,11 @@ absl::StatusOr<MessagePtr> ParseEvent(const google::protobuf::Descriptor* type,
 
 #ifdef CONCORDAT_SIMULATION
 // In worlds where releases run side by side: whether the release that asks at this moment knows an
-// event, by its field in the service's Event. Unset: it knows all.
+// event or a command, by its field in the service's Event or Command. Unset: it knows all.
 inline thread_local std::function<bool(const google::protobuf::FieldDescriptor&)> release_knows;
+
+// The same of the one that is set in a message.
+bool ReleaseKnows(const google::protobuf::Message& message);
 #endif
 
 // The event set in an event's `oneof`, as its Protobuf full name; empty where none is.
@@ -203,6 +206,10 @@ class EngineOf final : public Engine {
   static std::vector<AnyIntent> Erase(std::vector<Intent<Command>> intents) {
     std::vector<AnyIntent> erased;
     for (Intent<Command>& intent : intents) {
+#ifdef CONCORDAT_SIMULATION
+      // An older release has neither the command nor what it follows from.
+      if (!ReleaseKnows(intent.command)) continue;
+#endif
       erased.push_back({std::move(intent.kind), std::move(intent.subject),
                         std::make_unique<Command>(std::move(intent.command)),
                         std::move(intent.deadline), std::move(intent.correlation_id)});
