@@ -69,7 +69,7 @@ class Mirrored(Kafka):
         self.assertEqual(self.voids("borlange", ORDERS), {})
         self.mirror.kill()
         self.mirror.start()
-        eventually(lambda: self.voids("borlange", ORDERS).get("stale"), 60, "borlange sees records again")
+        eventually(lambda: self.voids("borlange", ORDERS).get("stale"), 180, "borlange sees records again")
         lines, summary = follow(self.brokers["borlange"], ORDERS, "--mirrored", "--all")
         self.assertGreater(summary["void"]["stale"], 0)
         self.assertEqual(len({line["link"] for line in lines if line["outcome"] == "accepted"}), summary["accepted"])
