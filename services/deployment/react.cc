@@ -1,8 +1,7 @@
 #include "services/deployment/react.h"
 
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
-
-#include <algorithm>
 
 namespace concordat::deployment {
 namespace {
@@ -47,8 +46,7 @@ Intents ConfirmDrainsOf(const Rows& rows, const v1::Deployment& deployment) {
 bool IsToReturn(const Rows& rows, const v1::Deployment& deployment) {
   const std::optional<v1::Drain> drain = rows.drains.Get(deployment.drained_by());
   return drain && drain->returned() &&
-         std::find(drain->deployments().begin(), drain->deployments().end(), deployment.name()) !=
-             drain->deployments().end();
+         absl::c_linear_search(drain->deployments(), deployment.name());
 }
 
 Intents ConfirmAfter(const Rows& rows, const std::string& deployment_name) {

@@ -1,5 +1,6 @@
 #include "services/deployment/state.h"
 
+#include <absl/algorithm/container.h>
 #include <algorithm>
 
 #include "services/runtime/check.h"
@@ -70,8 +71,7 @@ void Join(Rows& rows, const v1::ServersJoined& joined) {
   auto& servers = *record.mutable_servers();
   servers.erase(std::remove_if(servers.begin(), servers.end(),
                                [&](const std::string& server) {
-                                 return std::find(replaced.begin(), replaced.end(), server) !=
-                                        replaced.end();
+                                 return absl::c_linear_search(replaced, server);
                                }),
                 servers.end());
   servers.MergeFrom(joined.servers());
@@ -154,9 +154,8 @@ bool IsLive(const v1::Deployment& deployment) {
 
 bool Share(const google::protobuf::RepeatedPtrField<std::string>& a,
            const google::protobuf::RepeatedPtrField<std::string>& b) {
-  return std::any_of(a.begin(), a.end(), [&](const std::string& server) {
-    return std::find(b.begin(), b.end(), server) != b.end();
-  });
+  return std::any_of(a.begin(), a.end(),
+                     [&](const std::string& server) { return absl::c_linear_search(b, server); });
 }
 
 std::optional<v1::Drain> DrainOf(const Rows& rows,

@@ -1,3 +1,4 @@
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -56,8 +57,7 @@ Found Find(const State& state, const Message& command, const std::string& name,
             Refused(command, v1::REASON_NOT_FOUND,
                     fmt::format("{} is not known; expected ProposeWindow first.", name))};
   }
-  if (std::find(expected.begin(), expected.end(), window->state()) != expected.end())
-    return {std::move(window), {}};
+  if (absl::c_linear_search(expected, window->state())) return {std::move(window), {}};
   std::string names;
   for (const v1::WindowState each : expected)
     names += fmt::format("{}{}", names.empty() ? "" : " or ", v1::WindowState_Name(each));
@@ -169,7 +169,7 @@ std::optional<v1::Event> CheckOverlap(const State& state, const Message& command
   state.rows.windows.Scan("", [&](std::string_view name, const v1::Window& other) {
     if (name == window.name() || !IsAnnounced(other) || !Overlap(window, other)) return true;
     for (const std::string& server : other.plan().servers()) {
-      if (std::find(servers.begin(), servers.end(), server) == servers.end()) continue;
+      if (!absl::c_linear_search(servers, server)) continue;
       refusal = Refused(
           command, v1::REASON_WINDOW_OVERLAP,
           fmt::format("{} is in {} from {} to {} too, expected it in one window.", server, name,
@@ -304,8 +304,7 @@ Missing MissingOf(const v1::Window& window) {
   }
   const std::vector<std::string> missing = MissingConsents(window);
   for (const v1::Consent& consent : window.consents()) {
-    const bool asked =
-        std::find(missing.begin(), missing.end(), consent.customer()) != missing.end();
+    const bool asked = absl::c_linear_search(missing, consent.customer());
     if (!asked || consent.given() || consent.revision() != window.revision()) continue;
     return {v1::REASON_CONSENT_REFUSED,
             fmt::format("{} refused: {}; expected its consent to work list {} of {}.",

@@ -1,6 +1,6 @@
 #include "services/inventory/react.h"
 
-#include <algorithm>
+#include <absl/algorithm/container.h>
 #include <utility>
 
 #include "services/inventory/windows.h"
@@ -30,7 +30,7 @@ bool IsInOpenWindow(const Rows& rows, const std::string& server) {
   bool found = false;
   rows.windows.Scan("", [&](std::string_view, const v1::Window& window) {
     const auto& servers = window.plan().servers();
-    found = IsOpen(window) && std::find(servers.begin(), servers.end(), server) != servers.end();
+    found = IsOpen(window) && absl::c_linear_search(servers, server);
     return !found;
   });
   return found;

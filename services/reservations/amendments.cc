@@ -1,5 +1,6 @@
 #include "services/reservations/amendments.h"
 
+#include <absl/algorithm/container.h>
 #include <algorithm>
 
 #include "services/reservations/margins.h"
@@ -28,10 +29,6 @@ Both Split(const Span& before, const Span& after, absl::Time from) {
 
 int64_t More(int64_t before, int64_t after) { return std::max<int64_t>(0, after - before); }
 
-bool Has(const google::protobuf::RepeatedPtrField<std::string>& values, std::string_view value) {
-  return std::find(values.begin(), values.end(), value) != values.end();
-}
-
 }  // namespace
 
 std::vector<Part> PartsOf(const v1::Reservation& reservation, const v1::Amendment& amendment) {
@@ -45,7 +42,9 @@ std::vector<Part> PartsOf(const v1::Reservation& reservation, const v1::Amendmen
   Part added;
   std::vector<std::string> all(amendment.servers().begin(), amendment.servers().end());
   std::copy_if(all.begin(), all.end(), std::back_inserter(added.servers),
-               [&](const std::string& server) { return !Has(reservation.servers(), server); });
+               [&](const std::string& server) {
+                 return !absl::c_linear_search(reservation.servers(), server);
+               });
   std::vector<Part> parts;
   const Both blocks = Split(BlockOf(old_terms, reservation.margins()),
                             BlockOf(new_terms, amendment.margins()), from);
@@ -65,7 +64,7 @@ std::vector<Part> PartsOf(const v1::Reservation& reservation, const v1::Amendmen
 }
 
 bool IsLost(const v1::Reservation& reservation, std::string_view server) {
-  return Has(reservation.lost_servers(), server);
+  return absl::c_linear_search(reservation.lost_servers(), server);
 }
 
 std::string ReservationOfAmendment(const std::string& name) {

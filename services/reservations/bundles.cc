@@ -10,8 +10,6 @@
 namespace concordat::reservations {
 namespace {
 
-using Intent = runtime::Intent<v1::Command>;
-
 bool IsHere(const std::string& name, const runtime::Accepted<v1::Event>& accepted) {
   return runtime::SiteOfName(name) == accepted.here;
 }

@@ -1,3 +1,4 @@
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 #include <google/protobuf/util/message_differencer.h>
 
@@ -187,7 +188,7 @@ Proposed Propose(const State& state, const v1::Reservation& reservation, v1::Ter
   const auto& had = reservation.servers();
   for (const std::string& server : servers) {
     watts += state.index.WattsOf(server);
-    const bool joins = std::find(had.begin(), had.end(), server) == had.end();
+    const bool joins = !absl::c_linear_search(had, server);
     if (joins || !IsActive(reservation)) accelerators += state.index.AcceleratorsOf(server);
   }
   amendment.set_accelerators(accelerators);
@@ -481,7 +482,7 @@ v1::Event ConfirmAmendment(const State& state, const v1::ConfirmAmendment& comma
   std::vector<std::string> added;
   for (const std::string& server : amendment.servers()) {
     const auto& had = reservation.servers();
-    if (std::find(had.begin(), had.end(), server) == had.end()) added.push_back(server);
+    if (!absl::c_linear_search(had, server)) added.push_back(server);
   }
   if (const auto obstacle = CheckJoin(state, reservation, added, facts))
     return Dropped(reservation, obstacle->reason, obstacle->detail);

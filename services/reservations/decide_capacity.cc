@@ -1,3 +1,4 @@
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,11 +27,6 @@ std::vector<Span> Beyond(const Span& span, const Span& other) {
     if (part.start < part.end) parts.push_back(part);
   }
   return parts;
-}
-
-template <typename Values>
-bool Contains(const Values& values, const std::string& value) {
-  return std::find(values.begin(), values.end(), value) != values.end();
 }
 
 // A project is one of the customer's, by its full name or the last part of it.
@@ -257,7 +253,7 @@ Checked CheckRetest(const v1::Margins& margins, const Span& span, absl::Time now
 // What the contract alone says of the terms, at whichever site.
 Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms,
                       const std::string& site) {
-  if (!Contains(contract.sites(), site)) {
+  if (!absl::c_linear_search(contract.sites(), site)) {
     return Obstacle{v1::REASON_CONTRACT,
                     fmt::format("{} does not cover {}, expected one of {}.", contract.name(), site,
                                 fmt::join(contract.sites(), ", "))};
@@ -266,7 +262,7 @@ Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms
     return Obstacle{v1::REASON_CONTRACT, "No class of data is named, expected at least one."};
   }
   for (const std::string& data_class : terms.data_classes()) {
-    if (Contains(contract.data_classes(), data_class)) continue;
+    if (absl::c_linear_search(contract.data_classes(), data_class)) continue;
     return Obstacle{
         v1::REASON_CONTRACT,
         fmt::format("{} does not allow data of class {}, expected of {}.", contract.name(),

@@ -1,3 +1,4 @@
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -39,7 +40,7 @@ std::vector<std::string> UsableServers(const v1::Reservation& reservation) {
   std::vector<std::string> usable;
   const auto& lost = reservation.lost_servers();
   for (const std::string& server : reservation.servers()) {
-    if (std::find(lost.begin(), lost.end(), server) == lost.end()) usable.push_back(server);
+    if (!absl::c_linear_search(lost, server)) usable.push_back(server);
   }
   return usable;
 }
@@ -94,9 +95,7 @@ std::string ObstacleOf(const State& state, const v1::Reservation& reservation,
 // and at last to the end of the time span, when Start() closes it.
 v1::Event Delayed(const v1::Reservation& reservation, const std::vector<std::string>& taken,
                   const std::string& detail, absl::Time now) {
-  constexpr int kMostDoublings = 6;
-  const absl::Duration wait = std::min(
-      kFirstRetry * (1 << std::clamp(reservation.delays(), 0, kMostDoublings)), kLongestRetry);
+  const absl::Duration wait = RetryAfter(reservation.delays());
   v1::Event event;
   v1::ReservationDelayed& delayed = *event.mutable_reservation_delayed();
   delayed.set_name(reservation.name());
@@ -121,6 +120,11 @@ Checked CheckFeedsNow(const State& state, const std::vector<std::string>& server
   return std::nullopt;
 }
 
+absl::Duration RetryAfter(int attempts) {
+  constexpr int kMostDoublings = 6;
+  return std::min(kFirstRetry * (1 << std::clamp(attempts, 0, kMostDoublings)), kLongestRetry);
+}
+
 Found Find(const State& state, const google::protobuf::Message& command, const std::string& name,
            const runtime::Facts& facts, std::initializer_list<v1::ReservationState> expected) {
   if (runtime::SiteOfName(name) != facts.site) {
@@ -137,7 +141,7 @@ Found Find(const State& state, const google::protobuf::Message& command, const s
                                   fmt::format("{} is not known, expected a reservation of {}.",
                                               name, Here(facts)))};
   }
-  if (std::find(expected.begin(), expected.end(), reservation->state()) != expected.end()) {
+  if (absl::c_linear_search(expected, reservation->state())) {
     return {std::move(reservation), {}};
   }
   std::string names;

@@ -1,3 +1,4 @@
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -58,8 +59,7 @@ Reassigned Reassign(const State& state, const v1::Reservation& reservation, cons
   reassigned.set_window(window);
   reassigned.set_in_use(IsInUse(reservation));
   for (const std::string& server : reservation.servers()) {
-    if (std::find(removed.begin(), removed.end(), server) == removed.end())
-      reassigned.add_servers(server);
+    if (!absl::c_linear_search(removed, server)) reassigned.add_servers(server);
   }
   for (const std::string& server : added) reassigned.add_servers(server);
   reassigned.mutable_removed()->Assign(removed.begin(), removed.end());
@@ -67,10 +67,15 @@ Reassigned Reassign(const State& state, const v1::Reservation& reservation, cons
   reassigned.set_it_power_watts(reservation.it_power_watts() - before.it_power + after.it_power);
   reassigned.set_cooling_watts(reservation.cooling_watts() - before.cooling + after.cooling);
   for (const std::string& server : reservation.lost_servers()) {
-    if (std::find(removed.begin(), removed.end(), server) == removed.end())
+    if (!absl::c_linear_search(removed, server))
       *reassigned.mutable_retry_time() = runtime::ToTimestamp(now + kFirstRetry);
   }
   return event;
+}
+
+v1::Event OrRefused(const google::protobuf::Message& command, const Reassigned& reassigned) {
+  const auto* obstacle = std::get_if<Obstacle>(&reassigned);
+  return obstacle != nullptr ? Refused(command, *obstacle) : std::get<v1::Event>(reassigned);
 }
 
 // Those of its lost servers that are back in service, tested and wiped; they are still its own.
@@ -90,7 +95,7 @@ Servers FindReplacements(const State& state, const v1::Reservation& reservation,
   Servers found = ReturnedTo(state, reservation);
   Servers missing;
   for (const std::string& server : reservation.lost_servers()) {
-    if (std::find(found.begin(), found.end(), server) == found.end()) missing.push_back(server);
+    if (!absl::c_linear_search(found, server)) missing.push_back(server);
   }
   if (missing.empty()) return found;
   for (std::string& server : FindOthers(state, reservation, missing, now))
@@ -101,23 +106,14 @@ Servers FindReplacements(const State& state, const v1::Reservation& reservation,
 // So many of its lost servers as are replaced; one that came back for itself.
 Servers ReplacedBy(const v1::Reservation& reservation, const Servers& added) {
   Servers replaced;
-  const auto is_in = [](const Servers& servers, const std::string& server) {
-    return std::find(servers.begin(), servers.end(), server) != servers.end();
-  };
   for (const std::string& server : reservation.lost_servers()) {
-    if (is_in(added, server)) replaced.push_back(server);
+    if (absl::c_linear_search(added, server)) replaced.push_back(server);
   }
   for (const std::string& server : reservation.lost_servers()) {
-    if (replaced.size() < added.size() && !is_in(added, server)) replaced.push_back(server);
+    if (replaced.size() < added.size() && !absl::c_linear_search(added, server))
+      replaced.push_back(server);
   }
   return replaced;
-}
-
-// When to look again; ever more seldom.
-absl::Time RetryTime(const v1::Reservation& reservation, absl::Time now) {
-  constexpr int kMostDoublings = 6;
-  return now + std::min(kFirstRetry * (1 << std::clamp(reservation.heals(), 0, kMostDoublings)),
-                        kLongestRetry);
 }
 
 // The reservation where it has lost servers and can get others now.
@@ -142,7 +138,7 @@ v1::Event Missing(const v1::Reservation& reservation, absl::Time now) {
   missing.set_reservation(reservation.name());
   missing.set_customer(reservation.terms().customer());
   *missing.mutable_lost_servers() = reservation.lost_servers();
-  *missing.mutable_retry_time() = runtime::ToTimestamp(RetryTime(reservation, now));
+  *missing.mutable_retry_time() = runtime::ToTimestamp(now + RetryAfter(reservation.heals()));
   return event;
 }
 
@@ -156,7 +152,7 @@ v1::Event Offered(const v1::Reservation& reservation, const Servers& free, absl:
   // Where they are too few, others are looked for as if there were none.
   const bool all = static_cast<int>(free.size()) == reservation.lost_servers_size();
   *offered.mutable_retry_time() =
-      runtime::ToTimestamp(all ? now + kOfferTerm : RetryTime(reservation, now));
+      runtime::ToTimestamp(all ? now + kOfferTerm : now + RetryAfter(reservation.heals()));
   return event;
 }
 
@@ -207,10 +203,8 @@ v1::Event ReassignServers(const State& state, const v1::ReassignServers& command
                    fmt::format("{} servers are free for {}, expected {}.", added.size(), name,
                                removed.size()));
   }
-  const Reassigned reassigned =
-      Reassign(state, *reservation, removed, added, command.window(), facts.now);
-  if (const auto* obstacle = std::get_if<Obstacle>(&reassigned)) return Refused(command, *obstacle);
-  return std::get<v1::Event>(reassigned);
+  return OrRefused(command,
+                   Reassign(state, *reservation, removed, added, command.window(), facts.now));
 }
 
 v1::Event Heal(const State& state, const v1::HealReservation& command,
@@ -248,10 +242,8 @@ v1::Event AcceptReplacement(const State& state, const v1::AcceptReplacementReque
                                "are looked for until its end.",
                                reservation.name()));
   }
-  const Reassigned reassigned =
-      Reassign(state, reservation, ReplacedBy(reservation, added), added, "", facts.now);
-  if (const auto* obstacle = std::get_if<Obstacle>(&reassigned)) return Refused(request, *obstacle);
-  return std::get<v1::Event>(reassigned);
+  return OrRefused(
+      request, Reassign(state, reservation, ReplacedBy(reservation, added), added, "", facts.now));
 }
 
 }  // namespace concordat::reservations

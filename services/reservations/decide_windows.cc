@@ -1,3 +1,4 @@
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 #include <google/protobuf/util/message_differencer.h>
 
@@ -21,28 +22,13 @@ bool IsAsked(const v1::Reservation& reservation) {
 
 }  // namespace
 
-// What is not over has a deadline, or is an occurrence of a series that has one.
 std::map<std::string, v1::Reservation> LiveReservations(const Rows& rows) {
   std::map<std::string, v1::Reservation> live;
-  const auto add = [&](const std::string& name) {
+  for (const std::string& name : UnfinishedOf(rows)) {
     auto reservation = rows.reservations.Get(name);
     if (reservation && !reservation->terms().has_access() && IsAsked(*reservation))
       live[name] = *std::move(reservation);
-  };
-  rows.deadlines.Scan("", [&](std::string_view, const google::protobuf::StringValue& name) {
-    add(name.value());
-    const auto series = rows.reservations.Get(name.value());
-    for (int number = 1; series && number <= series->occurrences(); ++number)
-      add(OccurrenceName(series->name(), number));
-    return true;
-  });
-  rows.promises.Scan("", [&](std::string_view name, const v1::Promise&) {
-    add(std::string(name));
-    const auto series = rows.reservations.Get(name);
-    for (int number = 1; series && number <= series->occurrences(); ++number)
-      add(OccurrenceName(series->name(), number));
-    return true;
-  });
+  }
   return live;
 }
 
@@ -113,8 +99,7 @@ std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
   const auto& claimed = window.servers();
   for (const auto* servers : {&reservation.servers(), &reservation.amendment().servers()}) {
     for (const std::string& server : *servers) {
-      if (std::find(claimed.begin(), claimed.end(), server) != claimed.end() &&
-          std::find(shared.begin(), shared.end(), server) == shared.end())
+      if (absl::c_linear_search(claimed, server) && !absl::c_linear_search(shared, server))
         shared.push_back(server);
     }
   }

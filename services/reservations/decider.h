@@ -26,6 +26,8 @@ inline constexpr absl::Duration kClockSkew = absl::Seconds(60);
 // A delayed start is tried again after this, then after twice as long, up to kLongestRetry.
 inline constexpr absl::Duration kFirstRetry = absl::Minutes(1);
 inline constexpr absl::Duration kLongestRetry = absl::Hours(1);
+// How long to wait after so many attempts in vain.
+absl::Duration RetryAfter(int attempts);
 // When servers that were offered for lost ones are looked at again.
 inline constexpr absl::Duration kOfferTerm = absl::Hours(24);
 

@@ -1,5 +1,6 @@
 #include "services/reservations/quotas.h"
 
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -282,8 +283,7 @@ void EvolveQuota(Rows& rows, const v1::QuotaReclaimed& reclaimed,
 }
 
 bool IsSeen(const v1::SeenNumbers& seen, int64_t number) {
-  return number <= seen.through() ||
-         std::find(seen.beyond().begin(), seen.beyond().end(), number) != seen.beyond().end();
+  return number <= seen.through() || absl::c_linear_search(seen.beyond(), number);
 }
 
 const v1::QuotaShare* ShareOf(const v1::Quota& quota, const std::string& site) {

@@ -1,5 +1,6 @@
 #include "services/reservations/react.h"
 
+#include <absl/algorithm/container.h>
 #include <absl/strings/ascii.h>
 #include <fmt/format.h>
 
@@ -17,8 +18,6 @@
 
 namespace concordat::reservations {
 namespace {
-
-using Intent = runtime::Intent<v1::Command>;
 
 Intents One(std::string kind, const std::string& subject, v1::Command command) {
   return {Intent{.kind = std::move(kind), .subject = subject, .command = std::move(command)}};
@@ -113,15 +112,6 @@ Intents Record(const inventory::v1::ServerEnteredService& entered) {
   return Record(std::move(server));
 }
 
-// Whether the burn-in of a server in service is stale.
-Intents RecordTest(const std::string& name, bool untested) {
-  v1::Command command;
-  command.mutable_record_server()->mutable_server()->set_name(name);
-  command.mutable_record_server()->mutable_server()->set_untested(untested);
-  command.mutable_record_server()->set_test_only(true);
-  return One("test", name, std::move(command));
-}
-
 // One prohibiting finding in words; empty for any other.
 std::string Describe(const compliance::v1::Finding& finding) {
   const bool violated = finding.outcome() == compliance::v1::FINDING_OUTCOME_VIOLATED;
@@ -185,13 +175,19 @@ Intent StartOf(const std::string& name, const std::string& correlation_id) {
           .correlation_id = correlation_id};
 }
 
+// Of one that waits for its servers.
+Intent StartOfDelayed(const Rows& rows, const std::string& name) {
+  const v1::Reservation waiting = rows.reservations.Get(name).value_or(v1::Reservation());
+  return StartOf(name, waiting.correlation_id());
+}
+
 // Whether what the delayed one waits for may be free once these servers are: one of them, or power
 // or cooling.
 bool MayStart(const v1::ReservationDelayed& delayed,
               const google::protobuf::RepeatedPtrField<std::string>& freed) {
   const auto& taken = delayed.taken_servers();
   return taken.empty() || std::any_of(taken.begin(), taken.end(), [&](const std::string& server) {
-           return std::find(freed.begin(), freed.end(), server) != freed.end();
+           return absl::c_linear_search(freed, server);
          });
 }
 
@@ -200,8 +196,7 @@ Intents StartDelayed(const Rows& rows, const std::string& ended) {
   Intents intents;
   rows.delayed.Scan("", [&](std::string_view name, const v1::ReservationDelayed& delayed) {
     if (!MayStart(delayed, reservation.servers())) return true;
-    const v1::Reservation waiting = rows.reservations.Get(name).value_or(v1::Reservation());
-    intents.push_back(StartOf(std::string(name), waiting.correlation_id()));
+    intents.push_back(StartOfDelayed(rows, std::string(name)));
     return true;
   });
   return intents;
@@ -217,9 +212,7 @@ Intents ReviewOf(const Rows& rows, const std::string& name) {
 // With other servers: what waited for them may start, and windows that took them look again.
 Intents GoOn(const Rows& rows, const std::string& reassigned) {
   Intents intents = ReviewOf(rows, reassigned);
-  if (!rows.delayed.Contains(reassigned)) return intents;
-  const v1::Reservation waiting = rows.reservations.Get(reassigned).value_or(v1::Reservation());
-  intents.push_back(StartOf(reassigned, waiting.correlation_id()));
+  if (rows.delayed.Contains(reassigned)) intents.push_back(StartOfDelayed(rows, reassigned));
   return intents;
 }
 
@@ -238,8 +231,7 @@ Intents Fulfil(const v1::ReservationOrdered& order, const runtime::Accepted<v1::
 
 Intents Record(const v1::ContractSigned& contract, const runtime::Accepted<v1::Event>& accepted) {
   const std::string here = fmt::format("sites/{}", accepted.here);
-  if (std::find(contract.sites().begin(), contract.sites().end(), here) == contract.sites().end())
-    return {};
+  if (!absl::c_linear_search(contract.sites(), here)) return {};
   v1::Command command;
   *command.mutable_record_contract()->mutable_contract() = contract;
   command.mutable_record_contract()->set_home_site(fmt::format("sites/{}", accepted.site));
@@ -313,8 +305,7 @@ Intents GrantMissing(const Rows& rows, const v1::QuotaReclaimed& reclaimed, std:
 Intents AnswerRequest(const v1::QuotaRequested& requested,
                       const runtime::Accepted<v1::Event>& accepted) {
   const std::string here = fmt::format("sites/{}", accepted.here);
-  if (std::find(requested.asked().begin(), requested.asked().end(), here) ==
-      requested.asked().end()) {
+  if (!absl::c_linear_search(requested.asked(), here)) {
     return {};
   }
   const std::string name = QuotaName(accepted.here, requested.contract());
@@ -524,13 +515,13 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
       return Record(Server(event.server_quarantined().name(), false, true));
     case Event::kBurnInPassed:
       if (!event.burn_in_passed().in_service()) break;
-      return RecordTest(event.burn_in_passed().name(), false);
+      return {RecordTest(event.burn_in_passed().name(), false)};
     case Event::kBurnInFailed:
       if (!event.burn_in_failed().in_service()) break;
       return Record(Server(event.burn_in_failed().name(), false, true));
     case Event::kEvidenceExpired:
       if (!event.evidence_expired().in_service()) break;
-      return RecordTest(event.evidence_expired().name(), true);
+      return {RecordTest(event.evidence_expired().name(), true)};
     case Event::kWindowAnnounced:
     case Event::kWindowOverrunning:
     case Event::kWindowClosed:

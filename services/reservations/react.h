@@ -13,7 +13,8 @@
 
 namespace concordat::reservations {
 
-using Intents = std::vector<runtime::Intent<v1::Command>>;
+using Intent = runtime::Intent<v1::Command>;
+using Intents = std::vector<Intent>;
 
 // When a reservation has ended, delayed ones that may have waited for it start.
 Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted);

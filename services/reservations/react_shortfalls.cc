@@ -9,8 +9,6 @@
 namespace concordat::reservations {
 namespace {
 
-using Intent = runtime::Intent<v1::Command>;
-
 Intent Review(const std::string& site, const std::string& feed, const std::string& name) {
   v1::Command command;
   v1::ReviewShortfall& review = *command.mutable_review_shortfall();

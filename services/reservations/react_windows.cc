@@ -6,8 +6,6 @@
 namespace concordat::reservations {
 namespace {
 
-using Intent = runtime::Intent<v1::Command>;
-
 Intents Record(const inventory::v1::WindowAnnounced& announced, absl::Time time) {
   v1::Command command;
   v1::WindowAffects& window = *command.mutable_record_window()->mutable_window();
@@ -32,17 +30,21 @@ Intents End(const Over& over) {
   Intents intents = Release(over.name());
   for (const std::string& name : over.servers()) {
     if (!over.retest()) break;
-    v1::Command command;
-    v1::RecordServer& record = *command.mutable_record_server();
-    record.mutable_server()->set_name(name);
-    record.mutable_server()->set_untested(true);
-    record.set_test_only(true);
-    intents.push_back(Intent{.kind = "test", .subject = name, .command = std::move(command)});
+    intents.push_back(RecordTest(name, true));
   }
   return intents;
 }
 
 }  // namespace
+
+Intent RecordTest(const std::string& server, bool untested) {
+  v1::Command command;
+  v1::RecordServer& record = *command.mutable_record_server();
+  record.mutable_server()->set_name(server);
+  record.mutable_server()->set_untested(untested);
+  record.set_test_only(true);
+  return {.kind = "test", .subject = server, .command = std::move(command)};
+}
 
 Intents FollowWindow(const inventory::v1::Event& event, absl::Time time) {
   if (event.has_window_announced()) return Record(event.window_announced(), time);

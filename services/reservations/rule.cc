@@ -1,5 +1,6 @@
 #include "services/reservations/rule.h"
 
+#include <absl/algorithm/container.h>
 #include <absl/status/status.h>
 #include <fmt/format.h>
 
@@ -70,7 +71,7 @@ absl::Status ParseList(std::string_view name, std::string_view value, int most, 
                    from_the_end ? fmt::format("1 to {}, or -1, the last, to -{}", most, most)
                                 : fmt::format("1 to {}", most));
     }
-    if (std::find(numbers.begin(), numbers.end(), *number) != numbers.end())
+    if (absl::c_linear_search(numbers, *number))
       return Wrong(fmt::format("{} again in {}", *number, name), "it once");
     numbers.push_back(*number);
   }

@@ -1,5 +1,6 @@
 #include "services/reservations/state.h"
 
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -278,7 +279,7 @@ bool IsGivenBack(const v1::Reservation& reservation) {
 bool MarkLost(v1::Reservation& reservation, const v1::ServerRecorded& recorded, absl::Time time) {
   if (IsGivenBack(reservation)) return false;
   const auto& servers = reservation.servers();
-  if (std::find(servers.begin(), servers.end(), recorded.name()) == servers.end()) return false;
+  if (!absl::c_linear_search(servers, recorded.name())) return false;
   auto& lost = *reservation.mutable_lost_servers();
   const auto marked = std::find(lost.begin(), lost.end(), recorded.name());
   const bool active = reservation.state() == v1::RESERVATION_STATE_ACTIVE;
@@ -306,25 +307,9 @@ void RecordServer(Rows& rows, const v1::ServerRecorded& recorded, absl::Time tim
   *server.mutable_server() = recorded;
   rows.server_records.Put(recorded.name(), server);
   if (recorded.lost() == (before && before->server().lost())) return;
-  // Servers are seldom lost; so the reservations that are not over are looked through, which are
-  // those with a deadline, instead of keeping a row for every server of every reservation.
-  std::vector<std::string> names;
-  rows.deadlines.Scan("", [&](std::string_view, const google::protobuf::StringValue& name) {
-    names.push_back(name.value());
-    // While a series is held, its occurrences have no deadline of their own.
-    const auto series = rows.reservations.Get(name.value());
-    if (series && series->state() == v1::RESERVATION_STATE_HELD) {
-      for (int number = 1; number <= series->occurrences(); ++number)
-        names.push_back(OccurrenceName(series->name(), number));
-    }
-    return true;
-  });
-  // What is promised has no deadline.
-  rows.promises.Scan("", [&](std::string_view name, const v1::Promise&) {
-    names.emplace_back(name);
-    return true;
-  });
-  for (const std::string& name : names) {
+  // Servers are seldom lost; so the reservations that are not over are looked through, instead of
+  // keeping a row for every server of every reservation.
+  for (const std::string& name : UnfinishedOf(rows)) {
     std::optional<v1::Reservation> reservation = rows.reservations.Get(name);
     if (reservation && MarkLost(*reservation, recorded, time)) Put(rows, *reservation);
   }
@@ -438,7 +423,7 @@ void RecordWindow(Rows& rows, const v1::WindowAffects& affects) {
 void Reassign(Rows& rows, const v1::ServersReassigned& reassigned, absl::Time time) {
   const auto is_removed = [&](const std::string& server) {
     const auto& removed = reassigned.removed();
-    return std::find(removed.begin(), removed.end(), server) != removed.end();
+    return absl::c_linear_search(removed, server);
   };
   ChangeReservation(rows, reassigned.reservation(), [&](v1::Reservation& reservation) {
     *reservation.mutable_servers() = reassigned.servers();
@@ -503,7 +488,7 @@ void ConfirmAmendment(Rows& rows, const v1::AmendmentConfirmed& confirmed) {
     lost.erase(std::remove_if(lost.begin(), lost.end(),
                               [&](const std::string& server) {
                                 const auto& kept = amendment.servers();
-                                return std::find(kept.begin(), kept.end(), server) == kept.end();
+                                return !absl::c_linear_search(kept, server);
                               }),
                lost.end());
     reservation.clear_amendment();
@@ -667,6 +652,26 @@ std::optional<absl::Time> StepTimeOf(const v1::Reservation& reservation) {
 }
 
 }  // namespace
+
+std::set<std::string> UnfinishedOf(const Rows& rows) {
+  std::set<std::string> names;
+  const auto add = [&](const std::string& name) {
+    names.insert(name);
+    // While a series is held, its occurrences have no deadline of their own.
+    const auto series = rows.reservations.Get(name);
+    if (!series || series->state() != v1::RESERVATION_STATE_HELD) return true;
+    for (int number = 1; number <= series->occurrences(); ++number)
+      names.insert(OccurrenceName(name, number));
+    return true;
+  };
+  rows.deadlines.Scan("", [&](std::string_view, const google::protobuf::StringValue& name) {
+    return add(name.value());
+  });
+  // What is promised has no deadline.
+  rows.promises.Scan(
+      "", [&](std::string_view name, const v1::Promise&) { return add(std::string(name)); });
+  return names;
+}
 
 bool IsToHeal(const v1::Reservation& reservation) {
   if (!reservation.has_heal_time() || reservation.has_amendment()) return false;

@@ -5,6 +5,7 @@
 #include <google/protobuf/wrappers.pb.h>
 
 #include <optional>
+#include <set>
 #include <string>
 
 #include "concordat/reservations/v1/api.pb.h"
@@ -103,6 +104,10 @@ using State = runtime::StateOf<Rows, Index>;
 
 // The only way that rows change.
 void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted);
+
+// The names of this site's reservations that are not over: those that have a deadline, are
+// promised, or are occurrences of a series that is held. Costs a look at each.
+std::set<std::string> UnfinishedOf(const Rows& rows);
 
 // When a timer has to act on the reservation; nothing where it waits for no time.
 std::optional<absl::Time> DeadlineOf(const v1::Reservation& reservation);

@@ -1,3 +1,4 @@
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -89,8 +90,7 @@ absl::Status CheckAllotments(const v1::SignContractRequest& request) {
   for (int i = 0; i < quota.allotments_size(); ++i) {
     const v1::Allotment& allotment = quota.allotments(i);
     const std::string field = fmt::format("quota.allotments[{}]", i);
-    const bool covered = std::find(request.sites().begin(), request.sites().end(),
-                                   allotment.site()) != request.sites().end();
+    const bool covered = absl::c_linear_search(request.sites(), allotment.site());
     if (!covered || !seen.insert(allotment.site()).second) {
       return absl::InvalidArgumentError(
           fmt::format("{}.site: found \"{}\"{}, expected each of sites at most once", field,

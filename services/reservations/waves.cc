@@ -1,5 +1,6 @@
 #include "services/reservations/waves.h"
 
+#include <absl/algorithm/container.h>
 #include <algorithm>
 #include <vector>
 
@@ -9,8 +10,7 @@ namespace concordat::reservations {
 namespace {
 
 bool OpensTo(const v1::WavePlanned& wave, const std::string& customer) {
-  return wave.customers().empty() || std::find(wave.customers().begin(), wave.customers().end(),
-                                               customer) != wave.customers().end();
+  return wave.customers().empty() || absl::c_linear_search(wave.customers(), customer);
 }
 
 std::vector<v1::WavePlanned> WavesOf(const State& state, const std::string& model) {

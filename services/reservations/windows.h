@@ -19,6 +19,9 @@ Span SpanOf(const v1::WindowAffects& window);
 std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
                                    const v1::WindowAffects& window);
 
+// Whether the burn-in of a server in service is stale.
+Intent RecordTest(const std::string& server, bool untested);
+
 // What the inventory's event of a time comes to; nothing where it is not about a window.
 Intents FollowWindow(const inventory::v1::Event& event, absl::Time time);
 
