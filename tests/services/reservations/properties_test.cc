@@ -389,14 +389,19 @@ class World {
     Check({});
   }
 
-  // A server that somebody has.
+  // A server that somebody has: somebody who uses it, where there is one.
   void Lose(const Step& step) {
-    const std::vector<v1::Reservation> all = Live();
+    std::vector<v1::Reservation> all = Live();
+    const auto others = std::stable_partition(all.begin(), all.end(), [](const auto& reservation) {
+      return reservation.state() == v1::RESERVATION_STATE_ACTIVE;
+    });
+    if (others != all.begin()) all.erase(others, all.end());
     if (all.empty()) return;
     const auto& servers = all[step.a % all.size()].servers();
     if (servers.empty()) return;
     const std::string& server = servers[step.c % servers.size()];
     RecordServer(std::stoi(server.substr(server.rfind('s') + 1)), false, true);
+    FireTimers();
   }
 
   void SetEnvelope(absl::Time from, int64_t power, int64_t cooling) {
