@@ -1,11 +1,13 @@
 #include "storage/log/kafka.h"
 
 #include <absl/synchronization/mutex.h>
+#include <absl/time/clock.h>
 #include <fmt/format.h>
 #include <librdkafka/rdkafka.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <utility>
@@ -230,8 +232,9 @@ class KafkaAppender final : public LogAppender {
   std::vector<AppendReport> Poll(absl::Duration wait) override {
     for (const auto& [record, cookie] : queued_) Produce(record, cookie);
     queued_.clear();
-    rd_kafka_poll(producer_.get(),
-                  reports_.empty() ? static_cast<int>(absl::ToInt64Milliseconds(wait)) : 0);
+    if (reports_.empty() && wait > absl::ZeroDuration()) Wait(absl::Now() + wait);
+    rd_kafka_poll(producer_.get(), 0);
+    woken_ = false;
     return std::exchange(reports_, {});
   }
 
@@ -242,10 +245,30 @@ class KafkaAppender final : public LogAppender {
 
   void Wake() override {
     absl::MutexLock lock(&mutex_);
+    woken_ = true;
     if (queue_ != nullptr) rd_kafka_queue_yield(queue_.get());
   }
 
  private:
+  // Until the first report, a Wake(), or the deadline. A flush sends at once what lingers;
+  // OnReport() ends it, and a Wake() cannot, so it is made in steps.
+  void Wait(absl::Time deadline) {
+    constexpr absl::Duration kStep = absl::Milliseconds(20);
+    for (absl::Time now = absl::Now(); reports_.empty() && !woken_ && now < deadline;
+         now = absl::Now()) {
+      const auto milliseconds = [](absl::Duration wait) {
+        return static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1))));
+      };
+      if (rd_kafka_outq_len(producer_.get()) == 0) {
+        rd_kafka_poll(producer_.get(), milliseconds(deadline - now));
+        return;
+      }
+      flushing_ = true;
+      rd_kafka_flush(producer_.get(), milliseconds(std::min(deadline - now, kStep)));
+      flushing_ = false;
+    }
+  }
+
   void Produce(const events::Record& record, uint64_t cookie) {
     rd_kafka_headers_t* headers = rd_kafka_headers_new(record.headers.size());
     for (const auto& [name, value] : record.headers) {
@@ -266,9 +289,10 @@ class KafkaAppender final : public LogAppender {
     }
   }
 
-  static void OnReport(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
+  static void OnReport(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque) {
     auto* self = static_cast<KafkaAppender*>(opaque);
     const auto cookie = reinterpret_cast<uint64_t>(message->_private);
+    if (self->flushing_) rd_kafka_yield(client);
     // A status costs an allocation only where there is an error to describe.
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
       self->reports_.push_back({cookie, absl::OkStatus(), message->offset});
@@ -284,7 +308,8 @@ class KafkaAppender final : public LogAppender {
                            {"acks", "all"},
                            {"enable.gapless.guarantee", "true"},
                            {"message.timeout.ms", "0"},  // no expiry: an outcome is never guessed
-                           {"linger.ms", "0"},
+                           // Longer than it takes to hand over a group, which is to be one request.
+                           {"linger.ms", "0.5"},
                            {"message.max.bytes", "1000000"},
                            {"queue.buffering.max.messages", "1000000"},
                            {"batch.num.messages", "10000"}},
@@ -312,6 +337,8 @@ class KafkaAppender final : public LogAppender {
   Handle<rd_kafka_t> producer_;
   std::vector<std::pair<events::Record, uint64_t>> queued_;
   std::vector<AppendReport> reports_;
+  bool flushing_ = false;  // Wait() is in rd_kafka_flush()
+  std::atomic<bool> woken_ = false;
   absl::Mutex
       mutex_;  // Wake() comes from other threads and must not meet a producer being replaced
   Handle<rd_kafka_queue_t> queue_ ABSL_GUARDED_BY(mutex_);

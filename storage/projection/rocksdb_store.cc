@@ -72,12 +72,10 @@ rocksdb::Options OptionsFor(StoreUse use) {
                                        rocksdb::kLZ4Compression};
       options.paranoid_checks = true;
       table.block_cache = SharedCache();
-      table.cache_index_and_filter_blocks = true;
-      // In parts: the whole index of a large file is more than one shard of the cache holds, and
-      // would be read anew for every row.
-      table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
-      table.partition_filters = true;
-      table.pin_l0_filter_and_index_blocks_in_cache = true;
+      // Filters and indexes stay in memory, some 3 bytes a row: most names that are looked for are
+      // new, and each table says so by its filter alone, without a look into a cache.
+      options.max_open_files = -1;
+      table.cache_index_and_filter_blocks = false;
       options.memtable_whole_key_filtering = true;
       options.memtable_prefix_bloom_size_ratio = 0.05;
       break;
