@@ -80,7 +80,14 @@ Condition Chain::condition() const {
 }
 
 Outcome Chain::Offer(const Record& record, int64_t offset, Attributes* attributes) {
-  Outcome outcome = damaged_ ? Outcome::kDamaged : Judge(record, offset, attributes);
+  Reading reading = Read(record, source_, std::move(*attributes));
+  const Outcome outcome = Offer(reading, offset);
+  *attributes = std::move(reading.attributes);
+  return outcome;
+}
+
+Outcome Chain::Offer(const Reading& reading, int64_t offset) {
+  Outcome outcome = damaged_ ? Outcome::kDamaged : Judge(reading, offset);
   if (!damaged_ && ahead_.size() + corrupt_.size() > limit_) {
     damaged_ = true;
     alarm_ = fmt::format(
@@ -94,10 +101,16 @@ Outcome Chain::Offer(const Record& record, int64_t offset, Attributes* attribute
   return outcome;
 }
 
+bool Chain::Accepts(const Reading& reading) const {
+  const Attributes& attributes = reading.attributes;
+  return !damaged_ && reading.status.ok() && attributes.parent == head_.link &&
+         static_cast<int64_t>(attributes.sequence) == head_.sequence + 1 &&
+         !corrupt_.contains(attributes.parent) && !ahead_.contains(attributes.id);
+}
+
 // The steps and their numbers are those of docs/subscribing.md.
-Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attributes) {
-  Reading reading = Read(record, source_, std::move(*attributes));
-  *attributes = std::move(reading.attributes);
+Outcome Chain::Judge(const Reading& reading, int64_t offset) {
+  const Attributes& attributes = reading.attributes;
   if (!reading.status.ok()) {  // 1
     alarm_ = fmt::format("{}: the record at offset {} is void: {}", stream_, offset,
                          std::string(reading.status.message()));
@@ -109,22 +122,22 @@ Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attribute
     }
     return Outcome::kCorrupt;
   }
-  if (Contains(void_writers_, attributes->parent)) {
+  if (Contains(void_writers_, attributes.parent)) {
     forked_ = true;
     alarm_ = fmt::format(
         "{}: the record at offset {} follows a WriterStarted that is void here: the history of its "
         "origin has split",
         stream_, offset);
   }
-  const auto sequence = static_cast<int64_t>(attributes->sequence);
+  const auto sequence = static_cast<int64_t>(attributes.sequence);
   if (sequence <= head_.sequence) {  // 2
     // A rival of the head may have children, and knowing it tells them from a gap.
-    if (sequence == head_.sequence && attributes->id != head_.link)
-      ahead_[attributes->id] = attributes->sequence;
-    NoteVoidWriter(*attributes);
+    if (sequence == head_.sequence && attributes.id != head_.link)
+      ahead_[attributes.id] = attributes.sequence;
+    NoteVoidWriter(attributes);
     return Outcome::kStale;
   }
-  if (corrupt_.contains(attributes->parent)) {  // 3
+  if (corrupt_.contains(attributes.parent)) {  // 3
     damaged_ = true;
     alarm_ = fmt::format(
         "{}: the record at offset {} is the child of a corrupt record: the log is damaged; rebuild "
@@ -132,19 +145,19 @@ Outcome Chain::Judge(const Record& record, int64_t offset, Attributes* attribute
         stream_, offset);
     return Outcome::kDamaged;
   }
-  if (ahead_.contains(attributes->id)) return Outcome::kRepeated;            // 4
-  if (attributes->parent == head_.link && sequence == head_.sequence + 1) {  // 5
-    Accept({attributes->id, sequence, offset, attributes->time});
-    if (attributes->type == WriterStartedType())
-      Remember(accepted_writers_, {attributes->id, attributes->sequence});
+  if (ahead_.contains(attributes.id)) return Outcome::kRepeated;            // 4
+  if (attributes.parent == head_.link && sequence == head_.sequence + 1) {  // 5
+    Accept({attributes.id, sequence, offset, attributes.time});
+    if (attributes.type == WriterStartedType())
+      Remember(accepted_writers_, {attributes.id, attributes.sequence});
     return Outcome::kAccepted;
   }
-  if (origin_ == Origin::kMirrored && attributes->parent != head_.link &&
-      !ahead_.contains(attributes->parent) && !Has(Flaw::kIgnoresGaps)) {
+  if (origin_ == Origin::kMirrored && attributes.parent != head_.link &&
+      !ahead_.contains(attributes.parent) && !Has(Flaw::kIgnoresGaps)) {
     suspect_ = std::max(suspect_, sequence);
   }
-  if (!Has(Flaw::kForgetsVoidLinks)) ahead_.emplace(attributes->id, attributes->sequence);  // 6
-  NoteVoidWriter(*attributes);
+  if (!Has(Flaw::kForgetsVoidLinks)) ahead_.emplace(attributes.id, attributes.sequence);  // 6
+  NoteVoidWriter(attributes);
   return Outcome::kStranger;
 }
 

@@ -61,10 +61,14 @@ class Chain {
 
   explicit Chain(std::string stream, Origin origin = Origin::kHome, size_t limit = kMaxVoidLinks);
 
-  // Judges the next record of the log. Records must come in the order of their offsets; an offset
-  // below the last one is a programmer's error. `attributes` is filled unless the record is
-  // corrupt.
+  // Judges the next record of the log, of which this is the reading for the stream's source.
+  // Records must come in the order of their offsets; an offset below the last one is a programmer's
+  // error.
+  Outcome Offer(const Reading& reading, int64_t offset);
+  // The same of a record that is not read yet. `attributes` is filled unless the record is corrupt.
   Outcome Offer(const Record& record, int64_t offset, Attributes* attributes);
+  // Whether Offer() would accept the record, for who has to know before anything moves.
+  bool Accepts(const Reading& reading) const;
 
   // Accepts an event that this process appended itself and that was reported at `head.offset`,
   // without reading it back: it becomes the head. REQUIRES: every offset below is judged already,
@@ -93,7 +97,7 @@ class Chain {
                                       Origin origin = Origin::kHome);
 
  private:
-  Outcome Judge(const Record& record, int64_t offset, Attributes* attributes);
+  Outcome Judge(const Reading& reading, int64_t offset);
   void Accept(const Head& head);
   void NoteVoidWriter(const Attributes& attributes);
 

@@ -59,9 +59,34 @@ bool Covered(std::string_view name) {
   return name == "content-type" || (name.substr(0, 3) == "ce_" && name != "ce_id");
 }
 
-constexpr std::array<std::string_view, 10> kRequired{
-    "ce_specversion", "ce_id",       "ce_source", "ce_type",   "ce_subject",
-    "ce_time",        "ce_sequence", "ce_parent", "ce_writer", "content-type"};
+// The headers of an event, as Seal() lays them out: those that the link covers by name, and ce_id.
+enum Known : size_t {
+  kActor,
+  kCausationId,
+  kCommandDigest,
+  kCommandId,
+  kCorrelationId,
+  kDataSchema,
+  kParent,
+  kSequence,
+  kSource,
+  kSpecVersion,
+  kSubject,
+  kTime,
+  kTraceParent,
+  kType,
+  kWriter,
+  kContent,
+  kId,
+  kUnknown,
+};
+constexpr std::array<std::string_view, kUnknown> kNames{
+    "ce_actor",      "ce_causationid", "ce_commanddigest", "ce_commandid", "ce_correlationid",
+    "ce_dataschema", "ce_parent",      "ce_sequence",      "ce_source",    "ce_specversion",
+    "ce_subject",    "ce_time",        "ce_traceparent",   "ce_type",      "ce_writer",
+    "content-type",  "ce_id"};
+constexpr std::array<Known, 10> kRequired{kSpecVersion, kId,       kSource, kType,   kSubject,
+                                          kTime,        kSequence, kParent, kWriter, kContent};
 
 // Strict UTF-8 without U+FFFD, which some clients put in the place of what they could not read.
 bool IsReadable(std::string_view name) {
@@ -106,39 +131,42 @@ std::optional<uint64_t> ParseSequence(std::string_view text) {
   return value;
 }
 
-// What headers say. The names that a record is known to have come in their order, so a list with a
-// place for the next one is as good as a map.
+// What headers say.
 class Values {
  public:
+  // The place of a name among the known ones, looked for behind the last one that was found.
+  Known PlaceOf(std::string_view name) {
+    for (size_t i = 0; i < kUnknown; ++i) {
+      const size_t place = next_ + i < kUnknown ? next_ + i : next_ + i - kUnknown;
+      if (kNames[place] != name) continue;
+      next_ = place + 1 < kUnknown ? place + 1 : 0;
+      return static_cast<Known>(place);
+    }
+    return kUnknown;
+  }
   // False where there is one of that name already; then it has no value any more.
-  bool Add(std::string_view name, std::string_view value) {
-    if (fields_.empty() || fields_.back().name < name) {
-      fields_.push_back({name, value});
+  bool Add(Known place, std::string_view name, std::string_view value) {
+    if (place != kUnknown) {
+      if (seen_[place]) {
+        known_[place].reset();
+        return false;
+      }
+      seen_[place] = true;
+      known_[place] = value;
       return true;
     }
-    const auto at = std::lower_bound(fields_.begin(), fields_.end(), name, ByName);
-    if (at == fields_.end() || at->name != name) {
-      fields_.insert(at, {name, value});
-      return true;
-    }
-    at->twice = true;
-    return false;
+    if (std::find(others_.begin(), others_.end(), name) != others_.end()) return false;
+    others_.push_back(name);
+    return true;
   }
-  std::optional<std::string_view> Find(std::string_view name) const {
-    const auto at = std::lower_bound(fields_.begin(), fields_.end(), name, ByName);
-    if (at == fields_.end() || at->name != name || at->twice) return std::nullopt;
-    return at->value;
-  }
-  std::string_view Text(std::string_view name) const { return Find(name).value_or(""); }
+  const std::optional<std::string_view>& Find(Known place) const { return known_[place]; }
+  std::string_view Text(Known place) const { return known_[place].value_or(""); }
 
  private:
-  struct Field {
-    std::string_view name;
-    std::string_view value;
-    bool twice = false;
-  };
-  static bool ByName(const Field& field, std::string_view name) { return field.name < name; }
-  absl::InlinedVector<Field, 20> fields_;  // by name
+  size_t next_ = 0;
+  std::array<std::optional<std::string_view>, kUnknown> known_;
+  std::array<bool, kUnknown> seen_{};
+  absl::InlinedVector<std::string_view, 4> others_;
 };
 
 std::string_view WithoutPrefix(std::string_view schema) {
@@ -235,23 +263,6 @@ std::string ServiceOf(std::string_view stream) {
 
 namespace {
 
-// The headers that the link covers where they stand as Seal() lays them out, in the order of their
-// names with ce_id behind them and nothing else: then their bytes are the canonical ones already.
-std::optional<std::string_view> SealedHeaders(const Headers& headers) {
-  std::string_view last;
-  for (auto at = headers.begin(); at != headers.end(); ++at) {
-    const auto [name, value] = *at;
-    if (name == "ce_id") {
-      const auto size = static_cast<size_t>(name.data() - 4 - headers.bytes().data());
-      if (++at != headers.end()) return std::nullopt;
-      return std::string_view(headers.bytes()).substr(0, size);
-    }
-    if (!Covered(name) || name <= last || name.find('\0') != name.npos) return std::nullopt;
-    last = name;
-  }
-  return headers.bytes();
-}
-
 void AppendCovered(const Headers& headers, std::string& bytes) {
   absl::InlinedVector<Headers::Header, 20> covered;
   for (const Headers::Header& header : headers) {
@@ -266,14 +277,16 @@ void AppendCovered(const Headers& headers, std::string& bytes) {
   }
 }
 
+// `covered`: the headers that the link covers, as they are hashed.
+Link LinkOf(std::string_view covered, std::string_view data) {
+  const std::array<char, 4> size = SizeOf(data);
+  return Sha256({covered, std::string_view(size.data(), size.size()), data});
+}
+
 Link LinkOf(const Record& record) {
-  const std::array<char, 4> size = SizeOf(record.data);
-  const std::string_view prefix(size.data(), size.size());
-  if (const auto sealed = SealedHeaders(record.headers))
-    return Sha256({*sealed, prefix, record.data});
   std::string covered;
   AppendCovered(record.headers, covered);
-  return Sha256({covered, prefix, record.data});
+  return LinkOf(covered, record.data);
 }
 
 }  // namespace
@@ -305,7 +318,7 @@ Record Seal(Attributes& attributes, std::string data) {
   headers.Add("ce_type", attributes.type);
   headers.Add("ce_writer", attributes.writer);
   headers.Add("content-type", kContentType);
-  attributes.id = LinkOf(record);
+  attributes.id = LinkOf(headers.bytes(), record.data);
   headers.Add("ce_id", attributes.id.ToHex());
   return record;
 }
@@ -334,41 +347,55 @@ Reading Read(const Record& record, std::string_view source, Attributes reuse) {
   // take the last one must not disagree.
   Values values;
   bool has_link = true;
+  // As Seal() lays them out, and so as they are hashed, but for ce_id, which is the last one.
+  bool sealed = true;
+  size_t covered = 0;
+  Known last = kUnknown;
   for (const Headers::Header& header : record.headers) {
     const std::string_view name = Name(header);
-    if (!IsReadable(name)) {
+    const Known place = values.PlaceOf(name);
+    if (place == kUnknown && !IsReadable(name)) {
       // Clients disagree about such a record's headers, so nothing in it is looked at.
       corrupt("a header's name is not UTF-8");
       return reading;
     }
-    if (name.substr(0, 3) == "ce_" && !IsAttributeName(name)) {
+    if (place == kUnknown && name.substr(0, 3) == "ce_" && !IsAttributeName(name)) {
       corrupt(fmt::format("the header name {} is not ce_ and lower-case letters and digits",
                           Shown(name)));
       has_link = false;
     }
-    if (values.Add(name, header.second)) continue;
+    sealed = sealed && place != kUnknown && name.size() == header.first.size() &&
+             (last == kUnknown || last < place);
+    last = place;
+    if (place == kId)
+      covered = static_cast<size_t>(name.data() - record.headers.bytes().data()) - 4;
+    if (values.Add(place, name, header.second)) continue;
     if (Covered(name) || name == "ce_id")
       corrupt(fmt::format("header {} is there twice, expected once", Shown(name)));
     if (Covered(name)) has_link = false;
   }
-  for (const std::string_view name : kRequired) {
-    if (!values.Find(name)) corrupt(fmt::format("header {} is missing", name));
+  for (const Known place : kRequired) {
+    if (!values.Find(place)) corrupt(fmt::format("header {} is missing", kNames[place]));
   }
-  const auto id = Link::FromHex(values.Text("ce_id"));
-  reading.parent = Link::FromHex(values.Text("ce_parent"));
-  const auto sequence = ParseSequence(values.Text("ce_sequence"));
+  const auto id = Link::FromHex(values.Text(kId));
+  reading.parent = Link::FromHex(values.Text(kParent));
+  const auto sequence = ParseSequence(values.Text(kSequence));
   if (!id) corrupt("ce_id is not 64 lower-case hexadecimal digits");
   if (!reading.parent) corrupt("ce_parent is not 64 lower-case hexadecimal digits");
   if (!sequence) {
     corrupt(fmt::format(
         "ce_sequence is \"{}\", expected a decimal number below 2^63 without leading zeros",
-        Shown(values.Text("ce_sequence"))));
+        Shown(values.Text(kSequence))));
   }
-  if (values.Text("ce_source") != source) {
-    corrupt(fmt::format("ce_source is {}, expected {}", Shown(values.Text("ce_source")), source));
+  if (values.Text(kSource) != source) {
+    corrupt(fmt::format("ce_source is {}, expected {}", Shown(values.Text(kSource)), source));
   }
   std::optional<Link> link;
-  if (has_link) link = LinkOf(record);
+  if (has_link) {
+    link = sealed && last == kId
+               ? LinkOf(std::string_view(record.headers.bytes()).substr(0, covered), record.data)
+               : LinkOf(record);
+  }
   if (id && link && *id != *link) {
     corrupt(
         fmt::format("ce_id is {}, but the content has the link {}", id->ToHex(), link->ToHex()));
@@ -382,18 +409,18 @@ Reading Read(const Record& record, std::string_view source, Attributes reuse) {
   attributes.id = *id;
   attributes.parent = *reading.parent;
   attributes.sequence = *sequence;
-  attributes.time = ParseEventTime(values.Text("ce_time"));
-  attributes.source = values.Text("ce_source");
-  attributes.type = values.Text("ce_type");
-  attributes.subject = values.Text("ce_subject");
-  attributes.writer = values.Text("ce_writer");
-  attributes.command_id = values.Text("ce_commandid");
-  attributes.command_digest = values.Text("ce_commanddigest");
-  attributes.causation_id = values.Text("ce_causationid");
-  attributes.correlation_id = values.Text("ce_correlationid");
-  attributes.actor = values.Text("ce_actor");
-  attributes.trace_parent = values.Text("ce_traceparent");
-  attributes.data_type = WithoutPrefix(values.Text("ce_dataschema"));
+  attributes.time = ParseEventTime(values.Text(kTime));
+  attributes.source = values.Text(kSource);
+  attributes.type = values.Text(kType);
+  attributes.subject = values.Text(kSubject);
+  attributes.writer = values.Text(kWriter);
+  attributes.command_id = values.Text(kCommandId);
+  attributes.command_digest = values.Text(kCommandDigest);
+  attributes.causation_id = values.Text(kCausationId);
+  attributes.correlation_id = values.Text(kCorrelationId);
+  attributes.actor = values.Text(kActor);
+  attributes.trace_parent = values.Text(kTraceParent);
+  attributes.data_type = WithoutPrefix(values.Text(kDataSchema));
   return reading;
 }
 

@@ -38,15 +38,15 @@ absl::Status Site::FoldApart(const Folded& folded, int64_t last,
   absl::Status status = reader->Assign(folded.stream, 0);
   if (!status.ok()) return status;
   const events::Chain& chain = (*projection)->chain();
+  runtime::Deliveries deliveries(*reader, storage::Machine::Real());
   for (absl::Time heard = absl::Now(); chain.head().sequence < last;) {
     if (cancelled()) return absl::CancelledError("the caller is gone");
-    const auto records = reader->Read(1000, absl::Milliseconds(100));
-    if (!records.ok()) return records.status();
-    for (const storage::StoredRecord& stored : *records) {
+    const auto read = deliveries.Next(absl::Milliseconds(100));
+    if (!read.ok()) return read.status();
+    for (const runtime::Delivery& delivery : *read) {
       heard = absl::Now();
       if (chain.head().sequence == last) break;
-      events::Attributes attributes;
-      const auto outcome = fold.Offer(stored.record, stored.offset, &attributes);
+      const auto outcome = fold.Offer(delivery);
       if (!outcome.ok()) return outcome.status();
       fold.TakePending();
     }

@@ -68,11 +68,10 @@ class Site::ArchiveSink final : public runtime::Sink {
 
   const std::string& stream() const override { return chain_.stream(); }
   int64_t next_offset() const override { return chain_.next_offset(); }
-  absl::Status Offer(const events::Record& record, int64_t offset) override {
-    events::Attributes attributes;
+  absl::Status Offer(const runtime::Delivery& delivery) override {
     changed_ = true;
-    if (chain_.Offer(record, offset, &attributes) == events::Outcome::kAccepted) {
-      archive_.Add(chain_.stream(), attributes, record);
+    if (chain_.Offer(delivery.reading(), delivery.offset()) == events::Outcome::kAccepted) {
+      archive_.Add(chain_.stream(), delivery.attributes(), delivery.record());
     }
     return absl::OkStatus();
   }

@@ -21,8 +21,6 @@ const std::string& StateAttestedType() {
   return type;
 }
 
-bool IsSystemType(std::string_view type) { return type.substr(0, 20) == "concordat.system.v1."; }
-
 void AttestSchedule::Load(const storage::RowSource& rows) {
   const auto row = rows.Get(kAttestedKey);
   if (!row) return;

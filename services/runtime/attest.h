@@ -42,8 +42,6 @@ struct AttestOptions {
 
 // Protobuf full name of StateAttested.
 const std::string& StateAttestedType();
-// Whether an event of this type says nothing that others have to attest again.
-bool IsSystemType(std::string_view type);
 
 // When the next attestation is due. Not thread-safe.
 class AttestSchedule {

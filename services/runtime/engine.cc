@@ -55,6 +55,8 @@ absl::Status CheckKnown(const Message& message) {
   return absl::OkStatus();
 }
 
+bool IsSystemType(std::string_view type) { return type.substr(0, 20) == "concordat.system.v1."; }
+
 #ifdef CONCORDAT_SIMULATION
 bool ReleaseKnows(const Message& message) {
   const FieldDescriptor* field = CaseOf(message);
@@ -82,7 +84,9 @@ absl::StatusOr<MessagePtr> ParseEvent(const Descriptor* type, std::string_view d
   if (!event->ParseFromArray(data.data(), static_cast<int>(data.size()))) {
     return absl::InvalidArgumentError(fmt::format("the data is not a {}", type->full_name()));
   }
-  if (CaseOf(*event) == nullptr && event->GetReflection()->GetUnknownFields(*event).empty()) {
+  // The runtime's own events are messages of their own, without a service's `oneof` around them.
+  if (!IsSystemType(type->full_name()) && CaseOf(*event) == nullptr &&
+      event->GetReflection()->GetUnknownFields(*event).empty()) {
     return absl::InvalidArgumentError(fmt::format("the {} holds no event", type->full_name()));
   }
   absl::Status status = CheckKnown(*event);

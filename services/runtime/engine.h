@@ -81,6 +81,9 @@ class Engine {
   virtual void LoadIndex(const storage::RowSource& rows) = 0;
 };
 
+// Whether a Protobuf full name is that of one of the runtime's own events.
+bool IsSystemType(std::string_view type);
+
 // The event in a record's data. INVALID_ARGUMENT where the bytes are no such message, or hold
 // fields, values or events that this release does not know: they come from a newer one.
 absl::StatusOr<MessagePtr> ParseEvent(const google::protobuf::Descriptor* type,

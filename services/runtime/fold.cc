@@ -7,9 +7,7 @@
 #include <cstdlib>
 #include <utility>
 
-#include "concordat/system/v1/events.pb.h"
 #include "events/flaw.h"
-#include "services/runtime/attest.h"
 
 namespace concordat::runtime {
 namespace {
@@ -38,27 +36,6 @@ std::string ExpiryKey(int64_t day, uint64_t sequence) {
   return fmt::format("{}{:010d}/{:020d}", kExpiryPrefix, day, sequence);
 }
 
-// The event of a record, or nothing for a system event.
-absl::StatusOr<MessagePtr> EventOf(const events::Record& record, const Engine& engine) {
-  const std::string_view schema = events::DataType(record);
-  if (schema == engine.event_type()->full_name())
-    return ParseEvent(engine.event_type(), record.data);
-  const auto* type = google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(
-      std::string(schema));
-  if (type == nullptr || !IsSystemType(std::string(schema))) {
-    return absl::InvalidArgumentError(
-        fmt::format("its data is a {}, which this release does not know", schema));
-  }
-  const MessagePtr event(
-      google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
-  if (!event->ParseFromString(record.data)) {
-    return absl::InvalidArgumentError(fmt::format("its data is not a {}", schema));
-  }
-  const absl::Status status = CheckKnown(*event);
-  if (!status.ok()) return status;
-  return nullptr;
-}
-
 }  // namespace
 
 std::string ReactionId(const Cause& cause, const std::string& kind, const std::string& subject) {
@@ -72,32 +49,33 @@ Fold::Fold(Engine& engine, storage::Projection& projection, std::string here)
       site_(events::SiteOf(stream_)),
       here_(std::move(here)) {}
 
-absl::StatusOr<events::Outcome> Fold::Offer(const events::Record& record, int64_t offset,
-                                            events::Attributes* attributes) {
+absl::StatusOr<events::Outcome> Fold::Offer(const Delivery& delivery) {
   events::Chain& chain = projection_.chain();
-  if (here_ == site_ && offset != chain.next_offset()) {
+  if (here_ == site_ && delivery.offset() != chain.next_offset()) {
     return absl::DataLossError(
         fmt::format("{}: the record after offset {} is at offset {}: the log has lost records; see "
                     "docs/runbooks/ConcordatLogLost.md",
-                    stream_, chain.next_offset() - 1, offset));
+                    stream_, chain.next_offset() - 1, delivery.offset()));
   }
-  const absl::StatusOr<MessagePtr> event = EventOf(record, engine_);
-  const bool passes = events::Has(events::Flaw::kReadsPastUnknown);
-  if (!event.ok() && !passes) {
-    // Nothing may move past an accepted event that cannot be read, so it is tried on a copy first.
-    events::Chain trial = chain;
-    if (trial.Offer(record, offset, attributes) == events::Outcome::kAccepted) {
-      return absl::FailedPreconditionError(
-          fmt::format("{}: the event at sequence {} (offset {}, {}) cannot be read by this "
-                      "release: {}; install the release "
-                      "that wrote it",
-                      stream_, attributes->sequence, offset, attributes->type,
-                      std::string(event.status().message())));
-    }
+  if (!chain.Accepts(delivery.reading())) return chain.Offer(delivery.reading(), delivery.offset());
+  const events::Attributes& attributes = delivery.attributes();
+  const bool system = IsSystemType(attributes.data_type);
+  absl::Status readable = delivery.event().status();
+  if (readable.ok() && !system && attributes.data_type != engine_.event_type()->full_name()) {
+    readable = absl::InvalidArgumentError(fmt::format("its data is a {}, expected a {}",
+                                                      attributes.data_type,
+                                                      engine_.event_type()->full_name()));
   }
-  const events::Outcome outcome = chain.Offer(record, offset, attributes);
-  if (outcome == events::Outcome::kAccepted)
-    Evolve(event.ok() ? event->get() : nullptr, *attributes);
+  // Nothing may move past an accepted event that cannot be read.
+  if (!readable.ok() && !events::Has(events::Flaw::kReadsPastUnknown)) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}: the event at sequence {} (offset {}, {}) cannot be read by this "
+                    "release: {}; install the release that wrote it",
+                    stream_, attributes.sequence, delivery.offset(), attributes.type,
+                    std::string(readable.message())));
+  }
+  const events::Outcome outcome = chain.Offer(delivery.reading(), delivery.offset());
+  Evolve(readable.ok() && !system ? delivery.event()->get() : nullptr, attributes);
   return outcome;
 }
 

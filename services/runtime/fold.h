@@ -11,6 +11,7 @@
 
 #include "concordat/type/v1/command.pb.h"
 #include "events/chain.h"
+#include "services/runtime/delivery.h"
 #include "services/runtime/engine.h"
 #include "services/runtime/rows.pb.h"
 #include "storage/projection/projection.h"
@@ -45,8 +46,7 @@ class Fold {
   // Judges the next record and, where it is accepted, evolves the journal.
   // FAILED_PRECONDITION, with nothing changed, where the record is accepted but holds an event that
   // this release cannot read. DATA_LOSS where an offset is missing on the home's own log.
-  absl::StatusOr<events::Outcome> Offer(const events::Record& record, int64_t offset,
-                                        events::Attributes* attributes);
+  absl::StatusOr<events::Outcome> Offer(const Delivery& delivery);
 
   // Evolves the journal by an event, as Offer() does; for the writer's own events, before they are
   // accepted. `event` is nothing for a system event.

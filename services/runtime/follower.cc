@@ -9,7 +9,6 @@
 namespace concordat::runtime {
 namespace {
 
-constexpr size_t kChunk = 1000;
 constexpr absl::Duration kRetry = absl::Milliseconds(200);
 constexpr absl::Duration kHeadPatience = absl::Seconds(5);
 constexpr absl::Duration kLagInterval = absl::Seconds(1);
@@ -54,7 +53,11 @@ std::string GapAlarm(const events::Chain& chain) {
 }  // namespace
 
 Follower::Follower(storage::Log& log, std::vector<Sink*> sinks, storage::Machine& machine)
-    : log_(log), machine_(machine), sinks_(std::move(sinks)), reader_(log.NewReader()) {
+    : log_(log),
+      machine_(machine),
+      sinks_(std::move(sinks)),
+      reader_(log.NewReader()),
+      deliveries_(*reader_, machine) {
   for (Sink* sink : sinks_) by_stream_[sink->stream()].push_back(sink);
 }
 
@@ -71,9 +74,11 @@ void Follower::Stop() {
   stopping_ = true;
   if (thread_ != nullptr) thread_->Join();
   thread_.reset();
+  deliveries_.Stop();
 }
 
 bool Follower::AssignAll() {
+  deliveries_.Stop();
   reader_->Release();
   for (const auto& [stream, sinks] : by_stream_) {
     if (sinks.empty()) continue;
@@ -172,24 +177,24 @@ size_t Follower::Step(absl::Duration wait) {
     PauseUnless(machine_, stopping_, kRetry);
     return 0;
   }
-  const auto records = reader_->Read(kChunk, wait);
-  if (!records.ok()) {
+  const auto deliveries = deliveries_.Next(wait);
+  if (!deliveries.ok()) {
     // Which of the streams it was is not told: each is looked at, and tried again from its own
     // position.
-    spdlog::warn("following: {}", std::string(records.status().message()));
-    if (absl::IsOutOfRange(records.status())) StopBeyondEnd();
+    spdlog::warn("following: {}", std::string(deliveries.status().message()));
+    if (absl::IsOutOfRange(deliveries.status())) StopBeyondEnd();
     assigned_ = false;
     PauseUnless(machine_, stopping_, kRetry);
     return 0;
   }
   std::vector<Sink*> touched;
   std::vector<std::pair<Sink*, absl::Status>> stopped;
-  for (const storage::StoredRecord& stored : *records) {
-    const auto found = by_stream_.find(stored.stream);
+  for (const Delivery& delivery : *deliveries) {
+    const auto found = by_stream_.find(delivery.stream());
     if (found == by_stream_.end()) continue;
     for (Sink* sink : std::vector<Sink*>(found->second)) {
-      if (stored.offset < sink->next_offset()) continue;
-      const absl::Status status = sink->Offer(stored.record, stored.offset);
+      if (delivery.offset() < sink->next_offset()) continue;
+      const absl::Status status = sink->Offer(delivery);
       if (!status.ok()) {
         StopSink(sink, status);
         stopped.emplace_back(sink, status);
@@ -208,16 +213,17 @@ size_t Follower::Step(absl::Duration wait) {
   storage::Failpoint(machine_, "after_batch");
   // What came before the stop was stored and shown just now, without the alarm.
   for (const auto& [sink, status] : stopped) sink->Stopped(status);
-  if (records->empty()) {
+  if (deliveries->empty()) {
     for (Sink* sink : sinks_) sink->AtEnd();
   }
   MeasureLag();
-  return records->size();
+  return deliveries->size();
 }
 
 void Follower::MeasureLag() {
   if (machine_.Now() < next_lag_) return;
   next_lag_ = machine_.Now() + kLagInterval;
+  deliveries_.Settle();
   absl::flat_hash_map<std::string, int64_t> lag;
   for (const auto& [stream, sinks] : by_stream_) {
     if (sinks.empty()) continue;
@@ -244,14 +250,14 @@ Replica::Replica(Engine& engine, storage::Projection& projection, std::string he
   Publish();
 }
 
-absl::Status Replica::Offer(const events::Record& record, int64_t offset) {
+absl::Status Replica::Offer(const Delivery& delivery) {
   if (!agreed_.ok()) return agreed_;
-  events::Attributes attributes;
-  const auto outcome = fold_.Offer(record, offset, &attributes);
+  const auto outcome = fold_.Offer(delivery);
   changed_ = true;
   if (!outcome.ok()) return outcome.status();
   if (*outcome == events::Outcome::kAccepted) {
-    attested_ = AttestationIn(attributes, record.data);
+    const events::Attributes& attributes = delivery.attributes();
+    attested_ = AttestationIn(attributes, delivery.record().data);
     if (!IsSystemType(attributes.type)) last_fact_ = static_cast<int64_t>(attributes.sequence);
   }
   return absl::OkStatus();
@@ -345,25 +351,24 @@ Feed::Feed(const Engine& engine, Writer& writer, const storage::Projection& proj
   Publish();
 }
 
-absl::Status Feed::Offer(const events::Record& record, int64_t offset) {
+absl::Status Feed::Offer(const Delivery& delivery) {
   // A history that split leads to no decisions here.
   if (chain_.forked()) return absl::DataLossError(chain_.alarm());
-  events::Chain before = chain_;
-  events::Attributes attributes;
   changed_ = true;
-  if (chain_.Offer(record, offset, &attributes) != events::Outcome::kAccepted)
-    return absl::OkStatus();
-  if (attributes.data_type != event_type_->full_name()) return absl::OkStatus();
-  const auto event = ParseEvent(event_type_, record.data);
-  if (!event.ok()) {
-    chain_ = std::move(before);
-    return absl::FailedPreconditionError(
-        fmt::format("{}: the event at sequence {} cannot be read by this release: {}; install the "
-                    "release that wrote it",
-                    stream_, attributes.sequence, std::string(event.status().message())));
+  const bool accepted = chain_.Accepts(delivery.reading());
+  const events::Attributes& attributes = delivery.attributes();
+  const bool followed = accepted && attributes.data_type == event_type_->full_name();
+  if (followed && !delivery.event().ok()) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: the event at sequence {} cannot be read by this release: {}; install the "
+        "release that wrote it",
+        stream_, attributes.sequence, std::string(delivery.event().status().message())));
   }
+  chain_.Offer(delivery.reading(), delivery.offset());
+  if (!followed) return absl::OkStatus();
   const std::string site = events::SiteOf(stream_);
-  for (AnyIntent& intent : engine_.ReactToOther(**event, attributes, {stream_, site, here_})) {
+  for (AnyIntent& intent :
+       engine_.ReactToOther(**delivery.event(), attributes, {stream_, site, here_})) {
     std::string correlation =
         intent.correlation_id.empty() ? attributes.correlation_id : intent.correlation_id;
     issued_.push_back(

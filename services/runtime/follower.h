@@ -41,7 +41,7 @@ class Sink {
   virtual const std::string& stream() const = 0;  // any thread
   virtual int64_t next_offset() const = 0;
   // Takes the next record. An error stops this sink, and it alone; its alarm says why.
-  virtual absl::Status Offer(const events::Record& record, int64_t offset) = 0;
+  virtual absl::Status Offer(const Delivery& delivery) = 0;
   // The batch has to end here, before the next record is offered.
   virtual bool Full() const { return false; }
   // Stores what was taken since the last call. Waits where it must; returns early where `stopping`.
@@ -84,6 +84,7 @@ class Follower {
   std::vector<Sink*> sinks_;
   absl::flat_hash_map<std::string, std::vector<Sink*>> by_stream_;
   std::unique_ptr<storage::LogReader> reader_;
+  Deliveries deliveries_;
   bool assigned_ = false;
   bool checked_ = false;
   absl::Time next_lag_ = absl::InfinitePast();
@@ -103,7 +104,7 @@ class Replica final : public Sink {
 
   const std::string& stream() const override { return stream_; }
   int64_t next_offset() const override { return fold_.projection().chain().next_offset(); }
-  absl::Status Offer(const events::Record& record, int64_t offset) override;
+  absl::Status Offer(const Delivery& delivery) override;
   bool Full() const override { return attested_.has_value(); }
   absl::Status EndBatch(const std::atomic<bool>& stopping) override;
   void AtEnd() override;
@@ -144,7 +145,7 @@ class Feed final : public Sink {
 
   const std::string& stream() const override { return stream_; }
   int64_t next_offset() const override { return chain_.next_offset(); }
-  absl::Status Offer(const events::Record& record, int64_t offset) override;
+  absl::Status Offer(const Delivery& delivery) override;
   absl::Status EndBatch(const std::atomic<bool>& stopping) override;
   void AtEnd() override;
   void Stopped(const absl::Status& status) override;

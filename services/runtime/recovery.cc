@@ -11,7 +11,6 @@
 namespace concordat::runtime {
 namespace {
 
-constexpr size_t kReadChunk = 1000;
 constexpr absl::Duration kProgressInterval = absl::Seconds(2);
 constexpr absl::Duration kRetry = absl::Milliseconds(200);
 // Two live writers back off from each other, up to this.
@@ -200,25 +199,32 @@ bool Writer::ReadToEnd() {
 }
 
 bool Writer::ReadTo(int64_t end) {
+  Deliveries deliveries(*reader_, machine_);
+  const bool read = FoldTo(deliveries, end);
+  deliveries.Stop();
+  return read;
+}
+
+bool Writer::FoldTo(Deliveries& deliveries, int64_t end) {
   const absl::Time begun = machine_.Now();
   const int64_t from = projection_.chain().next_offset();
   absl::Time told = begun;
   while (projection_.chain().next_offset() < end) {
     if (stopping_) return false;
-    const auto records = reader_->Read(kReadChunk, absl::Milliseconds(100));
-    if (!records.ok()) {
-      if (IsPassing(records.status())) {
+    const auto read = deliveries.Next(absl::Milliseconds(100), end);
+    if (!read.ok()) {
+      if (IsPassing(read.status())) {
         if (!Pause(kRetry)) return false;
         continue;
       }
-      StopWith(absl::IsOutOfRange(records.status())
+      StopWith(absl::IsOutOfRange(read.status())
                    ? LogLost(stream_, projection_.chain().head(), "its offset is out of range")
-                   : records.status());
+                   : read.status());
       return false;
     }
-    if (records->empty()) continue;
-    for (const storage::StoredRecord& stored : *records) {
-      if (!Take(stored)) return false;
+    if (read->empty()) continue;
+    for (const Delivery& delivery : *read) {
+      if (!Take(delivery)) return false;
     }
     for (Pending& pending : fold_.TakePending()) recovered_.push_back(std::move(pending));
     // Before the start is over, the rows tell which of these are still open.
@@ -236,10 +242,8 @@ bool Writer::ReadTo(int64_t end) {
   return true;
 }
 
-bool Writer::Take(const storage::StoredRecord& stored) {
-  events::Attributes attributes;
-  const absl::StatusOr<events::Outcome> outcome =
-      fold_.Offer(stored.record, stored.offset, &attributes);
+bool Writer::Take(const Delivery& delivery) {
+  const absl::StatusOr<events::Outcome> outcome = fold_.Offer(delivery);
   if (!outcome.ok()) {
     StopWith(outcome.status());
     return false;
@@ -252,6 +256,7 @@ bool Writer::Take(const storage::StoredRecord& stored) {
     ++counters_.voids;
     return true;
   }
+  const events::Attributes& attributes = delivery.attributes();
   if (attributes.writer.compare(0, writer_id_.size(), writer_id_) == 0 &&
       !own_.contains(attributes.id)) {
     StopWith(absl::FailedPreconditionError(
@@ -262,7 +267,7 @@ bool Writer::Take(const storage::StoredRecord& stored) {
     return false;
   }
   seen_.insert(attributes.id);
-  return CheckAttested(attributes, stored.record.data);
+  return CheckAttested(attributes, delivery.record().data);
 }
 
 void Writer::ShowProgress(int64_t folded, int64_t of, double rate) {

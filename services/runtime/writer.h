@@ -172,6 +172,11 @@ class Writer {
   }
 
   void TakeSubmissions(absl::Duration wait);
+  // Without an append of its own a writer hears of another one only by looking: what that one left
+  // undone is for this one to do.
+  void LookForOthers();
+  // deciding.cc
+  void FireTimers();
   // Whether another group may be decided before a report comes.
   bool MayDecide() const;
   void DecideGroup();
@@ -181,10 +186,6 @@ class Writer {
   type::v1::Outcome OutcomeOf(InFlight& in_flight) const;  // takes most strings out of it
   // Tells all who asked for an accepted command. Takes them and the strings out of it.
   void Answer(InFlight& accepted);
-  // Without an append of its own a writer hears of another one only by looking: what that one left
-  // undone is for this one to do.
-  void LookForOthers();
-  void FireTimers();
   void TakeReports(std::vector<storage::AppendReport> reports);
   void Accept(InFlight& in_flight, int64_t offset);
   void CommitAccepted();
@@ -200,6 +201,7 @@ class Writer {
   bool Settle();
   bool ReadToEnd();
   bool ReadTo(int64_t end);
+  bool FoldTo(Deliveries& deliveries, int64_t end);
   void ShowProgress(int64_t folded, int64_t of, double rate);
   bool Claim();
   // A new name for what is appended from here on, so that nothing decided again has the same link.
@@ -223,7 +225,7 @@ class Writer {
   bool Pause(absl::Duration wait);
   void StopWith(const absl::Status& status);
   absl::Status CheckHead();
-  bool Take(const storage::StoredRecord& stored);
+  bool Take(const Delivery& delivery);
   WriterState view_state() const;
   void RejectEverything(const absl::Status& status);
   void Publish();

@@ -155,7 +155,7 @@ void WriteLog(storage::EmbeddedLog& log, int64_t events, const std::string& dir)
     attributes.command_digest = runtime::CommandDigest(command);
     attributes.actor = facts.actor;
     group.push_back(events::Seal(attributes, decision.event->SerializeAsString()));
-    Must(fold.Offer(group.back(), i, &attributes).status());
+    Must(fold.Offer(runtime::Delivery({kStream, i, group.back()})).status());
     fold.TakePending();
     head = projection->chain().head();
     if (group.size() < kChunk && i + 1 < events) continue;
@@ -170,41 +170,18 @@ struct Took {
   int64_t records = 0;
 };
 
-template <typename Take>
-Took ReadAll(storage::EmbeddedLog& log, Take take) {
+Took Consume(storage::EmbeddedLog& log) {
   const absl::Time begin = absl::Now();
   const auto reader = log.NewReader();
   Must(reader->Assign(kStream, 0));
   const int64_t end = log.End(kStream);
   Took took;
   while (took.records < end) {
-    const auto records = Must(reader->Read(kChunk, absl::Seconds(1)));
-    for (const storage::StoredRecord& record : records) take(record);
-    took.records += static_cast<int64_t>(records.size());
-    if (!records.empty()) take.End();
+    took.records += static_cast<int64_t>(Must(reader->Read(kChunk, absl::Seconds(1))).size());
   }
   took.seconds = absl::ToDoubleSeconds(absl::Now() - begin);
   return took;
 }
-
-struct Consume {
-  size_t bytes = 0;
-  void operator()(const storage::StoredRecord& record) { bytes += record.record.data.size(); }
-  void End() {}
-};
-
-struct Replay {
-  runtime::Fold& fold;
-  void operator()(const storage::StoredRecord& record) {
-    events::Attributes attributes;
-    if (Must(fold.Offer(record.record, record.offset, &attributes)) != events::Outcome::kAccepted)
-      Fail("a record of the bench's own log is void");
-  }
-  void End() {
-    fold.TakePending();
-    Must(fold.Commit());
-  }
-};
 
 Took Fold(storage::EmbeddedLog& log, std::unique_ptr<storage::Store> store, std::string* digest) {
   const absl::Time begin = absl::Now();
@@ -212,7 +189,21 @@ Took Fold(storage::EmbeddedLog& log, std::unique_ptr<storage::Store> store, std:
       storage::Projection::Open(std::move(store), kStream, events::Chain::Origin::kHome, "bench"));
   runtime::EngineOf<inventory::Service> engine(projection->journal());
   runtime::Fold fold(engine, *projection, "paris");
-  Took took = ReadAll(log, Replay{fold});
+  const auto reader = log.NewReader();
+  Must(reader->Assign(kStream, 0));
+  const int64_t end = log.End(kStream);
+  runtime::Deliveries deliveries(*reader, storage::Machine::Real());
+  Took took;
+  while (took.records < end) {
+    const auto read = Must(deliveries.Next(absl::Seconds(1), end));
+    for (const runtime::Delivery& delivery : read) {
+      if (Must(fold.Offer(delivery)) != events::Outcome::kAccepted)
+        Fail("a record of the bench's own log is void");
+    }
+    took.records += static_cast<int64_t>(read.size());
+    fold.TakePending();
+    Must(fold.Commit());
+  }
   Must(projection->FlushAndWait());
   took.seconds = absl::ToDoubleSeconds(absl::Now() - begin);
   *digest = projection->digests().Total().ToHex();
@@ -333,7 +324,7 @@ int Main(int argc, char** argv) {
          &kept);
     fs::remove_all(dir + "/kept");
     for (const auto& group : rows) writes += group.size();
-    consumed = ReadAll(*log, Consume());
+    consumed = Consume(*log);
     alone = Alone(dir + "/alone", rows);
     rows = {};
     const int64_t before = ResidentBytes();

@@ -121,8 +121,11 @@ TEST(ChainProperties, ExactlyTheFirstOccurrencesThatFollowTheHeadAreAccepted) {
     uint64_t next = 0;
     for (size_t i = 0; i < log.size(); ++i) {
       if (*rc::gen::inRange(0, 4) == 0) chain = *Chain::Decode(kStream, chain.Encode());
-      Attributes attributes;
-      const Outcome outcome = chain.Offer(log[i], static_cast<int64_t>(i), &attributes);
+      const Reading reading = Read(log[i], SourceOf(kStream));
+      const Attributes& attributes = reading.attributes;
+      const bool accepts = chain.Accepts(reading);
+      const Outcome outcome = chain.Offer(reading, static_cast<int64_t>(i));
+      RC_ASSERT((outcome == Outcome::kAccepted) == accepts);
       RC_ASSERT((outcome == Outcome::kAccepted) == oracle.Offer(log[i]));
       RC_ASSERT(chain.head().link == oracle.head().link);
       RC_ASSERT(chain.head().sequence == oracle.head().sequence);

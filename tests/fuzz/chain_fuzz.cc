@@ -137,7 +137,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const int64_t offset = chain.next_offset();
     const Condition before = chain.condition();
     Attributes attributes;
+    const bool accepts = chain.Accepts(Read(record, SourceOf(kStream)));
     const Outcome outcome = chain.Offer(record, offset, &attributes);
+    FUZZ_EXPECT(accepts == (outcome == Outcome::kAccepted));
     const Outcome expected = naive.Offer(record);
     FUZZ_EXPECT(outcome == expected);
     FUZZ_EXPECT(chain.head().link == naive.head);

@@ -217,10 +217,11 @@ bool Check(const std::string& dir, int kill, const std::map<std::string, Answer>
   const events::Head head = (*kept)->chain().head();
   bool passed_head = head.sequence < 0;
   for (const storage::StoredRecord& record : *stored) {
-    events::Attributes attributes;
-    const auto outcome = fold.Offer(record.record, record.offset, &attributes);
+    const runtime::Delivery delivery(record);
+    const auto outcome = fold.Offer(delivery);
     REQUIRE(outcome.ok(), "{}", outcome.status().ToString());
     if (*outcome != events::Outcome::kAccepted) continue;
+    const events::Attributes& attributes = delivery.attributes();
     if (attributes.actor == "alice") {
       const std::string& id = attributes.command_id;
       REQUIRE(++seen[id] == 1, "{} is in the log {} times", id, seen[id]);

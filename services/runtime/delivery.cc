@@ -1,0 +1,74 @@
+#include "services/runtime/delivery.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace concordat::runtime {
+
+void Delivery::Take(storage::StoredRecord stored) {
+  if (stored.stream != stored_.stream) source_ = events::SourceOf(stored.stream);
+  stored_ = std::move(stored);
+  event_.reset();
+  reading_ = events::Read(stored_.record, source_, std::move(reading_.attributes));
+}
+
+namespace {
+absl::StatusOr<MessagePtr> EventIn(const std::string& type, std::string_view data) {
+  const auto* known =
+      google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(type);
+  if (known != nullptr) return ParseEvent(known, data);
+  return absl::InvalidArgumentError(
+      fmt::format("its data is a {}, which this release does not know", type));
+}
+}  // namespace
+
+const absl::StatusOr<MessagePtr>& Delivery::event() const {
+  if (!event_) event_ = EventIn(reading_.attributes.data_type, stored_.record.data);
+  return *event_;
+}
+
+Deliveries::Deliveries(storage::LogReader& reader, storage::Machine& machine)
+    : reader_(reader), machine_(machine) {}
+
+Deliveries::~Deliveries() { Stop(); }
+
+void Deliveries::Fill(Chunk& chunk, absl::Duration wait) {
+  absl::StatusOr<std::vector<storage::StoredRecord>> records = reader_.Read(kChunk, wait);
+  chunk.status = records.status();
+  chunk.size = records.ok() ? records->size() : 0;
+  if (chunk.deliveries.size() < chunk.size) chunk.deliveries.resize(chunk.size);
+  for (size_t i = 0; i < chunk.size; ++i) {
+    Delivery& delivery = chunk.deliveries[i];
+    delivery.Take(std::move((*records)[i]));
+    if (delivery.reading().status.ok()) delivery.event();
+  }
+}
+
+absl::StatusOr<absl::Span<const Delivery>> Deliveries::Next(absl::Duration wait, int64_t end) {
+  Settle();
+  if (std::exchange(ahead_, false)) {
+    std::swap(now_, next_);
+  } else {
+    Fill(now_, wait);
+  }
+  if (!now_.status.ok()) return now_.status;
+  const absl::Span<const Delivery> deliveries(now_.deliveries.data(), now_.size);
+  if (deliveries.size() == kChunk && deliveries.back().offset() + 1 < end) {
+    ahead_ = true;
+    filling_ = machine_.Start("read-ahead", [this] { Fill(next_, absl::ZeroDuration()); });
+  }
+  return deliveries;
+}
+
+void Deliveries::Settle() {
+  if (filling_ != nullptr) filling_->Join();
+  filling_.reset();
+}
+
+void Deliveries::Stop() {
+  Settle();
+  ahead_ = false;
+}
+
+}  // namespace concordat::runtime
