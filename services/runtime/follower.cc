@@ -95,7 +95,22 @@ bool Follower::AssignAll() {
   return true;
 }
 
-void Follower::StopBeyondEnd() {
+// Which of the streams it was is not told: each is looked at.
+void Follower::StopUnreadable(const absl::Status& found) {
+  if (absl::IsDataLoss(found)) {
+    for (const auto& [stream, sinks] : by_stream_) {
+      if (sinks.empty()) continue;
+      reader_->Release();
+      const int64_t next = sinks.front()->next_offset();
+      if (!reader_->Assign(stream, next).ok()) continue;
+      const absl::Status status = reader_->Read(1, absl::Milliseconds(200)).status();
+      if (!absl::IsDataLoss(status)) continue;
+      for (Sink* sink : std::vector<Sink*>(sinks)) {
+        if (sink->next_offset() == next) StopSink(sink, status);
+      }
+    }
+  }
+  if (!absl::IsOutOfRange(found)) return;
   for (Sink* sink : sinks_) {
     const absl::StatusOr<int64_t> end = reader_->End(sink->stream());
     if (!end.ok() || *end >= sink->next_offset()) continue;
@@ -151,6 +166,8 @@ bool Follower::CheckHeads() {
     if (stopping_) return false;
     if (there == head.link.ToHex()) {
       found.push_back({sink->stream(), head});
+    } else if (absl::IsDataLoss(status)) {
+      StopSink(sink, status);
     } else if (status.ok() || absl::IsOutOfRange(status)) {
       StopSink(sink,
                absl::DataLossError(fmt::format(
@@ -179,10 +196,9 @@ size_t Follower::Step(absl::Duration wait) {
   }
   const auto deliveries = deliveries_.Next(wait);
   if (!deliveries.ok()) {
-    // Which of the streams it was is not told: each is looked at, and tried again from its own
-    // position.
+    // Each stream is tried again from its own position.
     spdlog::warn("following: {}", std::string(deliveries.status().message()));
-    if (absl::IsOutOfRange(deliveries.status())) StopBeyondEnd();
+    StopUnreadable(deliveries.status());
     assigned_ = false;
     PauseUnless(machine_, stopping_, kRetry);
     return 0;

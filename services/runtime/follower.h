@@ -75,7 +75,7 @@ class Follower {
   bool AssignAll();
   void MeasureLag();
   void StopSink(Sink* sink, const absl::Status& status);
-  void StopBeyondEnd();
+  void StopUnreadable(const absl::Status& found);
   // Stops the sinks whose heads the log does not hold where they were. False: ask again.
   bool CheckHeads();
 

@@ -117,6 +117,18 @@ events::Record RecordOf(const rd_kafka_message_t& message) {
   return record;
 }
 
+// What came in place of a record.
+absl::Status ErrorOf(const rd_kafka_message_t& message) {
+  const char* found = rd_kafka_message_errstr(&message);
+  if (message.err == RD_KAFKA_RESP_ERR__BAD_MSG && message.rkt != nullptr) {
+    return absl::DataLossError(fmt::format(
+        "{}: the records from offset {} on cannot be read, because bits have changed on the "
+        "broker's disk ({}); see docs/runbooks/ConcordatLogLost.md",
+        rd_kafka_topic_name(message.rkt), message.offset, found));
+  }
+  return FromKafka(message.err, fmt::format("cannot read: {}", found));
+}
+
 class KafkaReader final : public LogReader {
  public:
   explicit KafkaReader(const KafkaOptions& options)
@@ -166,8 +178,7 @@ class KafkaReader final : public LogReader {
       timeout = 0;
       if (message == nullptr) break;
       if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        const absl::Status status = FromKafka(
-            message->err, fmt::format("cannot read: {}", rd_kafka_message_errstr(message.get())));
+        const absl::Status status = ErrorOf(*message);
         if (absl::IsUnavailable(status)) break;  // librdkafka reconnects by itself
         if (records.empty()) return status;
         // What could be read before it is handed out first; librdkafka tells an error only once.

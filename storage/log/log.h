@@ -36,6 +36,8 @@ class LogReader {
 
   // At most `limit` records, waiting at most `wait` for the first of them; none where none came.
   // OUT_OF_RANGE where the log does not hold the offset asked for: records were deleted or lost.
+  // DATA_LOSS where it holds one that cannot be read. Either may be told only once: who wants to
+  // read on assigns anew.
   // UNAVAILABLE while the log cannot be reached; calling again goes on.
   virtual absl::StatusOr<std::vector<StoredRecord>> Read(size_t limit, absl::Duration wait) = 0;
 

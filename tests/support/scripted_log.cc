@@ -33,6 +33,11 @@ class ScriptedReader final : public storage::LogReader {
     for (auto& [stream, offset] : positions_) {
       const auto& all = log_.streams_[stream];
       for (; static_cast<size_t>(offset) < all.size() && records.size() < limit; ++offset) {
+        if (log_.rotten_.contains({stream, offset})) {
+          if (!records.empty()) return records;
+          ++offset;
+          return absl::DataLossError(stream + ": bits have changed");
+        }
         if (all[static_cast<size_t>(offset)])
           records.push_back({stream, offset, *all[static_cast<size_t>(offset)]});
       }
@@ -194,6 +199,11 @@ void ScriptedLog::Truncate(const std::string& stream, size_t size) {
 void ScriptedLog::Lose(const std::string& stream, size_t offset) {
   absl::MutexLock lock(&mutex_);
   streams_[stream][offset].reset();
+}
+
+void ScriptedLog::Rot(const std::string& stream, int64_t offset) {
+  absl::MutexLock lock(&mutex_);
+  rotten_.emplace(stream, offset);
 }
 
 }  // namespace concordat::test

@@ -9,7 +9,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "storage/log/log.h"
@@ -58,6 +60,8 @@ class ScriptedLog final : public storage::Log {
   void Truncate(const std::string& stream, size_t size);
   // As a log that lost a record in the middle: its offset stays empty.
   void Lose(const std::string& stream, size_t offset);
+  // As a log that holds a record and cannot read it: DATA_LOSS in its place, once.
+  void Rot(const std::string& stream, int64_t offset);
 
  private:
   friend class ScriptedReader;
@@ -81,6 +85,7 @@ class ScriptedLog final : public storage::Log {
   // Nothing where a record was lost.
   std::map<std::string, std::vector<std::optional<events::Record>>> streams_;
   std::vector<Held> held_;
+  std::set<std::pair<std::string, int64_t>> rotten_;
   absl::Status check_;
   absl::Status read_error_;
 };

@@ -241,6 +241,39 @@ TEST_F(FollowerTest, AStreamThatLostItsRecordsStopsAloneAndSaysSo) {
   EXPECT_THAT(paris.replica->View().alarm, testing::Not(testing::IsEmpty()));
 }
 
+TEST_F(FollowerTest, AStreamWithARecordThatCannotBeReadStopsAloneAndSaysSo) {
+  Work(10);
+  MirrorAll();
+  const std::string other = "stockholm.ledger.events";
+  events::Head head;
+  for (int i = 0; i < 3; ++i) mirror_.Put(other, ForeignPut(head, std::to_string(i), other));
+  mirror_.Rot(kBorlange, 4);
+  TempDir dir;
+  auto projection =
+      *storage::Projection::Open(dir.path(), other, events::Chain::Origin::kMirrored, "test");
+  runtime::EngineOf<ledger::Service> engine(projection->journal());
+  runtime::Replica stockholm(engine, *projection, "paris");
+  TheReplica paris(mirror_);
+  runtime::Follower follower(mirror_, {paris.replica.get(), &stockholm});
+  EXPECT_TRUE(WaitUntil([&] {
+    follower.Step(absl::ZeroDuration());
+    return stockholm.View().head.sequence == 2 && !paris.replica->View().alarm.empty();
+  }));
+  EXPECT_THAT(paris.replica->View().alarm, HasSubstr("bits have changed"));
+  EXPECT_EQ(paris.replica->View().head.sequence, 3);
+  // Started again, it says the same, whether its head or what follows cannot be read.
+  for (const int64_t rotten : {4, 3}) {
+    mirror_.Rot(kBorlange, rotten);
+    paris.Close();
+    paris.Open();
+    EXPECT_TRUE(WaitUntil([&] {
+      paris.follower->Step(absl::ZeroDuration());
+      return !paris.replica->View().alarm.empty();
+    }));
+    EXPECT_THAT(paris.replica->View().alarm, HasSubstr("bits have changed"));
+  }
+}
+
 // Paris follows borlange's orders and writes its own stream; both are in its log.
 class FeedTest : public FollowerTest {
  protected:
