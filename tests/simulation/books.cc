@@ -124,7 +124,9 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kAmendmentHeld: {
       const auto& held = event.amendment_held();
       pending_[held.reservation()] = HeldOf(held.amendment());
-      return CheckServers(held.reservation(), pending_[held.reservation()]);
+      const auto had = live_.find(held.reservation());
+      return CheckServers(held.reservation(), pending_[held.reservation()],
+                          had == live_.end() ? nullptr : &had->second);
     }
     case Event::kAmendmentDropped:
       pending_.erase(event.amendment_dropped().reservation());
@@ -137,7 +139,7 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       held.running = before.running;
       held.lost = before.lost;
       pending_.erase(confirmed.reservation());
-      return CheckServers(confirmed.reservation(), held);
+      return CheckServers(confirmed.reservation(), held, &before);
     }
     case Event::kReservationDeclined:
       live_.erase(event.reservation_declined().name());
@@ -310,12 +312,18 @@ std::string Allocations::CheckHeld(const std::string& name, const Held& held) co
   return CheckServers(name, held);
 }
 
-// Promised to nobody else at one instant, and proposed to nobody else.
-std::string Allocations::CheckServers(const std::string& name, const Held& held) const {
+// Promised to nobody else at one instant, and proposed to nobody else. What it had before it keeps:
+// somebody who leaves late, and is cleaned up after late, runs into what comes next.
+std::string Allocations::CheckServers(const std::string& name, const Held& held,
+                                      const Held* had) const {
   for (const auto* others : {&live_, &pending_}) {
     for (const auto& [other_name, other] : *others) {
       if (other_name == name || other.end <= held.start || held.end <= other.start) continue;
       for (const std::string& server : held.servers) {
+        if (had != nullptr && std::count(had->servers.begin(), had->servers.end(), server) > 0 &&
+            had->start <= std::max(held.start, other.start) &&
+            std::min(held.end, other.end) <= had->end)
+          continue;
         if (std::count(other.servers.begin(), other.servers.end(), server) > 0) {
           return fmt::format("{} is promised to {} and to {}", server, other_name, name);
         }

@@ -57,7 +57,8 @@ class Allocations {
     int64_t cooling = 0;
   };
   std::string CheckHeld(const std::string& name, const Held& held) const;
-  std::string CheckServers(const std::string& name, const Held& held) const;
+  std::string CheckServers(const std::string& name, const Held& held,
+                           const Held* had = nullptr) const;
   static Held HeldOf(const reservations::v1::Amendment& amendment);
   std::string CheckApart(const std::string& name, const Held& held) const;
   std::string CheckEnvelope(const Held& held) const;

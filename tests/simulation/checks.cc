@@ -21,6 +21,7 @@ void World::CheckHeads(Node& node) {
                 fmt::format("{} has folded {} up to {}, and does not know the event at {}",
                             node.name, folded[i]->stream, head.sequence, first_new));
     }
+    if (TookLoser(node.site, folded[i]->stream, head)) continue;
     referee_->Folded(node.name, folded[i]->stream, head.sequence, head.link);
   }
 }

@@ -344,9 +344,28 @@ bool World::HeldElsewhere(const SiteWorld& site, const std::string& stream) cons
       if (!node->responds()) continue;
       const auto chain =
           node->running->archive()->ChainOf(stream, events::Chain::Origin::kMirrored);
-      if (chain.ok() && chain->head().sequence + 1 == accepted &&
-          chain->condition() == events::Condition::kOk && !chain->forked())
+      // What else came with them does not matter: a suspect or forked copy can give them too.
+      if (chain.ok() && accepted > 0 && chain->head().sequence + 1 == accepted &&
+          chain->head().link == referee_->Of(stream).facts.back().attributes.id)
         return true;
+    }
+  }
+  return false;
+}
+
+bool World::TookLoser(int site, const std::string& stream, const events::Head& head) const {
+  return holes_.contains({site, stream}) && head.sequence >= 0 &&
+         referee_->IsVoid(stream, head.link);
+}
+
+bool World::SomeTookLoser(const std::string& stream) const {
+  for (const auto& [site, copied] : holes_) {
+    if (copied != stream) continue;
+    for (const auto& node : sites_[static_cast<size_t>(site)]->nodes) {
+      if (!node->responds()) continue;
+      const auto chain =
+          node->running->archive()->ChainOf(stream, events::Chain::Origin::kMirrored);
+      if (chain.ok() && TookLoser(site, stream, chain->head())) return true;
     }
   }
   return false;

@@ -205,6 +205,9 @@ class World {
   void LoseLog(SiteWorld& site);
   bool AllKnowTheEnd(const SiteWorld& site, const std::string& stream) const;
   bool HeldElsewhere(const SiteWorld& site, const std::string& stream) const;
+  // Whether a site's copy has taken a loser, as `concordat verify` shows.
+  bool TookLoser(int site, const std::string& stream, const events::Head& head) const;
+  bool SomeTookLoser(const std::string& stream) const;
   // What has landed may have made a log whole that had lost something.
   void LookWhetherWhole(SiteWorld& site, const std::string& stream);
   static std::vector<storage::SimulatedCluster::Stored> LogOf(const SiteWorld& site,
@@ -243,6 +246,11 @@ class World {
   std::vector<Fault> enabled_;
   // Logs that have lost what their homes accepted, until it stands in them again.
   std::set<std::string> lost_;
+  // By site and stream, the copies that a mirror has left records out of. Such a copy may take a
+  // loser for the winner that it was not given.
+  std::set<std::pair<int, std::string>> holes_;
+  // Streams whose home was held up by such a copy, which is being made anew.
+  std::set<std::string> held_up_;
   // By site and stream, since when a copy has a gap.
   std::map<std::pair<int, std::string>, absl::Duration> gaps_;
   uint64_t next_operation_ = 0;

@@ -68,6 +68,7 @@ void World::Carry(Mirror& mirror) {
       Tell("the mirror to {} leaves out {} records of {} from offset {} on", to_name, skipped,
            stream, position);
       Count("records-left-out");
+      holes_.insert({mirror.to, stream});
       position += skipped;
       skips->second -= static_cast<uint64_t>(skipped);
       if (skips->second == 0) mirror.skips.erase(skips);

@@ -34,7 +34,8 @@ void World::Oversee() {
 
 // Whether something was done about what is shown.
 bool World::Mend(SiteWorld& site, Node& node, const node::StreamState& state) {
-  const bool gap = state.condition == "suspect" || state.condition == "forked";
+  const bool loser = !state.home && TookLoser(site.index, state.stream, state.head);
+  const bool gap = loser || state.condition == "suspect" || state.condition == "forked";
   if (!gap) gaps_.erase({site.index, state.stream});
   if (state.alarm.empty() && !gap) return false;
   const auto act = [&](const char* what) {
@@ -44,6 +45,17 @@ bool World::Mend(SiteWorld& site, Node& node, const node::StreamState& state) {
   if (Says(state, "install the release that wrote it")) {
     act("upgrades");
     ChangeRelease(node, false);
+    return true;
+  }
+  // First it is asked whose fault it is. A copy with a loser in it is made anew, over there.
+  if (Says(state, "ConcordatHomeForked") && SomeTookLoser(state.stream)) {
+    held_up_.insert(state.stream);
+    return false;
+  }
+  if (Says(state, "ConcordatHomeForked") && held_up_.erase(state.stream) > 0) {
+    act("restarts-whole-home");
+    Crash(node, "its log is whole");
+    StartAgain(site);
     return true;
   }
   // The branch that others saw is put in its place, if they can give it.
@@ -69,7 +81,9 @@ bool World::Mend(SiteWorld& site, Node& node, const node::StreamState& state) {
   if (!gap || state.home || lost_.contains(state.stream)) return false;
   const auto since = gaps_.try_emplace({site.index, state.stream}, scheduler_.Steady()).first;
   if (scheduler_.Steady() - since->second < kGapPatience) return false;
-  act(state.condition == "forked" ? "makes-forked-copy-anew" : "makes-copy-anew");
+  act(loser                         ? "makes-copy-with-a-loser-anew"
+      : state.condition == "forked" ? "makes-forked-copy-anew"
+                                    : "makes-copy-anew");
   gaps_.erase(since);
   MakeCopyAnew(site, state.stream);
   return true;
@@ -107,6 +121,7 @@ void World::StartAgain(SiteWorld& site) {
 void World::MakeCopyAnew(SiteWorld& site, const std::string& stream) {
   StopAll(site);
   site.cluster->Lose(stream, 0);
+  holes_.erase({site.index, stream});
   std::vector<std::string> made_from_it{stream, "archive"};
   const std::string own = events::StreamName(site.name, "reservations");
   if (events::ServiceOf(stream) == "reservations") made_from_it.push_back(own);

@@ -80,6 +80,13 @@ bool Referee::Accepted(const std::string& stream, const events::Record& record) 
          history.facts[sequence].attributes.id.ToHex() == events::HeaderValue(record, "ce_id");
 }
 
+bool Referee::IsVoid(const std::string& stream, const events::Link& link) const {
+  const History& history = Of(stream);
+  return history.seen.contains(link) &&
+         std::none_of(history.facts.begin(), history.facts.end(),
+                      [&](const Fact& fact) { return fact.attributes.id == link; });
+}
+
 bool Referee::Whole(const std::string& stream,
                     const std::vector<storage::SimulatedCluster::Stored>& log) {
   History& history = histories_.at(stream);

@@ -66,6 +66,8 @@ class Referee {
   void Lost(const std::string& stream);
   // Whether this very record is accepted already.
   bool Accepted(const std::string& stream, const events::Record& record) const;
+  // Whether a record of this link stands in the home's log and is not part of the history.
+  bool IsVoid(const std::string& stream, const events::Link& link) const;
   // Whether a log that lost something holds all of it again, as it was, and its home goes on.
   bool Whole(const std::string& stream, const std::vector<storage::SimulatedCluster::Stored>& log);
   // What a writer appended before it saw the loss counts if another site had it in its place: the
