@@ -2,11 +2,12 @@
 
 #include <absl/container/flat_hash_set.h>
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <sstream>
 #include <string_view>
-#include <vector>
 
 namespace concordat::runtime {
 namespace {
@@ -122,17 +123,44 @@ absl::Status Append(std::string& json, const YAML::Node& node, int depth) {
   return Wrong(node, "found a node of no kind");
 }
 
+// Reads and keeps nothing.
+class Nothing final : public YAML::EventHandler {
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// How many documents there are, of which two are enough to know: of some texts that are no YAML,
+// such as `, a`, yaml-cpp makes one empty document after the other, without end.
+int DocumentsIn(const std::string& yaml) {
+  std::istringstream text(yaml);
+  YAML::Parser parser(text);
+  Nothing nothing;
+  int documents = 0;
+  while (documents < 2 && parser.HandleNextDocument(nothing)) ++documents;
+  return documents;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> JsonOfYaml(const std::string& yaml) {
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(yaml);
-    if (documents.size() != 1) {
-      return absl::InvalidArgumentError(
-          fmt::format("found {} YAML documents, expected one", documents.size()));
+    const int documents = DocumentsIn(yaml);
+    if (documents != 1) {
+      return absl::InvalidArgumentError(fmt::format("found {}{} YAML documents, expected one",
+                                                    documents == 0 ? "" : "at least ", documents));
     }
     std::string json;
-    if (absl::Status status = Append(json, documents.front(), 1); !status.ok()) return status;
+    if (absl::Status status = Append(json, YAML::Load(yaml), 1); !status.ok()) return status;
     return json;
   } catch (const YAML::Exception& e) {
     return absl::InvalidArgumentError(fmt::format("found no YAML: {}", e.what()));

@@ -182,6 +182,7 @@ TEST(Yaml, IsRefusedWhereItIsNoneOrAmbiguousOrTooLarge) {
   EXPECT_THAT(complaint("a: [1"), HasSubstr("line"));
   EXPECT_THAT(complaint(""), HasSubstr("0 YAML documents"));
   EXPECT_THAT(complaint("a: 1\n---\nb: 2"), HasSubstr("2 YAML documents"));
+  EXPECT_THAT(complaint(", a"), HasSubstr("2 YAML documents")) << "of which yaml-cpp sees no end";
   EXPECT_THAT(complaint("a: 1\na: 2"), HasSubstr("line 2, column 1: found the key a twice"));
   EXPECT_THAT(complaint("[1, 2]: x"), HasSubstr("a key that is no word"));
   EXPECT_THAT(complaint(std::string(100, '[') + std::string(100, ']')), HasSubstr("levels"));
