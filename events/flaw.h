@@ -28,6 +28,7 @@ enum class Flaw {
   kIgnoresGaps,              // a mirrored record without its ancestors raises no suspicion
   kSkipsHomeCheck,           // a writer starts without asking what others have seen
   kReadsPastUnknown,         // an event of a newer release is passed over
+  kForgetsFeeds,             // what may be drawn from a power feed is not looked at
   kCount,
 };
 

@@ -60,7 +60,16 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       std::string wrong = CheckHeld(text.name(), held);
       if (wrong.empty()) wrong = CheckApart(text.name(), held);
       live_[text.name()] = std::move(held);
-      return wrong.empty() ? CheckEnvelope(live_[text.name()]) : wrong;
+      if (wrong.empty()) wrong = CheckEnvelope(live_[text.name()]);
+      return wrong.empty() ? CheckFeeds(live_[text.name()]) : wrong;
+    }
+    case Event::kFeedRecorded: {
+      const auto& step = event.feed_recorded().step();
+      feeds_[event.feed_recorded().feed()].push_back({step.has_effective_from()
+                                                          ? runtime::ToTime(step.effective_from())
+                                                          : absl::InfinitePast(),
+                                                      step.it_power_watts(), 0});
+      return "";
     }
     case Event::kServersReassigned: {
       const auto& reassigned = event.servers_reassigned();
@@ -211,7 +220,6 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kWindowReleased:
     case Event::kReplacementOffered:
     case Event::kServersMissing:
-    case Event::kFeedRecorded:
     case Event::kShortfallFound:
     case Event::kShortfallCleared:
     case Event::EVENT_NOT_SET:
@@ -372,6 +380,51 @@ std::string Allocations::CheckApart(const std::string& name, const Held& held) c
   return "";
 }
 
+namespace {
+// The step that holds at an instant: of those that have begun the one that began last, and of
+// several the one that was recorded last.
+template <typename Envelope>
+Envelope At(const std::vector<Envelope>& steps, absl::Time at) {
+  Envelope there;
+  there.from = absl::InfinitePast();
+  for (const Envelope& step : steps) {
+    if (step.from <= at && step.from >= there.from) there = step;
+  }
+  return there;
+}
+}  // namespace
+
+// What the servers on each of its feeds draw, over its whole time.
+std::string Allocations::CheckFeeds(const Held& held) const {
+  for (const auto& [feed, steps] : feeds_) {
+    const auto draw = [&, &feed = feed](const Held& one) {
+      int64_t watts = 0;
+      for (const std::string& server : one.servers) {
+        const auto found = servers_.find(server);
+        if (found != servers_.end() && found->second.power_feed() == feed)
+          watts += found->second.it_power_watts();
+      }
+      return watts;
+    };
+    if (draw(held) == 0) continue;
+    std::vector<absl::Time> instants{held.start};
+    for (const auto& [name, other] : live_) instants.push_back(other.start);
+    for (const Envelope& step : steps) instants.push_back(step.from);
+    for (const absl::Time at : instants) {
+      if (at < held.start || at >= held.end) continue;
+      int64_t watts = 0;
+      for (const auto& [name, other] : live_) {
+        if (at >= other.start && at < other.end) watts += draw(other);
+      }
+      const int64_t limit = At(steps, at).power;
+      if (watts <= limit) continue;
+      return fmt::format("at {} {} W of {} W of feed {} are promised", runtime::ToText(at), watts,
+                         limit, feed);
+    }
+  }
+  return "";
+}
+
 // At every instant at which what is promised, or what there is, may be at its worst.
 std::string Allocations::CheckEnvelope(const Held& held) const {
   std::vector<absl::Time> instants{held.start};
@@ -379,13 +432,7 @@ std::string Allocations::CheckEnvelope(const Held& held) const {
   for (const Envelope& envelope : envelopes_) instants.push_back(envelope.from);
   for (const absl::Time at : instants) {
     if (at < held.start || at >= held.end) continue;
-    Envelope there;
-    absl::Time since = absl::InfinitePast();
-    for (const Envelope& envelope : envelopes_) {
-      if (envelope.from > at || envelope.from < since) continue;
-      there = envelope;
-      since = envelope.from;
-    }
+    const Envelope there = At(envelopes_, at);
     int64_t power = 0;
     int64_t cooling = 0;
     for (const auto& [name, other] : live_) {

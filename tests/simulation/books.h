@@ -62,12 +62,15 @@ class Allocations {
   static Held HeldOf(const reservations::v1::Amendment& amendment);
   std::string CheckApart(const std::string& name, const Held& held) const;
   std::string CheckEnvelope(const Held& held) const;
+  std::string CheckFeeds(const Held& held) const;
 
   std::map<std::string, reservations::v1::ServerRecorded> servers_;
   std::map<std::string, std::pair<std::string, std::string>> apart_;  // by separation
   std::map<std::string, Held> live_;
   std::map<std::string, Held> pending_;  // amendments, by their reservation
-  std::vector<Envelope> envelopes_;      // in the order in which they were recorded
+  // In the order in which they were recorded.
+  std::vector<Envelope> envelopes_;
+  std::map<std::string, std::vector<Envelope>> feeds_;
 };
 
 // Whether bundles take place as a whole: told of the events of all sites' reservations.

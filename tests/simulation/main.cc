@@ -55,6 +55,7 @@ const std::pair<const char*, events::Flaw> kFlaws[] = {
     {"ignores-gaps", events::Flaw::kIgnoresGaps},
     {"skips-home-check", events::Flaw::kSkipsHomeCheck},
     {"reads-past-unknown", events::Flaw::kReadsPastUnknown},
+    {"forgets-feeds", events::Flaw::kForgetsFeeds},
 };
 static_assert(std::size(kFlaws) + 1 == static_cast<size_t>(events::Flaw::kCount));
 
@@ -230,8 +231,7 @@ Tally Workers::Run(bool stop_at_first) {
         --running;
         continue;
       }
-      tally_.violations.emplace_back(worker.seed,
-                                     "the process ended by itself: an assertion or a fault");
+      tally_.violations.emplace_back(worker.seed, "assertion: the process ended by itself");
       on_violation_(worker.seed, tally_.violations.back().second);
       Start(worker);
     }

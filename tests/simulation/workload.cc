@@ -55,6 +55,13 @@ Workload::Workload(std::string site, std::vector<std::string> sites, Chance& ran
   Add("inventory",
       R"(register_model { name: "models/m" vendor: "v" accelerators: 8 it_power_watts: 100
                         cooling_watts: 90 criteria { figure: "gemm" minimum: 1 maximum: 9 unit: "tflops" } })");
+  if (random_.OneIn(2)) {
+    for (const char* feed : {"f0", "f1"}) {
+      Add("inventory", fmt::format(R"(define_feed {{ name: "sites/{}/feeds/{}" it_power_watts: {}
+                                        redundancy: REDUNDANCY_N_PLUS_1 }})",
+                                   site_, feed, 200 + 100 * random_.Below(2)));
+    }
+  }
   for (int i = 0; i < kServers; ++i) {
     const std::string name = fmt::format("sites/{}/servers/s{}", site_, i);
     Add("inventory", fmt::format(R"(order_server {{ name: "{}" model: "models/m" supplier: "s"
@@ -281,6 +288,13 @@ Request Workload::Next(absl::Time now) {
       }
       return Make("inventory", fmt::format(R"(enter_service {{ name: "{}" }})", server));
     case 4:
+      if (random_.OneIn(3)) {
+        return Make("inventory", fmt::format(R"(set_feed_envelope {{ name: "sites/{}/feeds/f{}"
+                                                  effective_from {{ {} }} it_power_watts: {} }})",
+                                             site_, random_.Below(2),
+                                             Seconds(now + absl::Seconds(10 * random_.Below(20))),
+                                             100 * random_.Below(4)));
+      }
       return Make(
           "inventory",
           fmt::format(R"(set_envelope {{ site: "sites/{}" effective_from {{ {} }} it_power_watts: {}
