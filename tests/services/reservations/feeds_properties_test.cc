@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "events/flaw.h"
 #include "services/reservations/margins.h"
 #include "tests/services/reservations/paris.h"
 
@@ -311,6 +312,18 @@ TEST(FeedProperties, NothingIsGrantedAboveALimitAndNoReductionIsSilent) {
   }
   EXPECT_STREQ(seldom(), "");
 }
+
+#ifdef CONCORDAT_SIMULATION
+TEST(FeedProperties, AnIndexThatForgetsFeedsIsFound) {
+  events::flaw = events::Flaw::kForgetsFeeds;
+  const bool holds = rc::check([] {
+    World world;
+    for (const auto& step : *Steps()) world.Do(step);
+  });
+  events::flaw = events::Flaw::kNone;
+  EXPECT_FALSE(holds);
+}
+#endif
 
 }  // namespace
 }  // namespace concordat::reservations
