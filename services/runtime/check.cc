@@ -63,6 +63,16 @@ size_t PrintableLength(std::string_view text) {
   return length;
 }
 
+// The values that may be written, as protos and the command line name them.
+std::string NamesOf(const google::protobuf::EnumDescriptor& type) {
+  std::string names;
+  for (int i = 0; i < type.value_count(); ++i) {
+    if (type.value(i)->number() == 0) continue;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", type.value(i)->name());
+  }
+  return names;
+}
+
 bool IsPrintable(std::string_view text) {
   while (!text.empty()) {
     const size_t length = PrintableLength(text);
@@ -171,8 +181,9 @@ absl::Status CheckHex(std::string_view field, std::string_view value, size_t cou
 absl::Status CheckEnumNumber(std::string_view field, const google::protobuf::EnumDescriptor& type,
                              int number) {
   if (number != 0 && type.FindValueByNumber(number) != nullptr) return absl::OkStatus();
-  return Wrong(field, fmt::format("{}", number),
-               fmt::format("a named value of {}", type.full_name()));
+  // Zero is the value of a field that nobody has set.
+  const std::string found = number == 0 ? "nothing" : fmt::format("{}", number);
+  return Wrong(field, found, fmt::format("one of {}", NamesOf(type)));
 }
 
 std::string_view SiteOfName(std::string_view name) {

@@ -93,6 +93,16 @@ TEST(Check, EnumsAreNamedAndNotZero) {
   EXPECT_FALSE(CheckEnum("purpose", static_cast<Purpose>(99)).ok());
 }
 
+TEST(Check, AWrongEnumSaysWhichWordsAreAccepted) {
+  using reservations::v1::ConsentRule;
+  EXPECT_EQ(MessageOf(CheckEnum("relocation", reservations::v1::CONSENT_RULE_UNSPECIFIED)),
+            "relocation: found nothing, expected one of CONSENT_RULE_NOTICE, CONSENT_RULE_CONSENT, "
+            "CONSENT_RULE_NEVER");
+  EXPECT_EQ(MessageOf(CheckEnum("relocation", static_cast<ConsentRule>(99))),
+            "relocation: found 99, expected one of CONSENT_RULE_NOTICE, CONSENT_RULE_CONSENT, "
+            "CONSENT_RULE_NEVER");
+}
+
 TEST(Check, WordsCountriesAndDigitsHaveOneForm) {
   EXPECT_TRUE(CheckWord("class", "HEALTH").ok());
   EXPECT_TRUE(CheckWord("class", "ISO-27001_X").ok());
