@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 
+#include "services/inventory/state.h"
 #include "services/reservations/state.h"
 
 namespace concordat::node {
@@ -35,6 +36,18 @@ double CountShortfalls(const storage::Projection& projection) {
   double count = 0;
   rows.shortfalls.Scan("", [&](std::string_view, const reservations::v1::Shortfall&) {
     ++count;
+    return true;
+  });
+  return count;
+}
+
+// How many maintenance windows go on after their end; windows are few.
+double CountOverrunning(const storage::Projection& projection) {
+  const auto view = projection.View();
+  const inventory::Rows rows(*view);
+  double count = 0;
+  rows.windows.Scan("", [&](std::string_view, const inventory::v1::Window& window) {
+    if (window.state() == inventory::v1::WINDOW_STATE_OVERRUNNING) ++count;
     return true;
   });
   return count;
@@ -176,6 +189,13 @@ std::string Telemetry::Metrics() const {
                MetricType::Gauge);
     shortfalls.metric.push_back(
         Metric({{"site", site_.name()}}, CountShortfalls(*folded->projection), MetricType::Gauge));
+  }
+  if (const Folded* folded = site_.Home("inventory")) {
+    MetricFamily& overrunning =
+        family("concordat_windows_overrunning", "Maintenance windows that go on after their end",
+               MetricType::Gauge);
+    overrunning.metric.push_back(
+        Metric({{"site", site_.name()}}, CountOverrunning(*folded->projection), MetricType::Gauge));
   }
   MetricFamily& build =
       family("concordat_build_info", "The release, as a label", MetricType::Gauge);
