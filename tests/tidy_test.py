@@ -464,6 +464,17 @@ def paths_in_documents_exist(tree):
                         yield Finding(path, number, f"the path `{one}`", "a file or folder of the repository")
 
 
+def tests_in_documents_exist(tree):
+    """`Suite.Name` in a document is a test in C++: whoever looks for what holds a claim finds it."""
+    known = {f"{suite}.{name}" for path in tree.matching("tests/*.cc")
+             for suite, name in re.findall(r"^(?:TEST|TEST_F|TEST_P|RC_GTEST_PROP)\(\s*(\w+),\s*(\w+)", tree.text(path), re.M)}
+    for path in tree.matching("*.md"):
+        for number, line in prose(tree, path):
+            for name in re.findall(r"`([A-Z]\w+\.[A-Z]\w+)`", line):
+                if name not in known:
+                    yield Finding(path, number, f"the test `{name}`", "one that `tests/` has")
+
+
 def dev_commands(tree):
     text = tree.text("dev")
     cases = text[text.rindex('case "$command"'):] if 'case "$command"' in text else text
@@ -522,7 +533,7 @@ REPOSITORY_RULES = (
     core_is_pure, includes_follow_the_layers, rooms_have_one_shape, no_default_in_deciders, no_nameless_folders,
     lines_are_short, headers_say_what_they_are, tests_do_not_sleep, no_machine_paths, alerts_have_runbooks,
     decisions_have_their_parts, events_are_in_the_catalogue, reasons_are_explained, metrics_exist,
-    paths_in_documents_exist, dev_commands_exist, cli_commands_exist, counts_are_counted,
+    paths_in_documents_exist, tests_in_documents_exist, dev_commands_exist, cli_commands_exist, counts_are_counted,
 )
 
 
@@ -712,6 +723,12 @@ class EveryRuleCanFail(unittest.TestCase):
                     ("docs/b.md:1", "storage/log/none.h"))
         self.expect(paths_in_documents_exist, good, {"docs/b.md": "`CONTRIBUTING.md`\n"},
                     ("docs/b.md:1", "CONTRIBUTING"))
+
+    def test_tests_in_documents_exist(self):
+        good = {"tests/services/a_test.cc": "TEST(Endings, OfOneUse) {\nTEST_F(Late,\n       Start) {\n",
+                "docs/a.md": "`Endings.OfOneUse`, `Late.Start`, `a.b`, `README.md`\n"}
+        self.expect(tests_in_documents_exist, good, {"docs/b.md": "\n| 1 | `Endings.Lost` |\n"},
+                    ("docs/b.md:2", "Endings.Lost"))
 
     def test_dev_commands_exist(self):
         good = {"dev": DEV, "README.md": "    ./dev demo\n", "x.cc": '"./dev help"'}
