@@ -72,6 +72,8 @@ v1::Event ReturnServers(const Rows& rows, const v1::ReturnServers& command) {
   returned.set_window(command.window());
   for (const std::string& name : drain->deployments()) {
     const v1::Deployment deployment = rows.deployments.Get(name).value_or(v1::Deployment());
+    // It was moved, and goes on elsewhere.
+    if (IsContinued(rows, deployment)) continue;
     const auto reservation = rows.deployment_reservations.Get(deployment.reservation());
     const bool goes_on = reservation && !reservation->vacating();
     goes_on ? returned.add_deployments(name) : returned.add_over(name);
@@ -86,6 +88,12 @@ v1::Event Redeploy(const Rows& rows, const v1::Redeploy& command, const runtime:
     return Refused(command, v1::REASON_WRONG_STATE,
                    fmt::format("{} is in state {}; expected one that was removed.",
                                command.deployment(), v1::DeploymentState_Name(removed->state())));
+  }
+  if (IsContinued(rows, *removed)) {
+    return Refused(command, v1::REASON_WRONG_STATE,
+                   fmt::format("{} goes on as another deployment already; expected one that does "
+                               "not.",
+                               command.deployment()));
   }
   const auto reservation = rows.deployment_reservations.Get(removed->reservation());
   const auto artefact = rows.artefacts.Get(removed->artefact());

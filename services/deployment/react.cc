@@ -66,6 +66,21 @@ Intents ConfirmIfDrained(const Rows& rows, const v1::ServersDraining& draining) 
   return {{.kind = "drained", .subject = draining.window(), .command = std::move(command)}};
 }
 
+// What a window had removed of a reservation goes on where that has been moved to.
+Intents GoOn(const Rows& rows, const v1::ServersJoined& joined) {
+  if (joined.replaced_servers().empty()) return {};
+  const auto reservation = rows.deployment_reservations.Get(joined.reservation());
+  if (!reservation || DrainOf(rows, reservation->servers())) return {};
+  Intents intents;
+  for (const std::string& name : reservation->deployments()) {
+    const auto deployment = rows.deployments.Get(name);
+    if (deployment && deployment->state() == v1::DEPLOYMENT_STATE_REMOVED &&
+        IsDrained(rows, *deployment) && !IsContinued(rows, *deployment))
+      Append(intents, Redeploy(name));
+  }
+  return intents;
+}
+
 // What is removed already; the rest follows its removal.
 Intents PutBack(const Rows& rows, const v1::ServersReturned& returned) {
   Intents intents;
@@ -163,9 +178,10 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return ConfirmIfDrained(rows, event.servers_draining());
     case v1::Event::kServersReturned:
       return PutBack(rows, event.servers_returned());
+    case v1::Event::kServersJoined:
+      return GoOn(rows, event.servers_joined());
     case v1::Event::kArtefactRegistered:
     case v1::Event::kReservationRecorded:
-    case v1::Event::kServersJoined:
     case v1::Event::kDeploymentRequested:
     case v1::Event::kDeploymentCleared:
     case v1::Event::kModelPlaced:

@@ -168,6 +168,20 @@ std::optional<v1::Drain> DrainOf(const Rows& rows,
   return found;
 }
 
+bool IsDrained(const Rows& rows, const v1::Deployment& deployment) {
+  const std::optional<v1::Drain> drain = rows.drains.Get(deployment.drained_by());
+  return drain && !drain->returned() &&
+         absl::c_linear_search(drain->deployments(), deployment.name());
+}
+
+bool IsContinued(const Rows& rows, const v1::Deployment& deployment) {
+  const v1::ReservationRecord reservation = ReservationOf(rows, deployment.reservation());
+  return absl::c_any_of(reservation.deployments(), [&](const std::string& name) {
+    const std::optional<v1::Deployment> other = rows.deployments.Get(name);
+    return other && other->continues() == deployment.name();
+  });
+}
+
 bool IsFree(const Rows& rows, const google::protobuf::RepeatedPtrField<std::string>& servers) {
   bool free = true;
   rows.deployments.Scan("", [&](std::string_view, const v1::Deployment& deployment) {

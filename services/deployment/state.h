@@ -55,6 +55,10 @@ bool Share(const google::protobuf::RepeatedPtrField<std::string>& a,
 // A drain that is not over and has one of the servers; nothing where none is worked on.
 std::optional<v1::Drain> DrainOf(const Rows& rows,
                                  const google::protobuf::RepeatedPtrField<std::string>& servers);
+// A window that is not over removed it, or is removing it, and is to put it back.
+bool IsDrained(const Rows& rows, const v1::Deployment& deployment);
+// Another deployment goes on with what it was.
+bool IsContinued(const Rows& rows, const v1::Deployment& deployment);
 // No live deployment has one of the servers.
 bool IsFree(const Rows& rows, const google::protobuf::RepeatedPtrField<std::string>& servers);
 

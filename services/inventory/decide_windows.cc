@@ -127,6 +127,14 @@ std::optional<v1::Event> CheckConsentTime(const Message& command, const v1::Wind
                              window.name(), runtime::ToText(ConsentByOf(window))));
 }
 
+// Whether the customer's word on the present work list allows a move.
+bool ConsentsToMove(const v1::Window& window, const std::string& customer) {
+  return std::any_of(window.consents().begin(), window.consents().end(), [&](const auto& one) {
+    return one.customer() == customer && one.given() && one.relocation() &&
+           one.revision() == window.revision();
+  });
+}
+
 v1::Event AddWork(const State& state, const v1::AddWorkRequest& request,
                   const runtime::Facts& facts) {
   Found found =
@@ -142,9 +150,13 @@ v1::Event AddWork(const State& state, const v1::AddWorkRequest& request,
                    fmt::format("{} has {} pieces of work, expected at most {}.", window.name(),
                                window.plan().work_size(), kMostWork));
   }
-  window.set_revision(window.revision() + 1);
   v1::Event event;
   v1::WindowWorkAdded& added = *event.mutable_window_work_added();
+  for (std::string& customer : ConsentedCustomers(window)) {
+    if (ConsentsToMove(window, customer)) added.add_voided_relocations(customer);
+    added.add_voided_customers(std::move(customer));
+  }
+  window.set_revision(window.revision() + 1);
   added.set_name(request.name());
   added.mutable_item()->set_number(window.plan().work_size() + 1);
   added.mutable_item()->set_text(request.text());
@@ -262,16 +274,32 @@ v1::Window With(v1::Window window, const std::string& customer, bool given) {
   return window;
 }
 
+// Whether the window affects something of the customer's that may be moved; what has not started is
+// moved without asking.
+bool MayMove(const v1::Window& window, const std::string& customer) {
+  return std::any_of(window.affected().begin(), window.affected().end(), [&](const auto& one) {
+    return one.customer() == customer && !one.never_moved();
+  });
+}
+
 v1::Event ConsentTo(const State& state, const v1::ConsentToWindowRequest& request,
                     const runtime::Facts& facts) {
   const Found found = FindAsked(state, request, facts);
   if (!found.window) return found.refusal;
+  if (request.relocation() && !MayMove(*found.window, request.customer())) {
+    return Refused(request, v1::REASON_NEVER_MOVED,
+                   fmt::format("The contract of {} never allows what it uses to be moved, expected "
+                               "its consent without relocation.",
+                               request.customer()));
+  }
   v1::Event event;
   v1::WindowConsentGiven& given = *event.mutable_window_consent_given();
   given.set_name(request.name());
   given.set_customer(request.customer());
   given.set_revision(found.window->revision());
   given.set_relocation(request.relocation());
+  given.set_relocation_withdrawn(!request.relocation() &&
+                                 ConsentsToMove(*found.window, request.customer()));
   given.set_consented(IsConsented(With(*found.window, request.customer(), true)));
   return event;
 }
@@ -286,6 +314,7 @@ v1::Event Refuse(const State& state, const v1::RefuseWindowRequest& request,
   refused.set_customer(request.customer());
   refused.set_revision(found.window->revision());
   refused.set_reason(request.reason());
+  refused.set_relocation_withdrawn(ConsentsToMove(*found.window, request.customer()));
   refused.set_consented(IsConsented(With(*found.window, request.customer(), false)));
   return event;
 }

@@ -67,17 +67,22 @@ Intents RecordAffected(const reservations::v1::WindowAffects& affects) {
     affected.set_active(found.active());
     affected.set_needs_consent(found.needs_consent());
     *affected.mutable_free_servers() = found.free_servers();
+    affected.set_moves(found.has_kept_from());
+    affected.set_never_moved(found.never_moved());
+    affected.set_consent_by(found.consent_by());
+    affected.set_relocation_consent_by(found.relocation_consent_by());
   }
   return {Intent{.kind = "affected", .subject = affects.window(), .command = std::move(command)}};
 }
 
-Intents RecordTenancyEnd(const reservations::v1::ReservationEnded& ended) {
-  if (ended.retest_servers().empty()) return {};
+Intents RecordTenancyEnd(const std::string& reservation,
+                         const google::protobuf::RepeatedPtrField<std::string>& servers) {
+  if (servers.empty()) return {};
   v1::Command command;
   v1::RecordTenancyEnd& tenancy = *command.mutable_record_tenancy_end();
-  tenancy.set_reservation(ended.name());
-  *tenancy.mutable_servers() = ended.retest_servers();
-  return {Intent{.kind = "tenancy", .subject = ended.name(), .command = std::move(command)}};
+  tenancy.set_reservation(reservation);
+  *tenancy.mutable_servers() = servers;
+  return {Intent{.kind = "tenancy", .subject = reservation, .command = std::move(command)}};
 }
 
 void AdvanceWindows(const Rows& rows, absl::Time now, size_t limit, Intents& intents) {
@@ -156,8 +161,14 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
 // Of others' many events few are for the inventory; a new one of theirs changes nothing here.
 Intents React(const runtime::Accepted<reservations::v1::Event>& accepted) {
   if (accepted.event.has_window_affects()) return RecordAffected(accepted.event.window_affects());
-  if (accepted.event.has_reservation_ended())
-    return RecordTenancyEnd(accepted.event.reservation_ended());
+  if (accepted.event.has_reservation_ended()) {
+    const auto& ended = accepted.event.reservation_ended();
+    return RecordTenancyEnd(ended.name(), ended.retest_servers());
+  }
+  if (accepted.event.has_servers_reassigned()) {
+    const auto& reassigned = accepted.event.servers_reassigned();
+    return RecordTenancyEnd(reassigned.reservation(), reassigned.retest_servers());
+  }
   return {};
 }
 

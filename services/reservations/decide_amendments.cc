@@ -407,8 +407,33 @@ v1::Event Amend(const State& state, const v1::AmendReservationRequest& request,
   return Held(state, reservation, std::get<v1::Amendment>(std::move(proposed)), facts);
 }
 
+// To extend all parts or none would take promises of amendments, and there are none: an amendment
+// that is held may lapse at one site while it is confirmed at another.
+v1::Event RefuseBundle(const State& state, const v1::ExtendReservationRequest& request,
+                       const runtime::Facts& facts) {
+  if (runtime::SiteOfName(request.name()) != facts.site) {
+    return Refused(
+        request, v1::REASON_NOT_HOME,
+        fmt::format("{} belongs to another site, expected {}.", request.name(), Here(facts)));
+  }
+  const auto bundle = state.rows.bundles.Get(request.name());
+  if (!bundle) {
+    return Refused(request, v1::REASON_NOT_FOUND,
+                   fmt::format("{} is not known, expected a reservation.", request.name()));
+  }
+  std::string parts;
+  for (const v1::PartRecord& part : bundle->parts())
+    parts += fmt::format("{}{}", parts.empty() ? "" : ", ", part.reservation());
+  return Refused(request, v1::REASON_BUNDLE,
+                 fmt::format("{} is a bundle, expected one of its parts, each asked for at its "
+                             "site: {}.",
+                             request.name(), parts));
+}
+
 v1::Event ExtendUse(const State& state, const v1::ExtendReservationRequest& request,
                     const runtime::Facts& facts) {
+  if (runtime::MatchesName(request.name(), "sites/*/bundles/*"))
+    return RefuseBundle(state, request, facts);
   const Found found = Find(state, request, request.name(), facts,
                            {v1::RESERVATION_STATE_CONFIRMED, v1::RESERVATION_STATE_ACTIVE});
   if (!found.reservation) return found.refusal;

@@ -20,13 +20,20 @@ v1::Event Ended(const std::string& name) {
   return event;
 }
 
+}  // namespace
+
+bool MustRetest(const State& state, const std::string& server) {
+  const auto record = state.rows.server_records.Get(server);
+  return record && record->server().retest_after_tenant() && !record->server().lost();
+}
+
+namespace {
+
 // So too, with those of its servers that the next tenant gets only after a test.
 v1::Event Ended(const State& state, const v1::Reservation& reservation) {
   v1::Event event = Ended(reservation.name());
   for (const std::string& server : reservation.servers()) {
-    const auto record = state.rows.server_records.Get(server);
-    if (record && record->server().retest_after_tenant() && !record->server().lost())
-      event.mutable_reservation_ended()->add_retest_servers(server);
+    if (MustRetest(state, server)) event.mutable_reservation_ended()->add_retest_servers(server);
   }
   return event;
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 #include <variant>
 
@@ -23,6 +24,10 @@ bool IsOver(const v1::Reservation& reservation, absl::Time now) {
 bool IsPlanned(const v1::Reservation& reservation) {
   return reservation.state() == v1::RESERVATION_STATE_HELD ||
          reservation.state() == v1::RESERVATION_STATE_CONFIRMED;
+}
+
+bool IsBookable(const v1::ServerRecorded& server) {
+  return server.bookable() && !server.lost() && !server.untested();
 }
 
 // What servers draw and give off together.
@@ -83,9 +88,7 @@ Servers ReturnedTo(const State& state, const v1::Reservation& reservation) {
   Servers returned;
   for (const std::string& server : reservation.lost_servers()) {
     const auto record = state.rows.server_records.Get(server);
-    if (record && record->server().bookable() && !record->server().lost() &&
-        !record->server().untested())
-      returned.push_back(server);
+    if (record && IsBookable(record->server())) returned.push_back(server);
   }
   return returned;
 }
@@ -98,7 +101,7 @@ Servers FindReplacements(const State& state, const v1::Reservation& reservation,
     if (!absl::c_linear_search(found, server)) missing.push_back(server);
   }
   if (missing.empty()) return found;
-  for (std::string& server : FindOthers(state, reservation, missing, now))
+  for (std::string& server : FindOthers(state, reservation, missing, LeftOf(reservation, now), now))
     found.push_back(std::move(server));
   return found;
 }
@@ -156,14 +159,92 @@ v1::Event Offered(const v1::Reservation& reservation, const Servers& free, absl:
   return event;
 }
 
+// What stands against the reservation using the servers that the window has kept for it: they were
+// free when they were kept, and have been nobody else's since.
+Checked CheckKept(const State& state, const v1::Reservation& reservation, const Servers& removed,
+                  const google::protobuf::RepeatedPtrField<std::string>& kept, absl::Time now) {
+  for (const std::string& server : kept) {
+    const auto record = state.rows.server_records.Get(server);
+    if (record && IsBookable(record->server())) continue;
+    return Obstacle{v1::REASON_NO_CAPACITY,
+                    fmt::format("{} was kept for {} and is not bookable now, expected it to be.",
+                                server, reservation.name())};
+  }
+  if (const Servers late = state.index.TakenServers(kept, reservation.name()); !late.empty()) {
+    return Obstacle{v1::REASON_NO_CAPACITY,
+                    fmt::format("{} was kept for {} and something runs on it still, expected "
+                                "nothing.",
+                                late[0], reservation.name())};
+  }
+  const Span left = LeftOf(reservation, now);
+  const Wanted wanted{reservation.terms(),
+                      reservation.series().empty() ? reservation.name() : reservation.series()};
+  if (Checked obstacle = CheckApart(state, wanted, kept, left, now)) return obstacle;
+  // Of what they draw of a feed the others give up a part.
+  std::map<std::string, int64_t> draws = state.index.FeedDraws({kept.begin(), kept.end()});
+  for (const auto& [feed, watts] : state.index.FeedDraws(removed)) {
+    if (const auto drawn = draws.find(feed); drawn != draws.end()) drawn->second -= watts;
+  }
+  std::erase_if(draws, [](const auto& drawn) { return drawn.second <= 0; });
+  const auto at = state.index.FirstFeedShort(draws, left, now);
+  if (!at) return std::nullopt;
+  return Obstacle{v1::REASON_POWER_ENVELOPE,
+                  fmt::format("At {} feed {} gives {} W of {} W already, expected {} W for {}.",
+                              runtime::ToText(at->at), at->feed, at->used, at->limit,
+                              draws.at(at->feed), reservation.name())};
+}
+
+// In use, and moved with its customer's word or its contract's, to the servers that are kept for
+// it. Nothing runs on those that it leaves; they are its own until they are clean.
+v1::Event Move(const State& state, const v1::ReassignServers& command,
+               const v1::Reservation& reservation, const v1::WindowAffects& window,
+               const runtime::Facts& facts) {
+  const auto& all = window.affected();
+  const auto affected = std::find_if(all.begin(), all.end(), [&](const auto& one) {
+    return one.reservation() == reservation.name() && one.has_kept_from();
+  });
+  const Servers removed = ClaimedOf(reservation, window);
+  if (affected == all.end() || !window.drained() || removed.empty() ||
+      static_cast<int>(removed.size()) != affected->free_servers_size()) {
+    return Refused(command, v1::REASON_WRONG_STATE,
+                   fmt::format("{} is in use, expected servers that {} keeps for it and the "
+                               "window's to be drained.",
+                               reservation.name(), window.window()));
+  }
+  if (IsOver(reservation, facts.now)) {
+    return Refused(command, v1::REASON_TIME,
+                   fmt::format("{} is to end, expected a move before it.", reservation.name()));
+  }
+  if (const Checked obstacle = CheckNoAmendment(reservation)) return Refused(command, *obstacle);
+  const auto& kept = affected->free_servers();
+  if (const Checked obstacle = CheckKept(state, reservation, removed, kept, facts.now))
+    return Refused(command, *obstacle);
+  Reassigned reassigned =
+      Reassign(state, reservation, removed, {kept.begin(), kept.end()}, window.window(), facts.now);
+  if (auto* event = std::get_if<v1::Event>(&reassigned)) {
+    v1::ServersReassigned& moved = *event->mutable_servers_reassigned();
+    const absl::Duration cleaning = ToDuration(reservation.margins().after());
+    if (cleaning > absl::ZeroDuration())
+      *moved.mutable_cleaning_until() = runtime::ToTimestamp(facts.now + cleaning);
+    for (const std::string& server : removed) {
+      if (MustRetest(state, server)) moved.add_retest_servers(server);
+    }
+  }
+  return OrRefused(command, reassigned);
+}
+
 }  // namespace
 
+Span LeftOf(const v1::Reservation& reservation, absl::Time from) {
+  const Span use = UseOf(reservation.terms());
+  return {std::max(use.start, from), use.end};
+}
+
 std::vector<std::string> FindOthers(const State& state, const v1::Reservation& reservation,
-                                    const std::vector<std::string>& instead_of, absl::Time now) {
+                                    const std::vector<std::string>& instead_of, const Span& left,
+                                    absl::Time now) {
   v1::Terms terms = reservation.terms();
   terms.set_count(static_cast<int32_t>(instead_of.size()));
-  const Span use = UseOf(terms);
-  const Span left{std::max(use.start, now), use.end};
   const Span block = BlockOf(left, terms, reservation.margins());
   // Nothing is left, or the margin before the use would lie in the past.
   if (left.start >= left.end || block.start < now) return {};
@@ -189,6 +270,7 @@ v1::Event ReassignServers(const State& state, const v1::ReassignServers& command
         fmt::format("{} is not known, expected a reservation of {}.", name, Here(facts)));
   }
   const Servers removed = ClaimedOf(*reservation, window->window());
+  if (IsInUse(*reservation)) return Move(state, command, *reservation, window->window(), facts);
   if (!IsPlanned(*reservation) || removed.empty()) {
     return Refused(command, v1::REASON_WRONG_STATE,
                    fmt::format("{} is {} and has {} servers in {}, expected one that has not "
@@ -197,7 +279,8 @@ v1::Event ReassignServers(const State& state, const v1::ReassignServers& command
                                removed.size(), command.window()));
   }
   if (const Checked obstacle = CheckNoAmendment(*reservation)) return Refused(command, *obstacle);
-  const Servers added = FindOthers(state, *reservation, removed, facts.now);
+  const Servers added =
+      FindOthers(state, *reservation, removed, LeftOf(*reservation, facts.now), facts.now);
   if (added.size() < removed.size()) {
     return Refused(command, v1::REASON_NO_CAPACITY,
                    fmt::format("{} servers are free for {}, expected {}.", added.size(), name,

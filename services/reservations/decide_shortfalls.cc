@@ -115,7 +115,8 @@ v1::ShortReservation Describe(const State& state, const Part& part, const std::s
   described.set_relocation(part.contract.interventions().relocation());
   // Within the site it helps a feed alone.
   if (!feed.empty()) {
-    const std::vector<std::string> others = FindOthers(state, reservation, part.servers, now);
+    const std::vector<std::string> others =
+        FindOthers(state, reservation, part.servers, LeftOf(reservation, now), now);
     if (others.size() == part.servers.size())
       described.mutable_move_to()->Assign(others.begin(), others.end());
   }

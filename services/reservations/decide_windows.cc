@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "services/reservations/decider.h"
@@ -44,22 +45,86 @@ Span WholeOf(const v1::Reservation& reservation) {
   return {std::min(span.start, amended.start), std::max(span.end, amended.end)};
 }
 
+v1::Interventions InterventionsOf(const State& state, const v1::Reservation& reservation) {
+  return state.rows.contracts.Get(reservation.terms().contract())
+      .value_or(v1::Contract())
+      .terms()
+      .interventions();
+}
+
+// How long before its start the customers were told.
+absl::Duration NoticeOf(const v1::WindowAffects& window) {
+  return runtime::ToTime(window.start_time()) - runtime::ToTime(window.announced_time());
+}
+
 // What the contract says of it; where it says nothing, and of what it never allows, the customer is
 // asked. Where notice is enough, it has to be long enough.
 bool NeedsConsent(const State& state, const v1::Reservation& reservation,
                   const v1::WindowAffects& window) {
-  const v1::Contract contract =
-      state.rows.contracts.Get(reservation.terms().contract()).value_or(v1::Contract());
-  const v1::Interventions& allowed = contract.terms().interventions();
-  if (allowed.maintenance() != v1::CONSENT_RULE_NOTICE) return true;
-  const absl::Duration notice =
-      runtime::ToTime(window.start_time()) - runtime::ToTime(window.announced_time());
-  return notice < absl::Hours(24) * allowed.maintenance_notice_days();
+  const v1::Interventions allowed = InterventionsOf(state, reservation);
+  return allowed.maintenance() != v1::CONSENT_RULE_NOTICE ||
+         NoticeOf(window) < absl::Hours(24) * allowed.maintenance_notice_days();
+}
+
+// Whether what runs may be moved: by its contract, after notice that was long enough, or by its
+// customer's word.
+bool MayMove(const State& state, const v1::Reservation& reservation,
+             const v1::WindowAffects& window) {
+  const v1::Interventions allowed = InterventionsOf(state, reservation);
+  if (allowed.relocation() == v1::CONSENT_RULE_NEVER) return false;
+  if (allowed.relocation() == v1::CONSENT_RULE_NOTICE &&
+      NoticeOf(window) >= absl::Hours(24) * allowed.relocation_notice_days())
+    return true;
+  return absl::c_linear_search(window.relocation_customers(), reservation.terms().customer());
+}
+
+// Whether what was kept for it before does for the block too: servers that are bookable, and free
+// for as much longer as it is. The claim itself takes them, so that nobody else has them.
+bool IsStillKept(const State& state, const v1::AffectedReservation& before, int count,
+                 const Span& block, absl::Time now) {
+  if (!before.has_kept_from() || before.free_servers_size() != count) return false;
+  const Span kept{runtime::ToTime(before.kept_from()), runtime::ToTime(before.kept_until())};
+  const Span longer{kept.end, std::max(kept.end, block.end)};
+  return block.start >= kept.start &&
+         absl::c_all_of(before.free_servers(), [&](const std::string& server) {
+           return state.index.IsFree(server, longer, now);
+         });
+}
+
+// Where the reservation could go for the servers that the window takes, and whether that is kept.
+void FindPlace(const State& state, const v1::Reservation& reservation,
+               const v1::WindowAffects& window, const v1::AffectedReservation& before,
+               v1::AffectedReservation& affected, absl::Time now) {
+  const bool active = affected.active();
+  const Span left =
+      LeftOf(reservation, active ? std::max(now, runtime::ToTime(window.start_time())) : now);
+  const Span block = BlockOf(left, reservation.terms(), reservation.margins());
+  const bool moves = active && left.start < left.end && !reservation.has_amendment() &&
+                     MayMove(state, reservation, window);
+  const std::vector<std::string> shared(affected.servers().begin(), affected.servers().end());
+  if (moves && IsStillKept(state, before, affected.servers_size(), block, now)) {
+    *affected.mutable_free_servers() = before.free_servers();
+  } else {
+    const std::vector<std::string> free = FindOthers(state, reservation, shared, left, now);
+    affected.mutable_free_servers()->Assign(free.begin(), free.end());
+  }
+  if (!moves || affected.free_servers_size() < affected.servers_size()) return;
+  *affected.mutable_kept_from() = runtime::ToTimestamp(block.start);
+  *affected.mutable_kept_until() = runtime::ToTimestamp(block.end);
+}
+
+// What the window said of the reservation before.
+v1::AffectedReservation BeforeOf(const v1::WindowAffects& window, const std::string& reservation) {
+  for (const v1::AffectedReservation& affected : window.affected()) {
+    if (affected.reservation() == reservation) return affected;
+  }
+  return {};
 }
 
 // The window with what it overlaps now.
 v1::WindowAffects Affects(const State& state, v1::WindowAffects window,
                           const runtime::Facts& facts) {
+  const v1::WindowAffects before = window;
   window.clear_affected();
   const Span claimed = SpanOf(window);
   for (const auto& [name, reservation] : LiveReservations(state.rows)) {
@@ -74,8 +139,11 @@ v1::WindowAffects Affects(const State& state, v1::WindowAffects window,
     *affected.mutable_end_time() = reservation.terms().end_time();
     affected.set_active(IsInUse(reservation));
     affected.set_needs_consent(!window.emergency() && NeedsConsent(state, reservation, window));
-    const std::vector<std::string> free = FindOthers(state, reservation, shared, facts.now);
-    affected.mutable_free_servers()->Assign(free.begin(), free.end());
+    const v1::Interventions allowed = InterventionsOf(state, reservation);
+    affected.set_never_moved(allowed.relocation() == v1::CONSENT_RULE_NEVER);
+    affected.set_consent_by(allowed.maintenance_consent_by());
+    affected.set_relocation_consent_by(allowed.relocation_consent_by());
+    FindPlace(state, reservation, window, BeforeOf(before, name), affected, facts.now);
   }
   return window;
 }
@@ -84,6 +152,19 @@ v1::Event NotKnown(const google::protobuf::Message& command, const std::string& 
   return Refused(
       command, v1::REASON_NOT_FOUND,
       fmt::format("{} claims nothing here, expected a window that was announced.", window));
+}
+
+// The window with what it overlaps now, where that or the window itself is not as it was known.
+v1::Event AffectsAnew(const State& state, const google::protobuf::Message& command,
+                      const v1::WindowRecord& known, v1::WindowAffects window,
+                      const runtime::Facts& facts) {
+  v1::Event event;
+  *event.mutable_window_affects() = Affects(state, std::move(window), facts);
+  if (!google::protobuf::util::MessageDifferencer::Equals(event.window_affects(), known.window()))
+    return event;
+  return Refused(command, v1::REASON_WRONG_STATE,
+                 fmt::format("{} affects the same {} reservations as before, expected a change.",
+                             known.name(), known.window().affected_size()));
 }
 
 }  // namespace
@@ -126,13 +207,34 @@ v1::Event ReviewWindow(const State& state, const v1::ReviewWindow& command,
                        const runtime::Facts& facts) {
   const auto known = state.rows.window_records.Get(command.window());
   if (!known) return NotKnown(command, command.window());
-  v1::Event event;
-  *event.mutable_window_affects() = Affects(state, known->window(), facts);
-  if (!google::protobuf::util::MessageDifferencer::Equals(event.window_affects(), known->window()))
-    return event;
-  return Refused(command, v1::REASON_WRONG_STATE,
-                 fmt::format("{} affects the same {} reservations as before, expected a change.",
-                             command.window(), known->window().affected_size()));
+  return AffectsAnew(state, command, *known, known->window(), facts);
+}
+
+v1::Event RecordRelocationConsent(const State& state, const v1::RecordRelocationConsent& command,
+                                  const runtime::Facts& facts) {
+  const auto known = state.rows.window_records.Get(command.window());
+  if (!known) return NotKnown(command, command.window());
+  v1::WindowAffects window = known->window();
+  std::set<std::string> customers(window.relocation_customers().begin(),
+                                  window.relocation_customers().end());
+  for (const std::string& customer : command.customers()) {
+    if (command.given()) {
+      customers.insert(customer);
+    } else {
+      customers.erase(customer);
+    }
+  }
+  window.mutable_relocation_customers()->Assign(customers.begin(), customers.end());
+  return AffectsAnew(state, command, *known, std::move(window), facts);
+}
+
+v1::Event RecordWindowDrained(const State& state, const v1::RecordWindowDrained& command,
+                              const runtime::Facts& facts) {
+  const auto known = state.rows.window_records.Get(command.window());
+  if (!known) return NotKnown(command, command.window());
+  v1::WindowAffects window = known->window();
+  window.set_drained(true);
+  return AffectsAnew(state, command, *known, std::move(window), facts);
 }
 
 v1::Event ProlongWindow(const State& state, const v1::ProlongWindow& command,

@@ -155,6 +155,10 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.prolong_window().window();
     case v1::Command::kReleaseWindow:
       return command.release_window().window();
+    case v1::Command::kRecordRelocationConsent:
+      return command.record_relocation_consent().window();
+    case v1::Command::kRecordWindowDrained:
+      return command.record_window_drained().window();
     case v1::Command::kReassignServers:
       return command.reassign_servers().reservation();
     case v1::Command::kHealReservation:
@@ -273,6 +277,10 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return ProlongWindow(state, command.prolong_window(), facts);
     case v1::Command::kReleaseWindow:
       return ReleaseWindow(state, command.release_window());
+    case v1::Command::kRecordRelocationConsent:
+      return RecordRelocationConsent(state, command.record_relocation_consent(), facts);
+    case v1::Command::kRecordWindowDrained:
+      return RecordWindowDrained(state, command.record_window_drained(), facts);
     case v1::Command::kReassignServers:
       return ReassignServers(state, command.reassign_servers(), facts);
     case v1::Command::kHealReservation:

@@ -228,6 +228,8 @@ Found Find(const State& state, const google::protobuf::Message& command, const s
            const runtime::Facts& facts, std::initializer_list<v1::ReservationState> expected);
 
 // decide_endings.cc: how a use ends, at its time or before, and the margins around it.
+// Whether the next tenant gets the server only after a test.
+bool MustRetest(const State& state, const std::string& server);
 v1::Event BeginEnd(const State& state, const v1::BeginEndReservation& command,
                    const runtime::Facts& facts);
 v1::Event End(const State& state, const v1::EndReservation& command, const runtime::Facts& facts);
@@ -296,6 +298,10 @@ v1::Event ReviewWindow(const State& state, const v1::ReviewWindow& command,
 v1::Event ProlongWindow(const State& state, const v1::ProlongWindow& command,
                         const runtime::Facts& facts);
 v1::Event ReleaseWindow(const State& state, const v1::ReleaseWindow& command);
+v1::Event RecordRelocationConsent(const State& state, const v1::RecordRelocationConsent& command,
+                                  const runtime::Facts& facts);
+v1::Event RecordWindowDrained(const State& state, const v1::RecordWindowDrained& command,
+                              const runtime::Facts& facts);
 // Every reservation of this site that is held, confirmed or in use and takes servers, by name.
 // Costs a look at each.
 std::map<std::string, v1::Reservation> LiveReservations(const Rows& rows);
@@ -307,10 +313,13 @@ v1::Event ReassignServers(const State& state, const v1::ReassignServers& command
 v1::Event Heal(const State& state, const v1::HealReservation& command, const runtime::Facts& facts);
 v1::Event AcceptReplacement(const State& state, const v1::AcceptReplacementRequest& request,
                             const runtime::Facts& facts);
-// As many servers as `instead_of`, some of its own, that the reservation could have over what is
-// left of its use, by its placement and with its margins; fewer where there are not so many.
+// What is left of its use from a time on; empty where nothing is.
+Span LeftOf(const v1::Reservation& reservation, absl::Time from);
+// As many servers as `instead_of`, some of its own, that the reservation could have over `left`, a
+// part of its use, by its placement and with its margins; fewer where there are not so many.
 std::vector<std::string> FindOthers(const State& state, const v1::Reservation& reservation,
-                                    const std::vector<std::string>& instead_of, absl::Time now);
+                                    const std::vector<std::string>& instead_of, const Span& left,
+                                    absl::Time now);
 
 // decide_shortfalls.cc: what is reserved beyond what there is.
 v1::Event ReviewShortfall(const State& state, const v1::ReviewShortfall& command,

@@ -89,6 +89,10 @@ Occupancy OccupancyOf(const v1::Reservation& reservation) {
       part.accelerators = Bounded(part.accelerators);
     }
   }
+  for (const v1::LeftServer& left : reservation.left_servers()) {
+    occupancy.left.emplace_back(
+        left.server(), Span{runtime::ToTime(left.start_time()), runtime::ToTime(left.end_time())});
+  }
   occupancy.watts = {Bounded(reservation.it_power_watts()), Bounded(reservation.cooling_watts())};
   occupancy.servers.assign(reservation.servers().begin(), reservation.servers().end());
   return occupancy;
@@ -319,18 +323,24 @@ void Index::Occupy(const std::string& name, const Occupancy& occupancy, bool tak
   if (server.empty()) servers_.erase(at);
 }
 
+void Index::ClaimServer(const std::string& name, const Span& span, bool take) {
+  const auto at = servers_.try_emplace(name).first;
+  Server& server = at->second;
+  if (take) {
+    server.schedule.Insert(span);
+  } else {
+    server.schedule.Erase(span);
+  }
+  if (server.bookable) pools_.at(server.model).Refresh(name, span);
+  if (server.empty()) servers_.erase(at);
+}
+
 void Index::Claim(const v1::WindowAffects& window, bool take) {
-  const Span span = SpanOf(window);
-  for (const std::string& name : window.servers()) {
-    const auto at = servers_.try_emplace(name).first;
-    Server& server = at->second;
-    if (take) {
-      server.schedule.Insert(span);
-    } else {
-      server.schedule.Erase(span);
-    }
-    if (server.bookable) pools_.at(server.model).Refresh(name, span);
-    if (server.empty()) servers_.erase(at);
+  for (const std::string& name : window.servers()) ClaimServer(name, SpanOf(window), take);
+  for (const v1::AffectedReservation& affected : window.affected()) {
+    if (!affected.has_kept_from()) continue;
+    const Span kept{runtime::ToTime(affected.kept_from()), runtime::ToTime(affected.kept_until())};
+    for (const std::string& name : affected.free_servers()) ClaimServer(name, kept, take);
   }
 }
 
@@ -339,6 +349,7 @@ void Index::Take(const Occupancy& occupancy) {
   TakeUse(occupancy, +1);
   for (const std::string& name : occupancy.servers) Occupy(name, occupancy, true);
   for (const Part& part : occupancy.parts) TakePart(occupancy, part, +1);
+  for (const auto& [name, span] : occupancy.left) ClaimServer(name, span, true);
   if (occupancy.phase == Occupancy::Phase::kActive) {
     active_[{occupancy.span.end, occupancy.reservation}] = occupancy.watts;
   }
@@ -348,6 +359,7 @@ void Index::Release(const Occupancy& occupancy) {
   if (occupancy.phase == Occupancy::Phase::kNone) return;
   TakeUse(occupancy, -1);
   for (const Part& part : occupancy.parts) TakePart(occupancy, part, -1);
+  for (const auto& [name, span] : occupancy.left) ClaimServer(name, span, false);
   for (const std::string& name : occupancy.servers) Occupy(name, occupancy, false);
   if (occupancy.phase == Occupancy::Phase::kActive)
     active_.erase({occupancy.span.end, occupancy.reservation});

@@ -8,8 +8,8 @@
 // more: nobody knows how long a removal takes. What runs or is cleaned and whose block has passed
 // counts as ENDING. A contract's use is what was reserved, [start, end), up to a release: that a
 // removal is late is not held against the customer.
-// A maintenance window claims its servers over its span, whether or not reservations have them; it
-// draws nothing.
+// A maintenance window claims its servers over its span, whether or not reservations have them, and
+// those that it keeps for what it moves; it draws nothing.
 #pragma once
 
 #include <absl/container/btree_map.h>
@@ -22,6 +22,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "concordat/reservations/v1/api.pb.h"
@@ -44,6 +45,8 @@ struct Occupancy {
   Span span;                // the block; of what is cleaned until it is clean
   Span use;                 // what counts against the contract
   std::vector<Part> parts;  // what a held amendment takes beside
+  // Servers that it has left and that are cleaned: their time, and nothing else.
+  std::vector<std::pair<std::string, Span>> left;
   Watts watts;
   std::vector<std::string> servers;
   bool operator==(const Occupancy&) const = default;
@@ -231,6 +234,7 @@ class Index {
   void TakePart(const Occupancy& occupancy, const Part& part, int64_t sign);
   void Occupy(const std::string& name, const Occupancy& occupancy, bool take);
   void Claim(const v1::WindowAffects& window, bool take);
+  void ClaimServer(const std::string& name, const Span& span, bool take);
 
   absl::node_hash_map<std::string, Server> servers_;
   std::map<std::string, Model> models_;

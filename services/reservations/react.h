@@ -4,6 +4,8 @@
 // decider's.
 #pragma once
 
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "concordat/compliance/v1/events.pb.h"
@@ -15,6 +17,11 @@ namespace concordat::reservations {
 
 using Intent = runtime::Intent<v1::Command>;
 using Intents = std::vector<Intent>;
+
+// A command alone.
+inline Intents One(std::string kind, const std::string& subject, v1::Command command) {
+  return {Intent{.kind = std::move(kind), .subject = subject, .command = std::move(command)}};
+}
 
 // When a reservation has ended, delayed ones that may have waited for it start.
 Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted);

@@ -1,3 +1,6 @@
+#include <absl/algorithm/container.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "services/reservations/windows.h"
@@ -22,6 +25,36 @@ Intents Release(const std::string& window) {
   v1::Command command;
   command.mutable_release_window()->set_window(window);
   return {Intent{.kind = "release", .subject = window, .command = std::move(command)}};
+}
+
+Intent Review(const std::string& window) {
+  v1::Command command;
+  command.mutable_review_window()->set_window(window);
+  return {.kind = "review", .subject = window, .command = std::move(command)};
+}
+
+Intents RecordRelocation(const std::string& window,
+                         const google::protobuf::RepeatedPtrField<std::string>& customers,
+                         bool given) {
+  if (customers.empty()) return {};
+  v1::Command command;
+  v1::RecordRelocationConsent& consent = *command.mutable_record_relocation_consent();
+  consent.set_window(window);
+  *consent.mutable_customers() = customers;
+  consent.set_given(given);
+  return {Intent{.kind = "relocation", .subject = window, .command = std::move(command)}};
+}
+
+Intents RecordRelocation(const std::string& window, const std::string& customer, bool given) {
+  google::protobuf::RepeatedPtrField<std::string> customers;
+  *customers.Add() = customer;
+  return RecordRelocation(window, customers, given);
+}
+
+Intents RecordDrained(const std::string& window) {
+  v1::Command command;
+  command.mutable_record_window_drained()->set_window(window);
+  return {Intent{.kind = "drained", .subject = window, .command = std::move(command)}};
 }
 
 // What was worked on must pass its burn-in again where the work asks for it.
@@ -54,6 +87,21 @@ Intents FollowWindow(const inventory::v1::Event& event, absl::Time time) {
     command.mutable_prolong_window()->set_window(window);
     return {Intent{.kind = "prolong", .subject = window, .command = std::move(command)}};
   }
+  if (event.has_window_work_added()) {
+    const auto& added = event.window_work_added();
+    return RecordRelocation(added.name(), added.voided_relocations(), false);
+  }
+  if (event.has_window_consent_given()) {
+    const auto& given = event.window_consent_given();
+    if (!given.relocation() && !given.relocation_withdrawn()) return {};
+    return RecordRelocation(given.name(), given.customer(), given.relocation());
+  }
+  if (event.has_window_consent_refused()) {
+    const auto& refused = event.window_consent_refused();
+    if (!refused.relocation_withdrawn()) return {};
+    return RecordRelocation(refused.name(), refused.customer(), false);
+  }
+  if (event.has_window_drained()) return RecordDrained(event.window_drained().name());
   if (event.has_window_closed()) return End(event.window_closed());
   if (event.has_window_aborted()) return End(event.window_aborted());
   if (event.has_window_cancelled()) return Release(event.window_cancelled().name());
@@ -64,7 +112,10 @@ Intents FollowWindow(const inventory::v1::Event& event, absl::Time time) {
 Intents ReassignAffected(const v1::WindowAffects& affects) {
   Intents intents;
   for (const v1::AffectedReservation& affected : affects.affected()) {
-    if (affected.active() || affected.free_servers_size() < affected.servers_size()) continue;
+    const bool moves = affected.active() && affects.drained() && affected.has_kept_from();
+    const bool planned =
+        !affected.active() && affected.free_servers_size() >= affected.servers_size();
+    if (!moves && !planned) continue;
     v1::Command command;
     command.mutable_reassign_servers()->set_reservation(affected.reservation());
     command.mutable_reassign_servers()->set_window(affects.window());
@@ -74,16 +125,27 @@ Intents ReassignAffected(const v1::WindowAffects& affects) {
   return intents;
 }
 
+Intents ReviewWindowsFor(const Rows& rows, const v1::ServerRecorded& server) {
+  Intents intents;
+  if (server.bookable() && !server.lost() && !server.untested()) return intents;
+  rows.window_records.Scan("", [&](std::string_view name, const v1::WindowRecord& record) {
+    const auto& affected = record.window().affected();
+    if (std::any_of(affected.begin(), affected.end(), [&](const auto& one) {
+          return one.has_kept_from() && absl::c_linear_search(one.free_servers(), server.name());
+        }))
+      intents.push_back(Review(std::string(name)));
+    return true;
+  });
+  return intents;
+}
+
 Intents ReviewWindowsOf(const Rows& rows, const std::string& reservation) {
   Intents intents;
   rows.window_records.Scan("", [&](std::string_view name, const v1::WindowRecord& record) {
     for (const v1::AffectedReservation& affected : record.window().affected()) {
       const auto row = rows.reservations.Get(affected.reservation());
       if (affected.reservation() != reservation && (!row || row->series() != reservation)) continue;
-      v1::Command command;
-      command.mutable_review_window()->set_window(std::string(name));
-      intents.push_back(
-          Intent{.kind = "review", .subject = std::string(name), .command = std::move(command)});
+      intents.push_back(Review(std::string(name)));
       break;
     }
     return true;

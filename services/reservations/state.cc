@@ -12,6 +12,7 @@
 #include "services/reservations/margins.h"
 #include "services/reservations/notices.h"
 #include "services/reservations/quotas.h"
+#include "services/reservations/replacements.h"
 #include "services/reservations/schedules.h"
 #include "services/runtime/check.h"
 
@@ -21,17 +22,6 @@ namespace {
 // An amendment of what has another state now, or is over, is pending no more.
 void EndAmendment(v1::Reservation& after, const std::optional<v1::Reservation>& before) {
   if (after.has_amendment() && before && before->state() != after.state()) after.clear_amendment();
-}
-
-// Others are looked for as long as it has lost servers and is not over.
-void EndHealing(v1::Reservation& after) {
-  const bool goes_on = after.state() == v1::RESERVATION_STATE_HELD ||
-                       after.state() == v1::RESERVATION_STATE_CONFIRMED ||
-                       after.state() == v1::RESERVATION_STATE_ACTIVE;
-  if (goes_on && !after.lost_servers().empty()) return;
-  after.clear_heal_time();
-  after.clear_heals();
-  after.clear_offered_servers();
 }
 
 // The only writer of the `reservations` table: it keeps the deadlines, what is delayed and what is
@@ -267,39 +257,6 @@ void FindShortfall(Rows& rows, const v1::ShortfallFound& found, absl::Time time)
   rows.shortfalls.Put(found.name(), shortfall);
 }
 
-// What is ENDING or CLEANING is given back anyhow, though it may have a deadline.
-bool IsGivenBack(const v1::Reservation& reservation) {
-  return reservation.state() == v1::RESERVATION_STATE_ENDING ||
-         reservation.state() == v1::RESERVATION_STATE_CLEANING;
-}
-
-// Notes on one reservation that a server of it was lost, or came back. What a running reservation
-// has lost stays lost until its customer accepts another, or the same: a server that comes back was
-// tested and wiped meanwhile. Either way it is looked at at once.
-bool MarkLost(v1::Reservation& reservation, const v1::ServerRecorded& recorded, absl::Time time) {
-  if (IsGivenBack(reservation)) return false;
-  const auto& servers = reservation.servers();
-  if (!absl::c_linear_search(servers, recorded.name())) return false;
-  auto& lost = *reservation.mutable_lost_servers();
-  const auto marked = std::find(lost.begin(), lost.end(), recorded.name());
-  const bool active = reservation.state() == v1::RESERVATION_STATE_ACTIVE;
-  if (recorded.lost() && marked != lost.end()) return false;
-  if (!recorded.lost() && marked == lost.end()) return false;
-  if (recorded.lost()) {
-    lost.Add(std::string(recorded.name()));
-    if (active) {
-      v1::Outage& outage = *reservation.add_outages();
-      outage.set_server(recorded.name());
-      *outage.mutable_start_time() = runtime::ToTimestamp(time);
-    }
-  } else if (!active) {
-    lost.erase(marked);
-  }
-  *reservation.mutable_heal_time() = runtime::ToTimestamp(time);
-  reservation.clear_heals();
-  return true;
-}
-
 void RecordServer(Rows& rows, const v1::ServerRecorded& recorded, absl::Time time) {
   const auto before = rows.server_records.Get(recorded.name());
   v1::ServerRecord server;
@@ -311,7 +268,7 @@ void RecordServer(Rows& rows, const v1::ServerRecorded& recorded, absl::Time tim
   // keeping a row for every server of every reservation.
   for (const std::string& name : UnfinishedOf(rows)) {
     std::optional<v1::Reservation> reservation = rows.reservations.Get(name);
-    if (reservation && MarkLost(*reservation, recorded, time)) Put(rows, *reservation);
+    if (reservation && ChangeServers(*reservation, recorded, time)) Put(rows, *reservation);
   }
 }
 
@@ -419,43 +376,11 @@ void RecordWindow(Rows& rows, const v1::WindowAffects& affects) {
   rows.window_records.Put(affects.window(), record);
 }
 
-// What it gave up cannot be lost to it any more.
-void Reassign(Rows& rows, const v1::ServersReassigned& reassigned, absl::Time time) {
-  const auto is_removed = [&](const std::string& server) {
-    const auto& removed = reassigned.removed();
-    return absl::c_linear_search(removed, server);
-  };
-  ChangeReservation(rows, reassigned.reservation(), [&](v1::Reservation& reservation) {
-    *reservation.mutable_servers() = reassigned.servers();
-    reservation.set_it_power_watts(reassigned.it_power_watts());
-    reservation.set_cooling_watts(reassigned.cooling_watts());
-    auto& lost = *reservation.mutable_lost_servers();
-    lost.erase(std::remove_if(lost.begin(), lost.end(), is_removed), lost.end());
-    for (v1::Outage& outage : *reservation.mutable_outages()) {
-      if (!outage.has_end_time() && is_removed(outage.server()))
-        *outage.mutable_end_time() = runtime::ToTimestamp(time);
-    }
-    reservation.clear_offered_servers();
-    reservation.clear_heals();
-    reservation.clear_heal_time();
-    if (reassigned.has_retry_time()) *reservation.mutable_heal_time() = reassigned.retry_time();
-  });
-}
-
-void Miss(Rows& rows, const v1::ServersMissing& missing) {
-  ChangeReservation(rows, missing.reservation(), [&](v1::Reservation& reservation) {
-    *reservation.mutable_heal_time() = missing.retry_time();
-    reservation.set_heals(reservation.heals() + 1);
-    reservation.clear_offered_servers();
-  });
-}
-
-void Offer(Rows& rows, const v1::ReplacementOffered& offered) {
-  ChangeReservation(rows, offered.reservation(), [&](v1::Reservation& reservation) {
-    *reservation.mutable_heal_time() = offered.retry_time();
-    reservation.set_heals(reservation.heals() + 1);
-    *reservation.mutable_offered_servers() = offered.free_servers();
-  });
+template <typename Change>
+void ChangeServersOf(Rows& rows, const std::string& reservation, const Change& change,
+                     absl::Time time) {
+  ChangeReservation(rows, reservation,
+                    [&](v1::Reservation& row) { ChangeServers(row, change, time); });
 }
 
 void Delay(Rows& rows, const v1::ReservationDelayed& delayed) {
@@ -813,11 +738,16 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kWindowReleased:
       return rows.window_records.Delete(event.window_released().window());
     case v1::Event::kServersReassigned:
-      return Reassign(rows, event.servers_reassigned(), accepted.time);
+      for (const std::string& server : event.servers_reassigned().retest_servers())
+        MakeUntested(rows, server);
+      return ChangeServersOf(rows, event.servers_reassigned().reservation(),
+                             event.servers_reassigned(), accepted.time);
     case v1::Event::kReplacementOffered:
-      return Offer(rows, event.replacement_offered());
+      return ChangeServersOf(rows, event.replacement_offered().reservation(),
+                             event.replacement_offered(), accepted.time);
     case v1::Event::kServersMissing:
-      return Miss(rows, event.servers_missing());
+      return ChangeServersOf(rows, event.servers_missing().reservation(), event.servers_missing(),
+                             accepted.time);
     case v1::Event::kShortfallFound:
       return FindShortfall(rows, event.shortfall_found(), accepted.time);
     case v1::Event::kShortfallCleared:

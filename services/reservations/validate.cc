@@ -423,8 +423,11 @@ absl::Status Check(const v1::RevokeReservationRequest& request) {
 }
 
 absl::Status Check(const v1::ExtendReservationRequest& request) {
+  // A bundle's name is understood, so that the refusal can say what to extend instead.
+  const bool bundle = runtime::MatchesName(request.name(), "sites/*/bundles/*");
   return FirstError({
-      runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
+      bundle ? absl::OkStatus()
+             : runtime::CheckName("name", request.name(), "sites/*/reservations/*"),
       runtime::CheckTime("end_time", request.has_end_time(), request.end_time()),
   });
 }
@@ -567,6 +570,10 @@ absl::Status Validate(const v1::Command& command) {
       return CheckPresent("window", command.prolong_window().window());
     case v1::Command::kReleaseWindow:
       return CheckPresent("window", command.release_window().window());
+    case v1::Command::kRecordRelocationConsent:
+      return CheckPresent("window", command.record_relocation_consent().window());
+    case v1::Command::kRecordWindowDrained:
+      return CheckPresent("window", command.record_window_drained().window());
     case v1::Command::kReassignServers:
       return CheckPresent("reservation", command.reassign_servers().reservation());
     case v1::Command::kHealReservation:

@@ -25,8 +25,12 @@ Intent RecordTest(const std::string& server, bool untested);
 // What the inventory's event of a time comes to; nothing where it is not about a window.
 Intents FollowWindow(const inventory::v1::Event& event, absl::Time time);
 
-// What has not started and could have other servers instead gets them.
+// What has not started and could have other servers instead gets them; what is in use gets those
+// that are kept for it, once the window is drained.
 Intents ReassignAffected(const v1::WindowAffects& affects);
+
+// The windows that keep the server for somebody have to look again where it cannot be used.
+Intents ReviewWindowsFor(const Rows& rows, const v1::ServerRecorded& server);
 
 // The windows that say that they affect the reservation, or an occurrence of it, have to look
 // again.

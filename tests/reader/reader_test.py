@@ -273,6 +273,17 @@ class Allocating(unittest.TestCase):
         self.assertNotIn("lostServers", self.stream.get("reservations", "r1"))
         self.assertEqual(self.found(), "")
 
+    def test_servers_that_are_left_in_use_are_cleaned_and_tested(self):
+        self.hold("r1", self.SERVERS[:2], 2, 4)
+        self.add("server_recorded", name=self.SERVERS[0], model="models/m")
+        self.add("servers_reassigned", time="2027-01-02T00:00:00Z", reservation="r1", window="w", in_use=True,
+                 servers=self.SERVERS[1:], removed=self.SERVERS[:1], added=self.SERVERS[2:], it_power_watts=20,
+                 cooling_watts=20, retest_servers=self.SERVERS[:1], cleaning_until="2027-01-02T01:00:00Z")
+        self.assertEqual(self.stream.get("reservations", "r1")["leftServers"],
+                         [{"server": self.SERVERS[0], "startTime": "2027-01-02T00:00:00Z",
+                           "endTime": "2027-01-02T01:00:00Z"}])
+        self.assertTrue(self.stream.get("server_records", self.SERVERS[0])["server"]["untested"])
+
     def test_a_feed_that_gives_more_than_it_has(self):
         self.add("feed_recorded", feed="a", step={"site": "sites/paris", "it_power_watts": 10})
         for server in self.SERVERS:

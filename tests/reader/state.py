@@ -707,11 +707,14 @@ class Stream:
     def reservations_reservation_cleaning(self, event):
         self.ending(event, "CLEANING", cleaningUntil=event["cleaningUntil"])
 
-    def reservations_reservation_ended(self, event):
-        for name in event.get("retestServers", []):
+    def untest(self, servers):
+        for name in servers:
             record = self.get("server_records", name)
             if record is not None:
                 self.put("server_records", name, {**record, "server": {**record["server"], "untested": True}})
+
+    def reservations_reservation_ended(self, event):
+        self.untest(event.get("retestServers", []))
         known = self.get("reservations", event["name"]) or {}
         self.step(event, "REVOKED" if "legalBasis" in known.get("ending", {}) else "ENDED")
 
@@ -798,14 +801,20 @@ class Stream:
         self.put("window_records", event["window"], {"name": event["window"], "window": event})
 
     def reservations_servers_reassigned(self, event):
+        self.untest(event.get("retestServers", []))
         reservation = self.get("reservations", event["reservation"])
         if reservation is not None:
+            left = [one for one in reservation.get("leftServers", []) if nanos(one["endTime"]) > nanos(self.time)]
+            if event.get("cleaningUntil"):
+                left += [{"server": server, "startTime": later(self.time, 0), "endTime": event["cleaningUntil"]}
+                         for server in event["removed"] if server not in reservation.get("lostServers", [])]
             lost = [server for server in reservation.get("lostServers", []) if server not in event["removed"]]
             outages = [{"endTime": later(self.time, 0), **outage} if outage["server"] in event["removed"] else outage
                        for outage in reservation.get("outages", [])]
             self.change("reservations", event["reservation"], servers=event["servers"], lostServers=lost,
                         itPowerWatts=event.get("itPowerWatts"), coolingWatts=event.get("coolingWatts"),
-                        outages=outages, offeredServers=[], heals=0, healTime=event.get("retryTime"))
+                        outages=outages, offeredServers=[], heals=0, healTime=event.get("retryTime"),
+                        leftServers=left)
 
     def reservations_servers_missing(self, event):
         reservation = self.get("reservations", event["reservation"]) or {}

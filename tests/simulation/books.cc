@@ -75,8 +75,10 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       const auto& reassigned = event.servers_reassigned();
       Held held = live_[reassigned.reservation()];
       live_.erase(reassigned.reservation());
+      const auto drained = drained_.find(reassigned.window());
+      const bool moves = drained != drained_.end() && drained->second.contains(held.customer);
       for (const std::string& server : reassigned.removed()) {
-        if (held.running && !held.lost.contains(server))
+        if (held.running && !held.lost.contains(server) && !moves)
           return fmt::format("{} was taken from {} in use", server, reassigned.reservation());
       }
       held.servers.assign(reassigned.servers().begin(), reassigned.servers().end());
@@ -216,7 +218,14 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kOccurrencesShifted:
     case Event::kOccurrencesKept:
     // A window claims nothing that is promised; what it does is judged where it opens.
-    case Event::kWindowAffects:
+    case Event::kWindowAffects: {
+      const auto& window = event.window_affects();
+      if (window.drained()) {
+        drained_[window.window()] = {window.relocation_customers().begin(),
+                                     window.relocation_customers().end()};
+      }
+      return "";
+    }
     case Event::kWindowReleased:
     case Event::kReplacementOffered:
     case Event::kServersMissing:

@@ -68,6 +68,8 @@ class Allocations {
   std::map<std::string, std::pair<std::string, std::string>> apart_;  // by separation
   std::map<std::string, Held> live_;
   std::map<std::string, Held> pending_;  // amendments, by their reservation
+  // Customers that consented to being moved, by window that is drained.
+  std::map<std::string, std::set<std::string>> drained_;
   // In the order in which they were recorded.
   std::vector<Envelope> envelopes_;
   std::map<std::string, std::vector<Envelope>> feeds_;

@@ -221,10 +221,11 @@ Request Workload::Maintain(absl::Time now) {
     case 4:
     case 5:
     case 6:
-      return Make("inventory",
-                  fmt::format(R"(consent_to_window {{ {} customer: "customers/{}-{}" }})", window,
-                              random_.OneIn(3) ? Pick(sites_) : site_,
-                              random_.OneIn(4) ? "narrow" : "wide"));
+      return Make(
+          "inventory",
+          fmt::format(R"(consent_to_window {{ {} customer: "customers/{}-{}" {} }})", window,
+                      random_.OneIn(3) ? Pick(sites_) : site_, random_.OneIn(4) ? "narrow" : "wide",
+                      latest % 2 == 0 ? "relocation: true" : ""));
     case 7:
       if (random_.OneIn(2))
         return Make("inventory", fmt::format(R"(add_work {{ {} text: "more" }})", window));

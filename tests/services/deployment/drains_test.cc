@@ -87,6 +87,41 @@ TEST(Drains, AfterTheWindowWhatRanIsAskedForAgain) {
       continues: "sites/paris/deployments/d-1" })"));
 }
 
+constexpr char kMoved[] = R"(join_servers { reservation: "sites/paris/reservations/r-1"
+    servers: "sites/paris/servers/a03" replaced_servers: "sites/paris/servers/a02" })";
+
+TEST(Drains, WhatIsMovedGoesOnElsewhereAtOnceAndIsNotPutBack) {
+  Scenario scenario;
+  GivenAReservation(scenario);
+  GivenARunning(scenario);
+  scenario.When(kDrain);
+  Removed(scenario);
+  Follow(scenario);
+  EXPECT_TRUE(scenario.When(kMoved, "moved").has_servers_joined());
+  const auto intents = scenario.Reactions();
+  ASSERT_EQ(intents.size(), 1u);
+  EXPECT_THAT(scenario.When(intents[0].command, "redeploy"), HasText(R"(deployment_requested {
+      servers: "sites/paris/servers/a01" servers: "sites/paris/servers/a03"
+      continues: "sites/paris/deployments/d-1" })"));
+  EXPECT_THAT(scenario.When(intents[0].command, "twice"),
+              HasText("command_refused { reason: REASON_WRONG_STATE }"));
+  EXPECT_THAT(scenario.When(kReturn, "return"),
+              EqualsText(R"(servers_returned { window: "sites/paris/windows/w" })"));
+}
+
+TEST(Drains, WhatIsMovedIntoAnotherWindowWaits) {
+  Scenario scenario;
+  GivenAReservation(scenario);
+  GivenARunning(scenario);
+  scenario.When(kDrain);
+  Removed(scenario);
+  scenario.When(
+      R"(drain_servers { window: "sites/paris/windows/x" servers: "sites/paris/servers/a03" })",
+      "x");
+  scenario.When(kMoved, "moved");
+  EXPECT_TRUE(scenario.Reactions().empty());
+}
+
 TEST(Drains, WhatIsRemovedLateIsPutBackAfterItsRemoval) {
   Scenario scenario;
   GivenAReservation(scenario);

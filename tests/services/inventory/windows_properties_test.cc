@@ -59,7 +59,7 @@ class World {
         return about("announce_window", "");
       case 3:
       case 4:
-        return about("consent_to_window", customer);
+        return about("consent_to_window", customer + (step.c % 2 == 0 ? " relocation: true" : ""));
       case 5:
         return step.c % 2 == 0 ? about("refuse_window", customer + R"( reason: "no")")
                                : about("add_work", R"(text: "more")");
@@ -81,6 +81,7 @@ class World {
   }
 
   int reassigned = 0;
+  int moved = 0;
   int opened = 0;  // with somebody affected, to see that the histories are worth it
 
  private:
@@ -129,15 +130,22 @@ class World {
   void Judge(const v1::Event& event) {
     if (event.has_window_proposed())
       plans_[event.window_proposed().name()] = event.window_proposed();
-    if (event.has_window_work_added()) consents_[event.window_work_added().name()].clear();
+    if (event.has_window_work_added()) {
+      consents_[event.window_work_added().name()].clear();
+      relocations_[event.window_work_added().name()].clear();
+    }
     if (event.has_window_consent_given()) {
       const auto& given = event.window_consent_given();
       consents_[given.name()].insert(given.customer());
+      relocations_[given.name()].erase(given.customer());
+      if (given.relocation()) relocations_[given.name()].insert(given.customer());
     }
     if (event.has_window_consent_refused()) {
       const auto& refused = event.window_consent_refused();
       consents_[refused.name()].erase(refused.customer());
+      relocations_[refused.name()].erase(refused.customer());
     }
+    if (event.has_window_drained()) drained_.insert(event.window_drained().name());
     if (event.has_window_opened()) JudgeOpening(event.window_opened().name());
   }
 
@@ -175,7 +183,7 @@ class World {
     if (event.has_reservation_started()) running_.insert(event.reservation_started().name());
     if (event.has_servers_reassigned()) {
       const auto& reassigned = event.servers_reassigned();
-      RC_ASSERT(!running_.contains(reassigned.reservation()));
+      if (running_.contains(reassigned.reservation())) JudgeMove(reassigned);
       ++this->reassigned;
       promises_.at(reassigned.reservation()).servers = {reassigned.servers().begin(),
                                                         reassigned.servers().end()};
@@ -188,10 +196,30 @@ class World {
     }
   }
 
+  // What runs is moved out of a drained window, with its customer's word, and nothing is on what it
+  // leaves or on what it gets.
+  void JudgeMove(const reservations::v1::ServersReassigned& reassigned) {
+    RC_ASSERT(drained_.contains(reassigned.window()));
+    const auto& plan = plans_.at(reassigned.window());
+    const std::set<std::string> worked_on(plan.servers().begin(), plan.servers().end());
+    for (const std::string& server : reassigned.removed()) RC_ASSERT(worked_on.contains(server));
+    for (const std::string& server : reassigned.added()) {
+      for (const auto& [name, promise] : promises_) {
+        const bool others = running_.contains(name) && promise.servers.contains(server);
+        RC_ASSERT(!others);
+      }
+    }
+    RC_ASSERT(relocations_[reassigned.window()].contains(
+        promises_.at(reassigned.reservation()).customer));
+    ++moved;
+  }
+
   MaintainedSite site_;
   absl::Time now_ = kDawn;
   std::map<std::string, v1::WindowProposed> plans_;
   std::map<std::string, std::set<std::string>> consents_;
+  std::map<std::string, std::set<std::string>> relocations_;
+  std::set<std::string> drained_;
   std::map<std::string, Promise> promises_;
   std::set<std::string> running_;
 };
@@ -199,9 +227,10 @@ class World {
 TEST(WindowProperties, NoWindowOpensWithoutTheConsentsThatItNeedsAndNoServersMoveSilently) {
   int opened = 0;
   int reassigned = 0;
-  // Chance decides what happens in a hundred worlds: they go on until both have, ten times as many
-  // at most.
-  for (int round = 0; round < 10 && (opened == 0 || reassigned == 0); ++round) {
+  int moved = 0;
+  // Chance decides what happens in a hundred worlds: they go on until all has, ten times as many at
+  // most.
+  for (int round = 0; round < 10 && (opened == 0 || reassigned == 0 || moved == 0); ++round) {
     ASSERT_TRUE(rc::check([&] {
       const auto steps = *Steps();
       World world;
@@ -210,10 +239,12 @@ TEST(WindowProperties, NoWindowOpensWithoutTheConsentsThatItNeedsAndNoServersMov
         world.Do({step.what + round, step.a + 3 * round, step.b + round, step.c});
       opened += world.opened;
       reassigned += world.reassigned;
+      moved += world.moved;
     }));
   }
   EXPECT_GT(opened, 0) << "no window was opened over a reservation: the histories prove nothing";
   EXPECT_GT(reassigned, 0);
+  EXPECT_GT(moved, 0) << "nothing in use was moved: the histories prove nothing of it";
 }
 
 }  // namespace

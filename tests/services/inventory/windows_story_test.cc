@@ -84,6 +84,40 @@ TEST(MaintenanceStory, AWindowPlannedAroundTheCustomerWhoUsesTheServer) {
   EXPECT_FALSE(site.ReservationRows().window_records.Contains(kWindow));
 }
 
+TEST(MaintenanceStory, ACustomerWhoAgreesIsMovedAndItsModelGoesOnDuringTheWork) {
+  MaintainedSite site;
+  const std::string reservation =
+      site.Reserve("hsbc", 2, "2027-01-01T10:00:00Z", "2027-01-01T18:00:00Z");
+  site.At("2027-01-01T10:00:00Z");
+  const std::string model = Deploy(site, reservation);
+  site.Inventory(Propose(kPlanned));
+  site.Inventory(About("announce_window"));
+  site.Inventory(About("consent_to_window", R"(customer: "customers/hsbc" relocation: true)"));
+  EXPECT_THAT(site.Window(kWindow), HasText(R"(state: WINDOW_STATE_CONSENTED affected {
+      moves: true free_servers: "sites/paris/servers/s3" })"));
+  ASSERT_THAT(Running(site), ElementsAre(model)) << "nothing is touched before the window opens";
+  std::vector<reservations::v1::Event> moved;
+  site.on_reservations = [&](const reservations::v1::Event& event) {
+    if (!event.has_servers_reassigned()) return;
+    moved.push_back(event);
+    EXPECT_THAT(Running(site), IsEmpty()) << "nothing is given up while something runs on it";
+  };
+  site.At("2027-01-01T11:00:00Z");
+  ASSERT_EQ(moved.size(), 1u);
+  EXPECT_THAT(site.Reservation(reservation).servers(),
+              ElementsAre("sites/paris/servers/s2", "sites/paris/servers/s3"));
+  ASSERT_EQ(Running(site).size(), 1u);
+  const std::string continued = Running(site)[0];
+  EXPECT_THAT(site.DeploymentRows().deployments.Get(continued).value(),
+              HasText(fmt::format(R"(continues: "{}" servers: "sites/paris/servers/s2"
+                                     servers: "sites/paris/servers/s3")",
+                                  model)));
+  EXPECT_THAT(site.Window(kWindow).affected(), IsEmpty());
+  site.Inventory(About("close_window"));
+  EXPECT_THAT(Running(site), ElementsAre(continued)) << "it is not put back";
+  EXPECT_EQ(site.Reservation(reservation).servers_size(), 2);
+}
+
 TEST(MaintenanceStory, AWindowWhoseCustomerRefusesDoesNotTakePlace) {
   MaintainedSite site;
   site.Reserve("hsbc", 4, "2027-01-01T12:00:00Z", "2027-01-01T18:00:00Z");

@@ -263,6 +263,38 @@ TEST(Windows, OneWhoIsNotAffectedHasNothingToConsentTo) {
   EXPECT_THAT(paris.Consents("ikea"), HasText(Refusal(v1::REASON_NOT_AFFECTED)));
 }
 
+TEST(Windows, AConsentToAMoveIsWithdrawnByWhateverIsSaidLater) {
+  for (const char* later : {"consent", "refusal", "work"}) {
+    Paris paris;
+    Bring(paris, v1::WINDOW_STATE_ANNOUNCED);
+    EXPECT_FALSE(
+        paris.Consents("hsbc", "relocation: true").window_consent_given().relocation_withdrawn());
+    const std::string what = later;
+    if (what == "consent") {
+      EXPECT_TRUE(paris.Consents("hsbc").window_consent_given().relocation_withdrawn());
+    }
+    if (what == "refusal") {
+      EXPECT_THAT(paris.Do("refuse_window", R"(customer: "customers/hsbc" reason: "late")"),
+                  HasText("window_consent_refused { relocation_withdrawn: true }"));
+    }
+    if (what == "work") {
+      EXPECT_THAT(paris.Do("add_work", R"(text: "more")"),
+                  HasText(R"(window_work_added { voided_relocations: "customers/hsbc" })"));
+    }
+    EXPECT_FALSE(paris.Consents("hsbc").window_consent_given().relocation_withdrawn()) << later;
+  }
+}
+
+TEST(Windows, NobodyConsentsToAMoveThatItsContractNeverAllows) {
+  Paris paris;
+  paris.When(Propose({}));
+  paris.Do("announce_window");
+  paris.Affects(R"(affected { reservation: "sites/paris/reservations/r-1" customer: "customers/hsbc"
+                              needs_consent: true active: true never_moved: true })");
+  EXPECT_THAT(paris.Consents("hsbc", "relocation: true"), HasText(Refusal(v1::REASON_NEVER_MOVED)));
+  EXPECT_THAT(paris.Consents("hsbc"), HasText("window_consent_given { consented: true }"));
+}
+
 TEST(Windows, ARefusalKeepsItShutAndSaysByWhom) {
   Paris paris;
   Bring(paris, v1::WINDOW_STATE_ANNOUNCED);
@@ -293,7 +325,8 @@ TEST(Windows, MoreWorkNeedsConsentAgain) {
   paris.Consents("volvo");
   EXPECT_THAT(paris.Do("add_work", R"(text: "new firmware" retest: true)"),
               EqualsText(fmt::format(R"(window_work_added {{
-      name: "{}" item {{ number: 3 text: "new firmware" retest: true }} revision: 2 }})",
+      name: "{}" item {{ number: 3 text: "new firmware" retest: true }} revision: 2
+      voided_customers: "customers/hsbc" voided_customers: "customers/volvo" }})",
                                      kWindow)));
   EXPECT_EQ(paris.Row().state(), v1::WINDOW_STATE_ANNOUNCED);
   EXPECT_THAT(paris.Row().missing_consents(), ElementsAre("customers/hsbc", "customers/volvo"));

@@ -52,6 +52,24 @@ struct Coordinator : Paris {
   int heard = 0;
 };
 
+TEST(BundleCoordinator, ExtendsNoBundleAndNamesThePartsThatCanBe) {
+  Coordinator paris;
+  paris.Begin();
+  const auto extend = [&](const std::string& name, const std::string& id) {
+    return paris.When(fmt::format(R"(extend_reservation {{ name: "{}" end_time {{ {} }} }})", name,
+                                  Seconds("2027-01-01T18:00:00Z")),
+                      id);
+  };
+  const v1::Event refused = extend(paris.name, "whole");
+  EXPECT_THAT(refused, HasText(RefusalFor(v1::REASON_BUNDLE)));
+  EXPECT_THAT(refused.command_refused().detail(), HasSubstr(paris.here));
+  EXPECT_THAT(refused.command_refused().detail(), HasSubstr(paris.there));
+  EXPECT_THAT(extend("sites/paris/bundles/b-none", "none"),
+              HasText(RefusalFor(v1::REASON_NOT_FOUND)));
+  EXPECT_THAT(extend("sites/borlange/bundles/b-1", "other"),
+              HasText(RefusalFor(v1::REASON_NOT_HOME)));
+}
+
 TEST(BundleCoordinator, AsksEachSiteForItsPart) {
   Coordinator paris;
   const v1::Event event = paris.Ask();

@@ -136,6 +136,30 @@ TEST(Story, OrdersOfTwoSitesForTheSameServersGetOneYesAndOneNo) {
             v1::ORDER_STATE_PENDING);
 }
 
+TEST(Story, OfThoseThatWaitTheContractOfTheHighestPriorityStartsFirst) {
+  Paris paris;
+  for (const auto& [id, priority] :
+       {std::pair("low", 1), std::pair("high", 9), std::pair("mid", 5)}) {
+    paris.Given(fmt::format("contract_signed {{ {} conditions {{ priority: {} }} }}",
+                            ContractText("sites/paris", 10, id), priority));
+  }
+  const std::string late = paris.Confirmed({.count = 4});
+  std::map<std::string, std::string> waiting;
+  for (const char* id : {"low", "high", "mid"}) {
+    waiting[id] = paris.Confirmed({.start = "2027-01-01T12:00:00Z",
+                                   .end = "2027-01-01T14:00:00Z",
+                                   .contract = fmt::format("customers/hsbc/contracts/{}", id)});
+  }
+  paris.At("2027-01-01T10:00:00Z").About("start_reservation", late);
+  paris.At("2027-01-01T12:00:00Z").About("begin_end_reservation", late);
+  for (const auto& [id, name] : waiting)
+    EXPECT_TRUE(paris.About("start_reservation", name).has_reservation_delayed());
+  paris.About("end_reservation", late);
+  std::vector<std::string> order;
+  for (const auto& intent : paris.Reactions()) order.push_back(intent.subject);
+  EXPECT_THAT(order, testing::ElementsAre(waiting["high"], waiting["mid"], waiting["low"]));
+}
+
 TEST(Story, ADelayedReservationStartsAsSoonAsTheLateOneEnds) {
   Paris paris;
   const std::string first = paris.Confirmed({.count = 4});

@@ -252,7 +252,7 @@ TEST(WindowClaims, AnAmendmentThatIsNotDecidedIsAskedForTooAndNotMoved) {
   }
 }
 
-TEST(WindowClaims, WhatRunsIsNeverMoved) {
+TEST(WindowClaims, WhatRunsIsNotMovedUnasked) {
   Paris paris;
   const std::string name = paris.Confirmed({});
   paris.At("2027-01-01T10:00:00Z").About("start_reservation", name);
