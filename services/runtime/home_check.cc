@@ -275,6 +275,24 @@ void Writer::ShowHomeCheck(std::string_view state, const std::string& detail) {
   if (!detail.empty()) view_.alarm = detail;
 }
 
+// From where the chain stands to the end of the log. False where the log does not answer, or holds
+// what cannot be read.
+bool Writer::ReadInto(events::Chain& chain) {
+  if (!reader_->Assign(stream_, chain.next_offset()).ok()) return false;
+  const auto end = reader_->End(stream_);
+  if (!end.ok()) return false;
+  for (absl::Time heard = machine_.Now(); chain.next_offset() < *end;) {
+    if (stopping_ || machine_.Now() > heard + kPatience) return false;
+    const auto records = reader_->Read(1000, absl::Milliseconds(100));
+    if (!records.ok()) return false;
+    if (!records->empty()) heard = machine_.Now();
+    events::Attributes attributes;
+    for (const storage::StoredRecord& stored : *records)
+      chain.Offer(stored.record, stored.offset, &attributes);
+  }
+  return chain.condition() == events::Condition::kOk;
+}
+
 bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& read_to_end) {
   unchecked_.reset();
   std::optional<int64_t> filled_at;  // a fetch that was appended in full began here
@@ -299,7 +317,13 @@ bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& re
       case Standing::Kind::kBehind:
         ShowHomeCheck("behind", standing.detail);
         if (standing.source != nullptr) {
-          const absl::Status fetched = FetchFrom(*standing.source, log);
+          // From its first record on: this writer may have gone on behind what is void, because an
+          // earlier fill has put its head where it stood.
+          events::Chain whole(stream_);
+          if (!ReadInto(whole) || whole.head().sequence > at.sequence) break;
+          const absl::Status fetched = whole.head().link == at.link
+                                           ? FetchFrom(*standing.source, whole)
+                                           : CannotBeFilled(stream_, at);
           if (absl::IsFailedPrecondition(fetched)) {
             StopWith(fetched);
             return false;
@@ -340,21 +364,7 @@ bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& re
 // filled again; the projection fits it only if the events come to stand where they stood.
 absl::Status Writer::RepairLog(const absl::Status& lost) {
   events::Chain chain(stream_);
-  const auto read_to_end = [&] {
-    const absl::Time deadline = machine_.Now() + kPatience;
-    if (!reader_->Assign(stream_, chain.next_offset()).ok()) return false;
-    const auto end = reader_->End(stream_);
-    if (!end.ok()) return false;
-    while (chain.next_offset() < *end && !stopping_) {
-      const auto records = reader_->Read(1000, absl::Milliseconds(100));
-      if (!records.ok() || machine_.Now() > deadline) return false;
-      events::Attributes attributes;
-      for (const storage::StoredRecord& stored : *records)
-        chain.Offer(stored.record, stored.offset, &attributes);
-    }
-    return chain.condition() == events::Condition::kOk;
-  };
-  if (!read_to_end()) return lost;
+  if (!ReadInto(chain)) return lost;
   const auto head = [&] { return chain.head(); };
   bool fetched = false;
   for (;;) {
@@ -365,7 +375,7 @@ absl::Status Writer::RepairLog(const absl::Status& lost) {
     const events::Head before = head();
     const absl::Status filled = FetchFrom(*standing.source, chain);
     if (absl::IsFailedPrecondition(filled)) return filled;
-    if (!filled.ok() || !read_to_end()) return lost;
+    if (!filled.ok() || !ReadInto(chain)) return lost;
     if (head().sequence == before.sequence) return CannotBeFilled(stream_, before);
     fetched = true;
   }

@@ -215,6 +215,7 @@ class Writer {
   // home_check.cc. False where the writer may not go on.
   bool CheckHome(const events::Chain& log, const std::function<bool()>& read_to_end);
   absl::Status RepairLog(const absl::Status& lost);
+  bool ReadInto(events::Chain& chain);
   absl::Status FetchFrom(Peer& source, const events::Chain& log);
   bool AppendVerbatim(const std::vector<events::Record>& records);
   absl::StatusOr<events::Link> LinkAt(const events::Head& head, int64_t sequence);

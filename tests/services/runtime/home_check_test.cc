@@ -266,6 +266,33 @@ TEST_F(HomeCheckTest, WhatALivingWriterAppendedToTheLossIsNotBuriedUnderWhatIsFi
   ExpectNothingLost();
 }
 
+// An earlier fill has put the projection's head where it stood, so that the writer goes on behind
+// what the loss had buried.
+TEST_F(HomeCheckTest, WhatAnEarlierFillLeftBehindTheHeadIsLookedForToo) {
+  home_.Start();
+  log_.Put(kParis, log_.Records(kParis).front());  // void: a sequence is one below its offset
+  Work(20);
+  home_.Stop();
+  home_.Keep();
+  const std::vector<Fact> until = TheHistory();
+  Begin();
+  home_.Start();
+  ASSERT_TRUE(home_.Answer(Put("last"), "c-last").ok());
+  home_.Stop();
+  home_.PutBack();
+  Mirror();
+  const events::Record last = borlange_.history.back().record;
+  log_.Truncate(kParis, 0);
+  log_.Put(kParis, last);
+  for (const Fact& fact : until) log_.Put(kParis, fact.record);
+  const size_t end = log_.Records(kParis).size();
+  Begin();
+  home_.Start();
+  EXPECT_EQ(home_.state(), WriterState::kStopped);
+  EXPECT_THAT(home_.alarm(), HasSubstr("make the stream anew"));
+  EXPECT_EQ(log_.Records(kParis).size(), end) << "nothing was filled in";
+}
+
 TEST_F(HomeCheckTest, AnInterruptedRepairIsDoneAgain) {
   home_.Start();
   Work(30);
