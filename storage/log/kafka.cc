@@ -1,13 +1,11 @@
 #include "storage/log/kafka.h"
 
 #include <absl/synchronization/mutex.h>
-#include <absl/time/clock.h>
 #include <fmt/format.h>
 #include <librdkafka/rdkafka.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <utility>
@@ -243,9 +241,15 @@ class KafkaAppender final : public LogAppender {
   std::vector<AppendReport> Poll(absl::Duration wait) override {
     for (const auto& [record, cookie] : queued_) Produce(record, cookie);
     queued_.clear();
-    if (reports_.empty() && wait > absl::ZeroDuration()) Wait(absl::Now() + wait);
-    rd_kafka_poll(producer_.get(), 0);
-    woken_ = false;
+    int timeout = reports_.empty() ? static_cast<int>(absl::ToInt64Milliseconds(wait)) : 0;
+    if (timeout > 0) {
+      // Sends at once what lingers. Not for the whole wait: it returns with the last report, and
+      // ended by rd_kafka_yield() it would change the order of reports.
+      constexpr int kFlush = 1;
+      rd_kafka_flush(producer_.get(), kFlush);
+      timeout = reports_.empty() ? timeout - kFlush : 0;
+    }
+    rd_kafka_poll(producer_.get(), timeout);
     return std::exchange(reports_, {});
   }
 
@@ -256,30 +260,10 @@ class KafkaAppender final : public LogAppender {
 
   void Wake() override {
     absl::MutexLock lock(&mutex_);
-    woken_ = true;
     if (queue_ != nullptr) rd_kafka_queue_yield(queue_.get());
   }
 
  private:
-  // Until the first report, a Wake(), or the deadline. A flush sends at once what lingers;
-  // OnReport() ends it, and a Wake() cannot, so it is made in steps.
-  void Wait(absl::Time deadline) {
-    constexpr absl::Duration kStep = absl::Milliseconds(20);
-    for (absl::Time now = absl::Now(); reports_.empty() && !woken_ && now < deadline;
-         now = absl::Now()) {
-      const auto milliseconds = [](absl::Duration wait) {
-        return static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1))));
-      };
-      if (rd_kafka_outq_len(producer_.get()) == 0) {
-        rd_kafka_poll(producer_.get(), milliseconds(deadline - now));
-        return;
-      }
-      flushing_ = true;
-      rd_kafka_flush(producer_.get(), milliseconds(std::min(deadline - now, kStep)));
-      flushing_ = false;
-    }
-  }
-
   void Produce(const events::Record& record, uint64_t cookie) {
     rd_kafka_headers_t* headers = rd_kafka_headers_new(record.headers.size());
     for (const auto& [name, value] : record.headers) {
@@ -300,10 +284,9 @@ class KafkaAppender final : public LogAppender {
     }
   }
 
-  static void OnReport(rd_kafka_t* client, const rd_kafka_message_t* message, void* opaque) {
+  static void OnReport(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     auto* self = static_cast<KafkaAppender*>(opaque);
     const auto cookie = reinterpret_cast<uint64_t>(message->_private);
-    if (self->flushing_) rd_kafka_yield(client);
     // A status costs an allocation only where there is an error to describe.
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
       self->reports_.push_back({cookie, absl::OkStatus(), message->offset});
@@ -348,8 +331,6 @@ class KafkaAppender final : public LogAppender {
   Handle<rd_kafka_t> producer_;
   std::vector<std::pair<events::Record, uint64_t>> queued_;
   std::vector<AppendReport> reports_;
-  bool flushing_ = false;  // Wait() is in rd_kafka_flush()
-  std::atomic<bool> woken_ = false;
   absl::Mutex
       mutex_;  // Wake() comes from other threads and must not meet a producer being replaced
   Handle<rd_kafka_queue_t> queue_ ABSL_GUARDED_BY(mutex_);

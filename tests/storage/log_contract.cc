@@ -131,6 +131,35 @@ TEST_P(LogContract, ThousandsOfAppendsKeepTheirOrderAndAreReportedInIt) {
     ASSERT_EQ(read[static_cast<size_t>(i)].record.data, std::to_string(i));
 }
 
+TEST_P(LogContract, GroupsThatFollowEachOtherAreReportedInTheirOrder) {
+  constexpr uint64_t kGroups = 40;
+  constexpr uint64_t kGroup = 200;
+  const auto appender = log().NewAppender(stream_);
+  std::vector<uint64_t> reported;
+  const auto poll = [&](absl::Duration wait) {
+    for (const AppendReport& report : appender->Poll(wait)) {
+      ASSERT_TRUE(report.status.ok()) << report.status;
+      reported.push_back(report.cookie);
+    }
+  };
+  // Two groups are on their way at a time, as a writer has them.
+  for (uint64_t group = 0; group < kGroups; ++group) {
+    for (uint64_t i = 0; i < kGroup; ++i)
+      appender->Append(Numbered(static_cast<int>(i), ""), group * kGroup + i);
+    poll(absl::ZeroDuration());
+    ASSERT_TRUE(WaitUntil([&] {
+      if (reported.size() + kGroup > group * kGroup) return true;
+      poll(absl::Milliseconds(50));
+      return false;
+    }));
+  }
+  ASSERT_TRUE(WaitUntil([&] {
+    poll(absl::Milliseconds(50));
+    return reported.size() >= kGroups * kGroup;
+  }));
+  for (uint64_t i = 0; i < reported.size(); ++i) ASSERT_EQ(reported[i], i);
+}
+
 TEST_P(LogContract, TwoAppendersInterleaveAndEveryOffsetIsGivenOnce) {
   constexpr int kEach = 500;
   std::vector<std::vector<int64_t>> offsets(2);
