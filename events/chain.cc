@@ -34,6 +34,11 @@ const std::string& WriterStartedType() {
   return type;
 }
 
+bool Follows(const Attributes& attributes, const Head& head) {
+  return attributes.parent == head.link &&
+         static_cast<int64_t>(attributes.sequence) == head.sequence + 1;
+}
+
 void Put(const WriterMark& mark, ChainState::Mark* to) {
   to->set_link(mark.link.ToBytes());
   to->set_sequence(mark.sequence);
@@ -103,8 +108,7 @@ Outcome Chain::Offer(const Reading& reading, int64_t offset) {
 
 bool Chain::Accepts(const Reading& reading) const {
   const Attributes& attributes = reading.attributes;
-  return !damaged_ && reading.status.ok() && attributes.parent == head_.link &&
-         static_cast<int64_t>(attributes.sequence) == head_.sequence + 1 &&
+  return !damaged_ && reading.status.ok() && Follows(attributes, head_) &&
          !corrupt_.contains(attributes.parent) && !ahead_.contains(attributes.id);
 }
 
@@ -145,8 +149,8 @@ Outcome Chain::Judge(const Reading& reading, int64_t offset) {
         stream_, offset);
     return Outcome::kDamaged;
   }
-  if (ahead_.contains(attributes.id)) return Outcome::kRepeated;            // 4
-  if (attributes.parent == head_.link && sequence == head_.sequence + 1) {  // 5
+  if (ahead_.contains(attributes.id)) return Outcome::kRepeated;  // 4
+  if (Follows(attributes, head_)) {                               // 5
     Accept({attributes.id, sequence, offset, attributes.time});
     if (attributes.type == WriterStartedType())
       Remember(accepted_writers_, {attributes.id, attributes.sequence});

@@ -39,9 +39,7 @@ void Deliveries::Fill(Chunk& chunk, absl::Duration wait) {
   chunk.size = records.ok() ? records->size() : 0;
   if (chunk.deliveries.size() < chunk.size) chunk.deliveries.resize(chunk.size);
   for (size_t i = 0; i < chunk.size; ++i) {
-    Delivery& delivery = chunk.deliveries[i];
-    delivery.Take(std::move((*records)[i]));
-    if (delivery.reading().status.ok()) delivery.event();
+    chunk.deliveries[i].Take(std::move((*records)[i]));
   }
 }
 
@@ -56,7 +54,12 @@ absl::StatusOr<absl::Span<const Delivery>> Deliveries::Next(absl::Duration wait,
   const absl::Span<const Delivery> deliveries(now_.deliveries.data(), now_.size);
   if (deliveries.size() == kChunk && deliveries.back().offset() + 1 < end) {
     ahead_ = true;
-    filling_ = machine_.Start("read-ahead", [this] { Fill(next_, absl::ZeroDuration()); });
+    filling_ = machine_.Start("read-ahead", [this] {
+      Fill(next_, absl::ZeroDuration());
+      for (size_t i = 0; i < next_.size; ++i) {
+        if (next_.deliveries[i].reading().status.ok()) next_.deliveries[i].event();
+      }
+    });
   }
   return deliveries;
 }

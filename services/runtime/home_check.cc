@@ -296,6 +296,9 @@ bool Writer::ReadInto(events::Chain& chain) {
 bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& read_to_end) {
   unchecked_.reset();
   std::optional<int64_t> filled_at;  // a fetch that was appended in full began here
+  // Of every record of the log, read where something is to be fetched: this writer may have gone on
+  // behind what is void, because an earlier fill has put its head where it stood.
+  events::Chain whole(stream_);
   while (!stopping_) {
     const events::Head at = log.head();
     if (filled_at && *filled_at == at.sequence) {
@@ -317,9 +320,6 @@ bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& re
       case Standing::Kind::kBehind:
         ShowHomeCheck("behind", standing.detail);
         if (standing.source != nullptr) {
-          // From its first record on: this writer may have gone on behind what is void, because an
-          // earlier fill has put its head where it stood.
-          events::Chain whole(stream_);
           if (!ReadInto(whole) || whole.head().sequence > at.sequence) break;
           const absl::Status fetched = whole.head().link == at.link
                                            ? FetchFrom(*standing.source, whole)
