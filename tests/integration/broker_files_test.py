@@ -127,6 +127,14 @@ class BrokerFiles(Kafka):
             self.cluster.topic(self.brokers[target], "--delete", f"mm2-offsets.{origin}.internal")
         self.mirror.start()
 
+    def make_copy_anew(self):
+        """Borlänge's copy of the inventory, and what was made from it."""
+        self.nodes["borlange"].stop()
+        self.make_anew("borlange")
+        self.forget("borlange", INVENTORY, "borlange.reservations.events")
+        self.nodes["borlange"].start()
+        self.carry_anew()
+
 
 class Cut(BrokerFiles):
     def test_a_log_cut_short_is_filled_from_the_other_process_over_the_network(self):
@@ -161,11 +169,7 @@ class Cut(BrokerFiles):
         # What it shows is what was true.
         self.assertEqual(self.shell.get("server", "sites/paris/servers/s000", site="borlange")["state"],
                          "SERVER_STATE_ORDERED")
-        self.nodes["borlange"].stop()
-        self.make_anew("borlange")
-        self.forget("borlange", INVENTORY, "borlange.reservations.events")
-        self.nodes["borlange"].start()
-        self.carry_anew()
+        self.make_copy_anew()
         self.nothing_lost()
 
 
@@ -313,11 +317,7 @@ class FlippedBits(BrokerFiles):
         alarm = eventually(lambda: self.shell.streams("borlange")[INVENTORY].get("alarm"), 60, "an alarm about the copy")
         self.assertIn("bits have changed", alarm)
         self.assertLess(head, self.shell.heads("paris")[INVENTORY][0])
-        self.nodes["borlange"].stop()
-        self.make_anew("borlange")
-        self.forget("borlange", INVENTORY, "borlange.reservations.events")
-        self.nodes["borlange"].start()
-        self.carry_anew()
+        self.make_copy_anew()
         self.nothing_lost()
 
 
