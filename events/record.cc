@@ -424,10 +424,6 @@ Reading Read(const Record& record, std::string_view source, Attributes reuse) {
   return reading;
 }
 
-std::string_view DataType(const Record& record) {
-  return WithoutPrefix(HeaderValue(record, "ce_dataschema"));
-}
-
 Headers::Headers(std::initializer_list<Header> headers) {
   for (const auto& [name, value] : headers) Add(name, value);
 }

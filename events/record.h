@@ -120,10 +120,6 @@ struct Reading {
 // `reuse` lends the memory of its strings to the attributes, for those who read many records.
 Reading Read(const Record& record, std::string_view source, Attributes reuse = {});
 
-// Protobuf full name of the record's data, as ce_dataschema says; empty where it does not. A view
-// into the record.
-std::string_view DataType(const Record& record);
-
 // The header's value, or empty. The first, where it is there twice.
 std::string_view HeaderValue(const Record& record, std::string_view name);
 

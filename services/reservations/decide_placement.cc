@@ -131,6 +131,9 @@ Selection Narrow(const State& state, const Pool& pool, const Wanted& wanted, con
     keep(v1::EXCLUSION_REASON_APART,
          Pool::Without(left, pool.Standing(neighbours.racks, neighbours.domains)));
   }
+  if (!wanted.excluded.empty()) {
+    keep(v1::EXCLUSION_REASON_TAKEN, Pool::Without(left, pool.Named(wanted.excluded)));
+  }
   if (!(use == block)) {
     const Selection free = pool.FindFree({block}, now);
     keep(v1::EXCLUSION_REASON_TAKEN, pool.FindFree({use}, now));

@@ -8,6 +8,7 @@
 
 #include "services/reservations/decider.h"
 #include "services/reservations/margins.h"
+#include "services/reservations/replacements.h"
 #include "services/reservations/windows.h"
 #include "services/runtime/check.h"
 
@@ -24,10 +25,6 @@ bool IsOver(const v1::Reservation& reservation, absl::Time now) {
 bool IsPlanned(const v1::Reservation& reservation) {
   return reservation.state() == v1::RESERVATION_STATE_HELD ||
          reservation.state() == v1::RESERVATION_STATE_CONFIRMED;
-}
-
-bool IsBookable(const v1::ServerRecorded& server) {
-  return server.bookable() && !server.lost() && !server.untested();
 }
 
 // What servers draw and give off together.
@@ -242,7 +239,7 @@ Span LeftOf(const v1::Reservation& reservation, absl::Time from) {
 
 std::vector<std::string> FindOthers(const State& state, const v1::Reservation& reservation,
                                     const std::vector<std::string>& instead_of, const Span& left,
-                                    absl::Time now) {
+                                    absl::Time now, const std::set<std::string>& excluded) {
   v1::Terms terms = reservation.terms();
   terms.set_count(static_cast<int32_t>(instead_of.size()));
   const Span block = BlockOf(left, terms, reservation.margins());
@@ -250,8 +247,9 @@ std::vector<std::string> FindOthers(const State& state, const v1::Reservation& r
   if (left.start >= left.end || block.start < now) return {};
   const std::string& name = reservation.name();
   const std::string& party = reservation.series().empty() ? name : reservation.series();
-  return ChooseServers(state, {.terms = terms, .reservation = party, .gives_up = instead_of}, left,
-                       block, now);
+  const Wanted wanted{
+      .terms = terms, .reservation = party, .gives_up = instead_of, .excluded = excluded};
+  return ChooseServers(state, wanted, left, block, now);
 }
 
 v1::Event ReassignServers(const State& state, const v1::ReassignServers& command,
@@ -279,8 +277,16 @@ v1::Event ReassignServers(const State& state, const v1::ReassignServers& command
                                removed.size(), command.window()));
   }
   if (const Checked obstacle = CheckNoAmendment(*reservation)) return Refused(command, *obstacle);
-  const Servers added =
-      FindOthers(state, *reservation, removed, LeftOf(*reservation, facts.now), facts.now);
+  // The window's servers are free again after it, each for whoever has another of them.
+  const Span left = LeftOf(*reservation, facts.now);
+  if (!BlockOf(left, reservation->terms(), reservation->margins())
+           .Overlaps(SpanOf(window->window()))) {
+    return Refused(command, v1::REASON_WRONG_STATE,
+                   fmt::format("{} claims nothing of what is left of {}, expected a window that "
+                               "does.",
+                               command.window(), name));
+  }
+  const Servers added = FindOthers(state, *reservation, removed, left, facts.now);
   if (added.size() < removed.size()) {
     return Refused(command, v1::REASON_NO_CAPACITY,
                    fmt::format("{} servers are free for {}, expected {}.", added.size(), name,

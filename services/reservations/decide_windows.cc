@@ -91,24 +91,29 @@ bool IsStillKept(const State& state, const v1::AffectedReservation& before, int 
          });
 }
 
-// Where the reservation could go for the servers that the window takes, and whether that is kept.
+// Where the reservation could go for the servers that the window takes, and whether that is kept;
+// nowhere where the window is over before what is left of it. `taken` are the window's own servers,
+// which are not in the index while it is new, and what others get whom it affects.
 void FindPlace(const State& state, const v1::Reservation& reservation,
                const v1::WindowAffects& window, const v1::AffectedReservation& before,
-               v1::AffectedReservation& affected, absl::Time now) {
+               std::set<std::string>& taken, v1::AffectedReservation& affected, absl::Time now) {
   const bool active = affected.active();
   const Span left =
       LeftOf(reservation, active ? std::max(now, runtime::ToTime(window.start_time())) : now);
   const Span block = BlockOf(left, reservation.terms(), reservation.margins());
+  if (!block.Overlaps(SpanOf(window))) return;
   const bool moves = active && left.start < left.end && !reservation.has_amendment() &&
                      MayMove(state, reservation, window);
   const std::vector<std::string> shared(affected.servers().begin(), affected.servers().end());
   if (moves && IsStillKept(state, before, affected.servers_size(), block, now)) {
     *affected.mutable_free_servers() = before.free_servers();
   } else {
-    const std::vector<std::string> free = FindOthers(state, reservation, shared, left, now);
+    const std::vector<std::string> free = FindOthers(state, reservation, shared, left, now, taken);
     affected.mutable_free_servers()->Assign(free.begin(), free.end());
   }
-  if (!moves || affected.free_servers_size() < affected.servers_size()) return;
+  if (affected.free_servers_size() < affected.servers_size() || (active && !moves)) return;
+  taken.insert(affected.free_servers().begin(), affected.free_servers().end());
+  if (!active) return;
   *affected.mutable_kept_from() = runtime::ToTimestamp(block.start);
   *affected.mutable_kept_until() = runtime::ToTimestamp(block.end);
 }
@@ -127,6 +132,7 @@ v1::WindowAffects Affects(const State& state, v1::WindowAffects window,
   const v1::WindowAffects before = window;
   window.clear_affected();
   const Span claimed = SpanOf(window);
+  std::set<std::string> taken(window.servers().begin(), window.servers().end());
   for (const auto& [name, reservation] : LiveReservations(state.rows)) {
     if (!WholeOf(reservation).Overlaps(claimed)) continue;
     const std::vector<std::string> shared = ClaimedOf(reservation, window);
@@ -143,7 +149,7 @@ v1::WindowAffects Affects(const State& state, v1::WindowAffects window,
     affected.set_never_moved(allowed.relocation() == v1::CONSENT_RULE_NEVER);
     affected.set_consent_by(allowed.maintenance_consent_by());
     affected.set_relocation_consent_by(allowed.relocation_consent_by());
-    FindPlace(state, reservation, window, BeforeOf(before, name), affected, facts.now);
+    FindPlace(state, reservation, window, BeforeOf(before, name), taken, affected, facts.now);
   }
   return window;
 }

@@ -91,6 +91,8 @@ struct Wanted {
   std::string reservation = {};
   // Servers that it has over the block and gives up for them: what these draw of feeds is free.
   std::vector<std::string> gives_up = {};
+  // Servers that are not for it, though they may be free.
+  std::set<std::string> excluded = {};
 };
 
 // Servers that are free over a span with its margins, and what they draw, within contract and
@@ -316,10 +318,11 @@ v1::Event AcceptReplacement(const State& state, const v1::AcceptReplacementReque
 // What is left of its use from a time on; empty where nothing is.
 Span LeftOf(const v1::Reservation& reservation, absl::Time from);
 // As many servers as `instead_of`, some of its own, that the reservation could have over `left`, a
-// part of its use, by its placement and with its margins; fewer where there are not so many.
+// part of its use, by its placement and with its margins, none of them excluded; fewer where there
+// are not so many.
 std::vector<std::string> FindOthers(const State& state, const v1::Reservation& reservation,
                                     const std::vector<std::string>& instead_of, const Span& left,
-                                    absl::Time now);
+                                    absl::Time now, const std::set<std::string>& excluded = {});
 
 // decide_shortfalls.cc: what is reserved beyond what there is.
 v1::Event ReviewShortfall(const State& state, const v1::ReviewShortfall& command,

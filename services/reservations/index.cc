@@ -8,6 +8,7 @@
 
 #include "events/flaw.h"
 #include "services/reservations/margins.h"
+#include "services/reservations/replacements.h"
 #include "services/reservations/windows.h"
 #include "services/runtime/check.h"
 #include "storage/projection/table.h"
@@ -176,8 +177,7 @@ void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorde
   DrawAll(server, -1);
   server.known = recorded != nullptr;
   server.model = recorded == nullptr ? "" : recorded->model();
-  server.bookable =
-      recorded != nullptr && recorded->bookable() && !recorded->lost() && !recorded->untested();
+  server.bookable = recorded != nullptr && IsBookable(*recorded);
   server.lost = recorded != nullptr && recorded->lost();
   server.place = recorded == nullptr ? ServerPlace() : PlaceIn(*recorded);
   server.watts = recorded == nullptr ? Watts()

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "services/reservations/replacements.h"
 #include "services/reservations/windows.h"
 #include "services/runtime/check.h"
 
@@ -127,7 +128,7 @@ Intents ReassignAffected(const v1::WindowAffects& affects) {
 
 Intents ReviewWindowsFor(const Rows& rows, const v1::ServerRecorded& server) {
   Intents intents;
-  if (server.bookable() && !server.lost() && !server.untested()) return intents;
+  if (IsBookable(server)) return intents;
   rows.window_records.Scan("", [&](std::string_view name, const v1::WindowRecord& record) {
     const auto& affected = record.window().affected();
     if (std::any_of(affected.begin(), affected.end(), [&](const auto& one) {

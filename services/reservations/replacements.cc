@@ -38,6 +38,10 @@ void LeaveServers(v1::Reservation& reservation, const v1::ServersReassigned& rea
 
 }  // namespace
 
+bool IsBookable(const v1::ServerRecorded& server) {
+  return server.bookable() && !server.lost() && !server.untested();
+}
+
 void EndHealing(v1::Reservation& after) {
   const bool goes_on = after.state() == v1::RESERVATION_STATE_HELD ||
                        after.state() == v1::RESERVATION_STATE_CONFIRMED ||

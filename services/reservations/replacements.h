@@ -8,6 +8,9 @@
 
 namespace concordat::reservations {
 
+// Whether a reservation can get it: in service, there, and tested.
+bool IsBookable(const v1::ServerRecorded& server);
+
 // A server was lost, or came back; false where it is not about the reservation. What a running
 // reservation has lost stays lost until its customer accepts another, or the same: a server that
 // comes back was tested and wiped meanwhile. Either way it is looked at at once.

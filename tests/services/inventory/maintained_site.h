@@ -116,6 +116,7 @@ class MaintainedSite {
 
   v1::Event Inventory(const v1::Command& command) {
     const v1::Event event = inventory_.When(command, NextId());
+    Note(event);
     on_inventory(event);
     Owe(own_, inventory_.Reactions(), [this](const auto& c) { Inventory(c); });
     Owe(others_, reservations_.ReactionsTo(event), [this](const auto& c) { Reservations(c); });
@@ -124,6 +125,7 @@ class MaintainedSite {
   }
   reservations::v1::Event Reservations(const reservations::v1::Command& command) {
     const reservations::v1::Event event = reservations_.When(command, NextId());
+    Note(event);
     on_reservations(event);
     Owe(own_, reservations_.Reactions(), [this](const auto& c) { Reservations(c); });
     Owe(others_, inventory_.ReactionsTo(event), [this](const auto& c) { Inventory(c); });
@@ -137,6 +139,7 @@ class MaintainedSite {
   }
   deployment::v1::Event Deployment(const deployment::v1::Command& command) {
     const deployment::v1::Event event = deployment_.When(command, NextId());
+    Note(event);
     Owe(own_, deployment_.Reactions(), [this](const auto& c) { Deployment(c); });
     Owe(others_, inventory_.ReactionsTo(event), [this](const auto& c) { Inventory(c); });
     Owe(others_, reservations_.ReactionsTo(event), [this](const auto& c) { Reservations(c); });
@@ -160,7 +163,14 @@ class MaintainedSite {
       if (TakeOne(own_) || (!cut_ && TakeOne(others_)) || FireTimer() || Execute()) continue;
       return;
     }
-    ADD_FAILURE() << "the site never comes to rest";
+    std::string last;
+    for (const std::string& event : last_) last += "\n  " + event;
+    ADD_FAILURE() << "the site never comes to rest, and goes on with" << last;
+  }
+  template <typename Event>
+  void Note(const Event& event) {
+    last_.push_back(event.ShortDebugString());
+    if (last_.size() > 8) last_.pop_front();
   }
   static bool TakeOne(std::deque<std::function<void()>>& owed) {
     if (owed.empty()) return false;
@@ -205,6 +215,7 @@ class MaintainedSite {
   std::deque<std::function<void()>> others_;
   bool cut_ = false;
   int commands_ = 0;
+  std::deque<std::string> last_;  // what was decided last, to tell of what never ends
 };
 
 }  // namespace concordat::inventory

@@ -46,20 +46,21 @@ class World {
 
   void Do(const Step& step) {
     const std::string window = fmt::format("sites/paris/windows/w{}", step.a % kWindows);
-    const std::string customer =
-        fmt::format("customer: \"customers/{}\"", step.b % 2 == 0 ? "hsbc" : "volvo");
+    const std::string customer = fmt::format("customer: \"{}\"", CustomerFor(window, step.b));
     const auto about = [&](const std::string& command, const std::string& more) {
       site_.Inventory(fmt::format("{} {{ name: \"{}\" {} }}", command, window, more));
     };
-    switch (step.what % 12) {
+    switch (step.what % 14) {
       case 0:
-        return Propose(window, step);
       case 1:
+        Propose(window, step);
+        if (step.b % 3 == 0) return;
+        [[fallthrough]];
       case 2:
         return about("announce_window", "");
       case 3:
       case 4:
-        return about("consent_to_window", customer + (step.c % 2 == 0 ? " relocation: true" : ""));
+        return about("consent_to_window", customer + (step.c % 4 == 0 ? "" : " relocation: true"));
       case 5:
         return step.c % 2 == 0 ? about("refuse_window", customer + R"( reason: "no")")
                                : about("add_work", R"(text: "more")");
@@ -73,8 +74,8 @@ class World {
         return Reserve(step);
       case 10:
         return Cancel(step);
-      case 11:
-        now_ += absl::Minutes(10) * (1 + step.a % 6);
+      default:
+        now_ += absl::Minutes(10) * (1 + step.a % 2);
         site_.Cut(step.b % 5 == 0);
         return site_.At(absl::FormatTime(absl::RFC3339_full, now_, absl::UTCTimeZone()));
     }
@@ -93,11 +94,20 @@ class World {
     absl::Time end;
   };
 
+  // Mostly one of those whom the window affects.
+  std::string CustomerFor(const std::string& window, int which) {
+    const auto record = site_.ReservationRows().window_records.Get(window);
+    const int affected = record ? record->window().affected_size() : 0;
+    if (affected == 0 || which % 5 == 0)
+      return which % 2 == 0 ? "customers/hsbc" : "customers/volvo";
+    return record->window().affected(which % affected).customer();
+  }
+
   void Propose(const std::string& window, const Step& step) {
-    const absl::Time start = now_ + absl::Minutes(10) * (1 + step.b % 6);
+    const absl::Time start = now_ + absl::Minutes(10) * (1 + step.b % 3);
     std::string servers;
     for (int i = 1; i <= kServers; ++i) {
-      if (i == 1 + step.c % kServers || step.a % 3 == i % 3)
+      if (i == 1 + step.c % kServers || step.a % 6 == i % 3)
         servers += fmt::format("servers: \"sites/paris/servers/s{}\" ", i);
     }
     const bool emergency = step.c % 7 == 0;
@@ -111,9 +121,9 @@ class World {
   }
 
   void Reserve(const Step& step) {
-    const absl::Time start = now_ + absl::Minutes(10) * (step.a % 6);
-    const absl::Time end = start + absl::Minutes(20) * (1 + step.b % 4);
-    site_.Reserve(step.c % 2 == 0 ? "hsbc" : "volvo", 1 + step.c % 3,
+    const absl::Time start = now_ + absl::Minutes(10) * (step.a % 3);
+    const absl::Time end = start + absl::Minutes(20) * (1 + step.b % 6);
+    site_.Reserve(step.c % 2 == 0 ? "hsbc" : "volvo", 1 + step.c / 2 % 2,
                   absl::FormatTime(absl::RFC3339_full, start, absl::UTCTimeZone()),
                   absl::FormatTime(absl::RFC3339_full, end, absl::UTCTimeZone()));
   }

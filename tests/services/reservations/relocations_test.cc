@@ -108,6 +108,20 @@ TEST(Relocation, NeedsNoWordWhereTheContractAsksForNoticeAloneAndItWasLongEnough
   }
 }
 
+TEST(Relocation, IsOverWithTheWindowAndWithAnOverrunItIsNot) {
+  MaintainedParis paris;
+  paris.Active();
+  paris.Announce();
+  EXPECT_THAT(paris.Consent(), HasText("window_affects { affected { kept_from { } } }"));
+  paris.At("2027-01-01T13:00:00Z");
+  EXPECT_FALSE(paris.Drain().window_affects().affected(0).has_kept_from());
+  EXPECT_THAT(paris.Reactions(), IsEmpty());
+  EXPECT_THAT(paris.Hear(fmt::format(R"(window_overrunning {{ name: "{}" }})", kWindow)),
+              HasText(fmt::format("window_affects {{ affected {{ kept_from {{ {} }} }} }}",
+                                  Seconds("2027-01-01T13:00:00Z"))));
+  EXPECT_TRUE(paris.Follow().has_servers_reassigned());
+}
+
 TEST(Relocation, NeverMovesWhatTheContractNeverAllowsToBeMoved) {
   MaintainedParis paris;
   paris.Sign("relocation: CONSENT_RULE_NEVER");
@@ -151,6 +165,34 @@ TEST(Relocation, IsOffWhereTheWordIsTakenBackOrTheWindowDoesNotTakePlace) {
     EXPECT_TRUE(paris.Reserve({.start = "2027-01-01T11:00:00Z", .count = 2}).has_reservation_held())
         << event;
   }
+}
+
+TEST(Relocation, KeepsForEachWhatNoOtherIsPromised) {
+  MaintainedParis paris;
+  const std::string first = paris.Confirmed({.end = "2027-01-01T14:00:00Z"});
+  const std::string second = paris.Confirmed({.end = "2027-01-01T14:00:00Z"});
+  paris.At("2027-01-01T10:00:00Z");
+  for (const std::string& name : {first, second})
+    EXPECT_TRUE(paris.About("start_reservation", name).has_reservation_started());
+  paris.Hear(fmt::format(R"(window_announced {{ name: "{}" window_class: WINDOW_CLASS_PLANNED
+      servers: "sites/paris/servers/s1" servers: "sites/paris/servers/s2"
+      start_time {{ {} }} end_time {{ {} }} }})",
+                         kWindow, Seconds("2027-01-01T11:00:00Z"),
+                         Seconds("2027-01-01T13:00:00Z")));
+  const v1::Event affects = paris.Consent();
+  ASSERT_EQ(affects.window_affects().affected_size(), 2);
+  std::vector<std::string> kept;
+  for (const auto& affected : affects.window_affects().affected()) {
+    EXPECT_TRUE(affected.has_kept_from());
+    kept.insert(kept.end(), affected.free_servers().begin(), affected.free_servers().end());
+  }
+  EXPECT_THAT(kept,
+              testing::UnorderedElementsAre("sites/paris/servers/s3", "sites/paris/servers/s4"));
+  paris.At("2027-01-01T11:00:00Z").Drain();
+  const auto moves = paris.Reactions();
+  ASSERT_THAT(moves, SizeIs(2));
+  for (const auto& move : moves)
+    EXPECT_TRUE(paris.When(move.command, move.subject).has_servers_reassigned());
 }
 
 TEST(Relocation, IsOfOneCustomerAndNotOfAnother) {

@@ -228,6 +228,23 @@ TEST(WindowClaims, WhatHasNotStartedGetsOtherServersAndTheWindowAffectsItNoMore)
       << "what it gave up is free where the window claims nothing";
 }
 
+// What closes it is not heard yet. Each of its servers is free for what is left of the reservation.
+TEST(WindowClaims, WhatWouldStartAfterAWindowsEndIsNotMovedWithinIt) {
+  Paris paris;
+  const std::string name =
+      paris.Confirmed({.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T15:00:00Z"});
+  for (const char* id : {"s3", "s4"}) paris.Server(id, false);
+  Hear(paris, Announced());
+  EXPECT_TRUE(paris.Reactions().empty()) << "the window claims s2 until 13:00";
+  paris.At("2027-01-01T13:00:00Z");
+  paris.When(fmt::format(R"(review_window {{ window: "{}" }})", kWindow), "review");
+  EXPECT_TRUE(paris.Reactions().empty());
+  EXPECT_THAT(paris.When(fmt::format(R"(reassign_servers {{ reservation: "{}" window: "{}" }})",
+                                     name, kWindow),
+                         "reassign"),
+              HasText(RefusalFor(v1::REASON_WRONG_STATE)));
+}
+
 // The longer terms would stand in the window, the confirmed ones do not.
 TEST(WindowClaims, AnAmendmentThatIsNotDecidedIsAskedForTooAndNotMoved) {
   for (const bool confirmed : {true, false}) {
@@ -241,7 +258,11 @@ TEST(WindowClaims, AnAmendmentThatIsNotDecidedIsAskedForTooAndNotMoved) {
     ASSERT_TRUE(held.has_amendment_held()) << held.ShortDebugString();
     Hear(paris, Announced());
     EXPECT_THAT(AffectedBy(paris), ElementsAre(name));
-    EXPECT_THAT(Follow(paris, "reassign"), HasText(RefusalFor(v1::REASON_WRONG_STATE)));
+    EXPECT_TRUE(paris.Reactions().empty());
+    EXPECT_THAT(paris.When(fmt::format(R"(reassign_servers {{ reservation: "{}" window: "{}" }})",
+                                       name, kWindow),
+                           "reassign"),
+                HasText(RefusalFor(v1::REASON_WRONG_STATE)));
     paris.When(fmt::format(R"({} {{ reservation: "{}" amendment: "{}" {} }})",
                            confirmed ? "confirm_amendment" : "drop_amendment", name,
                            held.amendment_held().amendment().name(),
