@@ -159,7 +159,8 @@ v1::Event Offered(const v1::Reservation& reservation, const Servers& free, absl:
 // What stands against the reservation using the servers that the window has kept for it: they were
 // free when they were kept, and have been nobody else's since.
 Checked CheckKept(const State& state, const v1::Reservation& reservation, const Servers& removed,
-                  const google::protobuf::RepeatedPtrField<std::string>& kept, absl::Time now) {
+                  const google::protobuf::RepeatedPtrField<std::string>& kept,
+                  const std::string& window, absl::Time now) {
   for (const std::string& server : kept) {
     const auto record = state.rows.server_records.Get(server);
     if (record && IsBookable(record->server())) continue;
@@ -174,6 +175,12 @@ Checked CheckKept(const State& state, const v1::Reservation& reservation, const 
                                 late[0], reservation.name())};
   }
   const Span left = LeftOf(reservation, now);
+  const Span block = BlockOf(left, reservation.terms(), reservation.margins());
+  if (const auto claimant = ClaimantOf(state.rows, kept, block, window)) {
+    return Obstacle{v1::REASON_NO_CAPACITY,
+                    fmt::format("{} claims what {} kept for {}, expected no other window to.",
+                                *claimant, window, reservation.name())};
+  }
   const Wanted wanted{reservation.terms(),
                       reservation.series().empty() ? reservation.name() : reservation.series()};
   if (Checked obstacle = CheckApart(state, wanted, kept, left, now)) return obstacle;
@@ -214,7 +221,8 @@ v1::Event Move(const State& state, const v1::ReassignServers& command,
   }
   if (const Checked obstacle = CheckNoAmendment(reservation)) return Refused(command, *obstacle);
   const auto& kept = affected->free_servers();
-  if (const Checked obstacle = CheckKept(state, reservation, removed, kept, facts.now))
+  if (const Checked obstacle =
+          CheckKept(state, reservation, removed, kept, window.window(), facts.now))
     return Refused(command, *obstacle);
   Reassigned reassigned =
       Reassign(state, reservation, removed, {kept.begin(), kept.end()}, window.window(), facts.now);

@@ -78,14 +78,17 @@ bool MayMove(const State& state, const v1::Reservation& reservation,
   return absl::c_linear_search(window.relocation_customers(), reservation.terms().customer());
 }
 
-// Whether what was kept for it before does for the block too: servers that are bookable, and free
-// for as much longer as it is. The claim itself takes them, so that nobody else has them.
-bool IsStillKept(const State& state, const v1::AffectedReservation& before, int count,
-                 const Span& block, absl::Time now) {
+// Whether what was kept for it before does for the block too: servers that are bookable, in no
+// other window, and free for as much longer as it is. The claim itself takes them, so that no other
+// reservation has them.
+bool IsStillKept(const State& state, const std::string& window,
+                 const v1::AffectedReservation& before, int count, const Span& block,
+                 absl::Time now) {
   if (!before.has_kept_from() || before.free_servers_size() != count) return false;
   const Span kept{runtime::ToTime(before.kept_from()), runtime::ToTime(before.kept_until())};
   const Span longer{kept.end, std::max(kept.end, block.end)};
   return block.start >= kept.start &&
+         !ClaimantOf(state.rows, before.free_servers(), block, window) &&
          absl::c_all_of(before.free_servers(), [&](const std::string& server) {
            return state.index.IsFree(server, longer, now);
          });
@@ -105,7 +108,7 @@ void FindPlace(const State& state, const v1::Reservation& reservation,
   const bool moves = active && left.start < left.end && !reservation.has_amendment() &&
                      MayMove(state, reservation, window);
   const std::vector<std::string> shared(affected.servers().begin(), affected.servers().end());
-  if (moves && IsStillKept(state, before, affected.servers_size(), block, now)) {
+  if (moves && IsStillKept(state, window.window(), before, affected.servers_size(), block, now)) {
     *affected.mutable_free_servers() = before.free_servers();
   } else {
     const std::vector<std::string> free = FindOthers(state, reservation, shared, left, now, taken);
@@ -191,6 +194,22 @@ std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
     }
   }
   return shared;
+}
+
+std::optional<std::string> ClaimantOf(
+    const Rows& rows, const google::protobuf::RepeatedPtrField<std::string>& servers,
+    const Span& span, const std::string& besides) {
+  std::optional<std::string> claimant;
+  rows.window_records.Scan("", [&](std::string_view name, const v1::WindowRecord& record) {
+    const v1::WindowAffects& window = record.window();
+    if (name != besides && SpanOf(window).Overlaps(span) &&
+        absl::c_any_of(window.servers(), [&](const std::string& server) {
+          return absl::c_linear_search(servers, server);
+        }))
+      claimant = name;
+    return !claimant;
+  });
+  return claimant;
 }
 
 v1::Event RecordWindow(const State& state, const v1::RecordWindow& command,

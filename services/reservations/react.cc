@@ -355,7 +355,7 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kAmendmentDropped:
       return ReviewOf(rows, event.amendment_dropped().reservation());
     case v1::Event::kWindowAffects:
-      return ReassignAffected(event.window_affects());
+      return FollowAffects(rows, event.window_affects());
     case v1::Event::kServerRecorded:
       return ReviewWindowsFor(rows, event.server_recorded());
     case v1::Event::kEnvelopeRecorded:

@@ -58,6 +58,24 @@ Intents RecordDrained(const std::string& window) {
   return {Intent{.kind = "drained", .subject = window, .command = std::move(command)}};
 }
 
+// Windows but `besides` that keep one of the servers for somebody.
+template <typename Servers>
+Intents ReviewKeepersOf(const Rows& rows, const Servers& servers, const std::string& besides) {
+  const auto keeps = [&](const v1::AffectedReservation& affected) {
+    return affected.has_kept_from() &&
+           absl::c_any_of(affected.free_servers(), [&](const std::string& server) {
+             return absl::c_linear_search(servers, server);
+           });
+  };
+  Intents intents;
+  rows.window_records.Scan("", [&](std::string_view name, const v1::WindowRecord& record) {
+    if (name != besides && absl::c_any_of(record.window().affected(), keeps))
+      intents.push_back(Review(std::string(name)));
+    return true;
+  });
+  return intents;
+}
+
 // What was worked on must pass its burn-in again where the work asks for it.
 template <typename Over>
 Intents End(const Over& over) {
@@ -110,8 +128,8 @@ Intents FollowWindow(const inventory::v1::Event& event, absl::Time time) {
   return {};
 }
 
-Intents ReassignAffected(const v1::WindowAffects& affects) {
-  Intents intents;
+Intents FollowAffects(const Rows& rows, const v1::WindowAffects& affects) {
+  Intents intents = ReviewKeepersOf(rows, affects.servers(), affects.window());
   for (const v1::AffectedReservation& affected : affects.affected()) {
     const bool moves = affected.active() && affects.drained() && affected.has_kept_from();
     const bool planned =
@@ -127,17 +145,8 @@ Intents ReassignAffected(const v1::WindowAffects& affects) {
 }
 
 Intents ReviewWindowsFor(const Rows& rows, const v1::ServerRecorded& server) {
-  Intents intents;
-  if (IsBookable(server)) return intents;
-  rows.window_records.Scan("", [&](std::string_view name, const v1::WindowRecord& record) {
-    const auto& affected = record.window().affected();
-    if (std::any_of(affected.begin(), affected.end(), [&](const auto& one) {
-          return one.has_kept_from() && absl::c_linear_search(one.free_servers(), server.name());
-        }))
-      intents.push_back(Review(std::string(name)));
-    return true;
-  });
-  return intents;
+  if (IsBookable(server)) return {};
+  return ReviewKeepersOf(rows, std::vector<std::string>{server.name()}, "");
 }
 
 Intents ReviewWindowsOf(const Rows& rows, const std::string& reservation) {

@@ -3,6 +3,7 @@
 // whom it overlaps is told by an event.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,12 @@ Span SpanOf(const v1::WindowAffects& window);
 std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
                                    const v1::WindowAffects& window);
 
+// A window that claims one of the servers within the span, and is not `besides`; nothing where none
+// does. Costs a look at each window.
+std::optional<std::string> ClaimantOf(
+    const Rows& rows, const google::protobuf::RepeatedPtrField<std::string>& servers,
+    const Span& span, const std::string& besides);
+
 // Whether the burn-in of a server in service is stale.
 Intent RecordTest(const std::string& server, bool untested);
 
@@ -26,8 +33,9 @@ Intent RecordTest(const std::string& server, bool untested);
 Intents FollowWindow(const inventory::v1::Event& event, absl::Time time);
 
 // What has not started and could have other servers instead gets them; what is in use gets those
-// that are kept for it, once the window is drained.
-Intents ReassignAffected(const v1::WindowAffects& affects);
+// that are kept for it, once the window is drained. Windows that keep for somebody what this one
+// claims have to look again.
+Intents FollowAffects(const Rows& rows, const v1::WindowAffects& affects);
 
 // The windows that keep the server for somebody have to look again where it cannot be used.
 Intents ReviewWindowsFor(const Rows& rows, const v1::ServerRecorded& server);

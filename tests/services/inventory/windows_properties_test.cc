@@ -40,11 +40,19 @@ rc::Gen<std::vector<Step>> Steps() {
 class World {
  public:
   World() : site_(kServers) {
-    site_.on_inventory = [this](const v1::Event& event) { Judge(event); };
-    site_.on_reservations = [this](const reservations::v1::Event& event) { Judge(event); };
+    // What is told of a world that breaks the law: all that was decided in it.
+    site_.on_inventory = [this](const v1::Event& event) {
+      RC_LOG() << "inventory " << event.ShortDebugString() << '\n';
+      Judge(event);
+    };
+    site_.on_reservations = [this](const reservations::v1::Event& event) {
+      RC_LOG() << "reservations " << event.ShortDebugString() << '\n';
+      Judge(event);
+    };
   }
 
   void Do(const Step& step) {
+    RC_LOG() << absl::FormatTime(absl::RFC3339_full, now_, absl::UTCTimeZone()) << '\n';
     const std::string window = fmt::format("sites/paris/windows/w{}", step.a % kWindows);
     const std::string customer = fmt::format("customer: \"{}\"", CustomerFor(window, step.b));
     const auto about = [&](const std::string& command, const std::string& more) {

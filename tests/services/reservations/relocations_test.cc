@@ -273,6 +273,52 @@ TEST(Relocation, LooksForOthersWhereWhatWasKeptIsLost) {
               HasText(R"(window_affects { affected { free_servers: "sites/paris/servers/s3" } })"));
 }
 
+// Windows are no reservations: one may be announced on what another keeps.
+TEST(Relocation, LooksForOthersWhereAnotherWindowClaimsWhatWasKept) {
+  for (const bool reviewed : {true, false}) {
+    MaintainedParis paris;
+    const std::string name = paris.Active();
+    paris.Announce();
+    EXPECT_THAT(
+        paris.Consent(),
+        HasText(R"(window_affects { affected { free_servers: "sites/paris/servers/s2" } })"));
+    paris.Hear(fmt::format(R"(window_announced {{ name: "sites/paris/windows/other"
+        window_class: WINDOW_CLASS_PLANNED servers: "sites/paris/servers/s2"
+        start_time {{ {} }} end_time {{ {} }} }})",
+                           Seconds("2027-01-01T13:00:00Z"), Seconds("2027-01-01T13:30:00Z")));
+    const auto follows = paris.Reactions();
+    ASSERT_THAT(follows, SizeIs(1));
+    // Draining looks again too.
+    if (reviewed) {
+      EXPECT_THAT(paris.When(follows[0].command, "review"), HasText(R"(window_affects {
+          affected { free_servers: "sites/paris/servers/s3" } })"));
+    }
+    paris.At("2027-01-01T11:00:00Z").Drain();
+    EXPECT_THAT(paris.Follow(),
+                HasText(R"(servers_reassigned { servers: "sites/paris/servers/s3" })"));
+  }
+}
+
+TEST(Relocation, DoesNotGoWhereAnotherWindowWasAnnouncedJustNow) {
+  MaintainedParis paris;
+  paris.Active();
+  paris.Announce();
+  paris.Consent();
+  paris.At("2027-01-01T11:00:00Z").Drain();
+  const auto moves = paris.Reactions();
+  ASSERT_THAT(moves, SizeIs(1));
+  paris.Hear(fmt::format(R"(window_announced {{ name: "sites/paris/windows/other"
+      window_class: WINDOW_CLASS_PLANNED servers: "sites/paris/servers/s2"
+      start_time {{ {} }} end_time {{ {} }} }})",
+                         Seconds("2027-01-01T13:00:00Z"), Seconds("2027-01-01T13:30:00Z")));
+  const auto reviews = paris.Reactions();
+  EXPECT_THAT(paris.When(moves[0].command, "move"), HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
+  ASSERT_THAT(reviews, SizeIs(1));
+  EXPECT_TRUE(paris.When(reviews[0].command, "review").has_window_affects());
+  EXPECT_THAT(paris.Follow(),
+              HasText(R"(servers_reassigned { servers: "sites/paris/servers/s3" })"));
+}
+
 TEST(Relocation, KeepsWhatItHasWhereTheReservationIsExtended) {
   MaintainedParis paris;
   const std::string name = paris.Active(2);
