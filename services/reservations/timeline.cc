@@ -1,19 +1,13 @@
 #include "services/reservations/timeline.h"
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 
 namespace concordat::reservations {
 namespace {
 
 constexpr absl::Duration kTick = absl::Nanoseconds(1);
-
-// Spreads times evenly (splitmix64, Steele et al. 2014): the tree's shape follows from its content.
-uint64_t PriorityOf(absl::Time at) {
-  uint64_t x = static_cast<uint64_t>(absl::ToUnixMicros(at)) + 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
 
 int64_t Sum(int64_t a, int64_t b) { return a + b; }
 int64_t Highest(int64_t a, int64_t b) { return std::max(a, b); }
@@ -49,154 +43,201 @@ typename Timeline<Amount>::Total Timeline<Amount>::TotalOf(const Amount& delta) 
 }
 
 template <typename Amount>
-void Timeline<Amount>::Refresh(Place place) {
-  Node& node = nodes_[place];
-  node.total = Join(Join(TotalOf(node.before), TotalOf(node.delta)), TotalOf(node.after));
+typename Timeline<Amount>::Total Timeline<Amount>::TotalOf(const Node& node) {
+  Total total;
+  for (const Change& change : node.changes) total = Join(total, TotalOf(change.delta));
+  for (const Branch& branch : node.branches) total = Join(total, branch.total);
+  return total;
 }
 
 // The total of the changes within [from, to).
 template <typename Amount>
-typename Timeline<Amount>::Total Timeline<Amount>::Fold(Place tree, absl::Time from,
-                                                        absl::Time to) const {
-  if (tree == kNone) return {};
-  const Node& node = nodes_[tree];
-  if (from == absl::InfinitePast() && to == absl::InfiniteFuture()) return node.total;
-  if (node.at < from) return Fold(node.after, from, to);
-  if (node.at >= to) return Fold(node.before, from, to);
-  return Join(Join(Fold(node.before, from, absl::InfiniteFuture()), TotalOf(node.delta)),
-              Fold(node.after, absl::InfinitePast(), to));
+typename Timeline<Amount>::Total Timeline<Amount>::Fold(const Node& node, absl::Time from,
+                                                        absl::Time to) {
+  Total total;
+  for (const Change& change : node.changes) {
+    if (change.at >= to) return total;
+    if (change.at >= from) total = Join(total, TotalOf(change.delta));
+  }
+  for (size_t i = 0; i < node.branches.size(); ++i) {
+    const Branch& branch = node.branches[i];
+    const bool last = i + 1 == node.branches.size();
+    const absl::Time next = last ? absl::InfiniteFuture() : node.branches[i + 1].from;
+    if (branch.from >= to) return total;
+    if (next <= from) continue;
+    const bool whole = branch.from >= from && next <= to;
+    total = Join(total, whole ? branch.total : Fold(*branch.node, from, to));
+  }
+  return total;
 }
 
-// What changes before `at`, and from `at` on.
+// The second half of the branch becomes a branch of its own.
 template <typename Amount>
-std::pair<typename Timeline<Amount>::Place, typename Timeline<Amount>::Place>
-Timeline<Amount>::Split(Place tree, absl::Time at) {
-  if (tree == kNone) return {kNone, kNone};
-  Node& node = nodes_[tree];
-  if (node.at < at) {
-    const auto [before, after] = Split(node.after, at);
-    node.after = before;
-    Refresh(tree);
-    return {tree, after};
+void Timeline<Amount>::Split(Node& node, size_t branch) {
+  Node& first = *node.branches[branch].node;
+  auto second = std::make_unique<Node>();
+  const auto move = [](auto& from, auto& to) {
+    const auto middle = from.begin() + static_cast<std::ptrdiff_t>(from.size() / 2);
+    to.assign(std::make_move_iterator(middle), std::make_move_iterator(from.end()));
+    from.erase(middle, from.end());
+  };
+  move(first.changes, second->changes);
+  move(first.branches, second->branches);
+  const absl::Time from =
+      second->branches.empty() ? second->changes.front().at : second->branches.front().from;
+  node.branches[branch].total = TotalOf(first);
+  const Total total = TotalOf(*second);
+  node.branches.insert(node.branches.begin() + static_cast<std::ptrdiff_t>(branch) + 1,
+                       Branch{from, total, std::move(second)});
+}
+
+// The branch after this one joins it, where there is one and both are small.
+template <typename Amount>
+void Timeline<Amount>::Merge(Node& node, size_t branch) {
+  if (branch + 1 >= node.branches.size()) return;
+  Branch& first = node.branches[branch];
+  Branch& second = node.branches[branch + 1];
+  if (first.node->size() + second.node->size() > kMost / 2) return;
+  const auto move = [](auto& from, auto& to) {
+    to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+  };
+  move(second.node->changes, first.node->changes);
+  move(second.node->branches, first.node->branches);
+  first.total = Join(first.total, second.total);
+  node.branches.erase(node.branches.begin() + static_cast<std::ptrdiff_t>(branch) + 1);
+}
+
+// REQUIRES: the node has room for one more.
+template <typename Amount>
+void Timeline<Amount>::Apply(Node& node, absl::Time at, const Amount& delta) {
+  if (node.branches.empty()) {
+    const auto found = std::partition_point(node.changes.begin(), node.changes.end(),
+                                            [&](const Change& change) { return change.at < at; });
+    if (found == node.changes.end() || found->at != at) {
+      node.changes.insert(found, {at, delta});
+      return;
+    }
+    found->delta = Sum(found->delta, delta);
+    // A change of nothing would make equal step functions differ.
+    if (found->delta == Amount()) node.changes.erase(found);
+    return;
   }
-  const auto [before, after] = Split(node.before, at);
-  node.before = after;
-  Refresh(tree);
-  return {before, tree};
+  const auto find = [&] {
+    const auto after =
+        std::partition_point(node.branches.begin(), node.branches.end(),
+                             [&](const Branch& branch) { return branch.from <= at; });
+    return after == node.branches.begin() ? 0
+                                          : static_cast<size_t>(after - node.branches.begin()) - 1;
+  };
+  size_t i = find();
+  if (node.branches[i].node->size() == kMost) {
+    Split(node, i);
+    i = find();
+  }
+  Branch& branch = node.branches[i];
+  branch.from = std::min(branch.from, at);
+  Apply(*branch.node, at, delta);
+  branch.total = TotalOf(*branch.node);
+  if (branch.node->size() == 0) {
+    node.branches.erase(node.branches.begin() + static_cast<std::ptrdiff_t>(i));
+    return;
+  }
+  Merge(node, i);
+  if (i > 0) Merge(node, i - 1);
 }
 
 template <typename Amount>
-typename Timeline<Amount>::Place Timeline<Amount>::Merge(Place before, Place after) {
-  if (before == kNone) return after;
-  if (after == kNone) return before;
-  if (PriorityOf(nodes_[before].at) > PriorityOf(nodes_[after].at)) {
-    nodes_[before].after = Merge(nodes_[before].after, after);
-    Refresh(before);
-    return before;
+void Timeline<Amount>::Apply(absl::Time at, const Amount& delta) {
+  if (root_.size() == kMost) {
+    auto whole = std::make_unique<Node>(std::move(root_));
+    root_ = Node();
+    root_.branches.push_back(Branch{absl::InfinitePast(), TotalOf(*whole), std::move(whole)});
+    Split(root_, 0);
   }
-  nodes_[after].before = Merge(before, nodes_[after].before);
-  Refresh(after);
-  return after;
-}
-
-template <typename Amount>
-typename Timeline<Amount>::Place Timeline<Amount>::NewNode(absl::Time at) {
-  Place place = unused_;
-  if (place == kNone) {
-    place = static_cast<Place>(nodes_.size());
-    nodes_.emplace_back();
-  } else {
-    unused_ = nodes_[place].after;
-    nodes_[place] = Node();
+  Apply(root_, at, delta);
+  if (root_.branches.size() == 1) {
+    const std::unique_ptr<Node> only = std::move(root_.branches.front().node);
+    root_ = std::move(*only);
   }
-  nodes_[place].at = at;
-  return place;
-}
-
-template <typename Amount>
-void Timeline<Amount>::Change(absl::Time at, const Amount& delta) {
-  const auto [before, rest] = Split(root_, at);
-  auto [here, after] = Split(rest, at + kTick);
-  if (here == kNone) here = NewNode(at);
-  Node& node = nodes_[here];
-  node.delta = Sum(node.delta, delta);
-  Refresh(here);
-  // A change of nothing would make equal step functions differ.
-  if (node.delta == Amount()) {
-    node.after = unused_;
-    unused_ = here;
-    here = kNone;
-  }
-  root_ = Merge(Merge(before, here), after);
 }
 
 template <typename Amount>
 void Timeline<Amount>::Add(const Span& span, const Amount& amount) {
   if (span.start >= span.end || amount == Amount()) return;
-  Change(span.start, amount);
-  if (span.end != absl::InfiniteFuture()) Change(span.end, -amount);
-  if (root_ == kNone) *this = Timeline();
+  Apply(span.start, amount);
+  if (span.end != absl::InfiniteFuture()) Apply(span.end, -amount);
+}
+
+// What changes at a time holds from there on.
+template <typename Amount>
+Amount Timeline<Amount>::LevelAt(absl::Time at) const {
+  return Fold(root_, absl::InfinitePast(), at + kTick).sum;
 }
 
 template <typename Amount>
 Amount Timeline<Amount>::Peak(const Span& span) const {
-  // What changes at `start` holds from there on: the level just before it does not count.
-  const absl::Time after_start = span.start + kTick;
-  const Amount level = Fold(root_, absl::InfinitePast(), after_start).sum;
-  return Sum(level, Fold(root_, after_start, span.end).peak);
+  return Sum(LevelAt(span.start), Fold(root_, span.start + kTick, span.end).peak);
 }
 
-// Whether a change within the span leads above the limit: the first. Subtrees whose peak stays
+// Whether a change within the span leads above the limit: the first. Branches whose peak stays
 // below are passed over, so that it costs a logarithm.
 template <typename Amount>
-bool Timeline<Amount>::FindFirst(Place tree, Above& above) const {
-  if (tree == kNone) return false;
-  const Node& node = nodes_[tree];
-  if (!Exceeds(Sum(above.level, node.total.peak), above.limit)) {
-    above.level = Sum(above.level, node.total.sum);
-    return false;
+bool Timeline<Amount>::FindFirst(const Node& node, Above& above) {
+  for (const Change& change : node.changes) {
+    if (change.at >= above.span.end) return false;
+    above.level = Sum(above.level, change.delta);
+    above.at = change.at;
+    if (change.at > above.span.start && Exceeds(above.level, above.limit)) return true;
   }
-  if (node.at <= above.span.start) {  // what is before it counts for the level alone
-    above.level = Sum(above.level, Sum(TotalOf(node.before).sum, node.delta));
-    return FindFirst(node.after, above);
+  for (size_t i = 0; i < node.branches.size(); ++i) {
+    const Branch& branch = node.branches[i];
+    if (branch.from >= above.span.end) return false;
+    // What is before the span counts for the level alone.
+    const bool before =
+        i + 1 < node.branches.size() && node.branches[i + 1].from <= above.span.start;
+    if (before || !Exceeds(Sum(above.level, branch.total.peak), above.limit)) {
+      above.level = Sum(above.level, branch.total.sum);
+    } else if (FindFirst(*branch.node, above)) {
+      return true;
+    }
   }
-  if (FindFirst(node.before, above)) return true;
-  if (node.at >= above.span.end) return false;
-  above.level = Sum(above.level, node.delta);
-  if (Exceeds(above.level, above.limit)) {
-    above.at = node.at;
-    return true;
-  }
-  return FindFirst(node.after, above);
+  return false;
 }
 
 // The same for the last such change; `above.at` is then the change that follows on it.
 template <typename Amount>
-bool Timeline<Amount>::FindLast(Place tree, const Amount& before, Above& above) const {
-  if (tree == kNone) return false;
-  const Node& node = nodes_[tree];
-  const Amount here = Sum(Sum(before, TotalOf(node.before).sum), node.delta);
-  if (node.at >= above.span.end) return FindLast(node.before, before, above);
-  if (node.at > above.span.start && !Exceeds(Sum(before, node.total.peak), above.limit)) {
-    // Nothing in this subtree; the change that follows on what comes before is its first.
-    for (Place at = tree; at != kNone;) {
-      const bool within = nodes_[at].at > above.span.start;
-      if (within) above.at = nodes_[at].at;
-      at = within ? nodes_[at].before : nodes_[at].after;
-    }
-    return false;
+bool Timeline<Amount>::FindLast(const Node& node, const Amount& before, Above& above) {
+  std::array<Amount, kMost> levels;  // before each branch, after each change
+  Amount level = before;
+  for (size_t i = 0; i < node.size(); ++i) {
+    if (node.branches.empty()) level = Sum(level, node.changes[i].delta);
+    levels[i] = level;
+    if (!node.branches.empty()) level = Sum(level, node.branches[i].total.sum);
   }
-  if (FindLast(node.after, here, above)) return true;
-  if (node.at <= above.span.start) return false;
-  if (Exceeds(here, above.limit)) return true;
-  above.at = node.at;
-  return FindLast(node.before, before, above);
+  for (size_t i = node.changes.size(); i-- > 0;) {
+    const Change& change = node.changes[i];
+    if (change.at >= above.span.end) continue;
+    if (change.at <= above.span.start) return false;
+    if (Exceeds(levels[i], above.limit)) return true;
+    above.at = change.at;
+  }
+  for (size_t i = node.branches.size(); i-- > 0;) {
+    const Branch& branch = node.branches[i];
+    if (branch.from >= above.span.end) continue;
+    if (i + 1 < node.branches.size() && node.branches[i + 1].from <= above.span.start) return false;
+    // A branch that is passed over keeps the limit from before its first change on: none ends
+    // there.
+    if (Exceeds(Sum(levels[i], branch.total.peak), above.limit) &&
+        FindLast(*branch.node, levels[i], above))
+      return true;
+  }
+  return false;
 }
 
 template <typename Amount>
 std::optional<std::pair<absl::Time, Amount>> Timeline<Amount>::FirstAbove(
     const Span& span, const Amount& limit) const {
-  const Amount level = Fold(root_, absl::InfinitePast(), span.start + kTick).sum;
+  const Amount level = LevelAt(span.start);
   if (Exceeds(level, limit)) return std::pair(span.start, level);
   Above above{span, limit, {}, span.end};
   if (!FindFirst(root_, above)) return std::nullopt;
@@ -207,44 +248,39 @@ template <typename Amount>
 absl::Time Timeline<Amount>::KeptFrom(const Span& span, const Amount& limit) const {
   Above above{span, limit, {}, span.end};
   if (FindLast(root_, {}, above)) return above.at;
-  const Amount level = Fold(root_, absl::InfinitePast(), span.start + kTick).sum;
-  return Exceeds(level, limit) ? above.at : span.start;
+  return Exceeds(LevelAt(span.start), limit) ? above.at : span.start;
 }
 
+// The changes within the span.
 template <typename Amount>
-void Timeline<Amount>::CollectLevels(Place tree, const Span& span,
-                                     std::vector<std::pair<absl::Time, Amount>>& levels) const {
-  if (tree == kNone) return;
-  const Node& node = nodes_[tree];
-  if (node.at > span.start) CollectLevels(node.before, span, levels);
-  if (node.at > span.start && node.at < span.end)
-    levels.emplace_back(node.at, Sum(levels.back().second, node.delta));
-  if (node.at < span.end) CollectLevels(node.after, span, levels);
+void Timeline<Amount>::Collect(const Node& node, const Span& span, std::vector<Change>& changes) {
+  for (const Change& change : node.changes) {
+    if (change.at >= span.start && change.at < span.end) changes.push_back(change);
+  }
+  for (size_t i = 0; i < node.branches.size(); ++i) {
+    if (node.branches[i].from >= span.end) return;
+    if (i + 1 < node.branches.size() && node.branches[i + 1].from <= span.start) continue;
+    Collect(*node.branches[i].node, span, changes);
+  }
 }
 
 template <typename Amount>
 std::vector<std::pair<absl::Time, Amount>> Timeline<Amount>::Levels(const Span& span) const {
-  std::vector<std::pair<absl::Time, Amount>> levels = {
-      {span.start, Fold(root_, absl::InfinitePast(), span.start + kTick).sum}};
-  CollectLevels(root_, span, levels);
+  std::vector<std::pair<absl::Time, Amount>> levels = {{span.start, LevelAt(span.start)}};
+  std::vector<Change> changes;
+  Collect(root_, {span.start + kTick, span.end}, changes);
+  for (const Change& change : changes)
+    levels.emplace_back(change.at, Sum(levels.back().second, change.delta));
   return levels;
 }
 
 template <typename Amount>
-void Timeline<Amount>::Collect(Place tree,
-                               std::vector<std::pair<absl::Time, Amount>>& changes) const {
-  if (tree == kNone) return;
-  const Node& node = nodes_[tree];
-  Collect(node.before, changes);
-  changes.emplace_back(node.at, node.delta);
-  Collect(node.after, changes);
-}
-
-template <typename Amount>
 std::vector<std::pair<absl::Time, Amount>> Timeline<Amount>::Changes() const {
-  std::vector<std::pair<absl::Time, Amount>> changes;
-  Collect(root_, changes);
-  return changes;
+  std::vector<Change> changes;
+  Collect(root_, {absl::InfinitePast(), absl::InfiniteFuture()}, changes);
+  std::vector<std::pair<absl::Time, Amount>> pairs;
+  for (const Change& change : changes) pairs.emplace_back(change.at, change.delta);
+  return pairs;
 }
 
 template class Timeline<int64_t>;

@@ -5,7 +5,7 @@
 #include <absl/time/time.h>
 
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -31,9 +31,10 @@ struct Watts {
   Watts operator-() const { return {-it_power, -cooling}; }
 };
 
-// A treap of changes by time; each node knows the sum and the highest partial sum of its subtree,
-// so that Add() and Peak() cost the logarithm of the number of changes. `Amount` is int64_t or
-// Watts, whose two quantities are summed and compared each by itself. Not thread-safe.
+// A B-tree of changes by time; of each branch it knows the sum and the highest partial sum, so that
+// Add() and Peak() cost the logarithm of the number of changes, and few looks into memory. `Amount`
+// is int64_t or Watts, whose two quantities are summed and compared each by itself. Not
+// thread-safe.
 template <typename Amount>
 class Timeline {
  public:
@@ -56,7 +57,7 @@ class Timeline {
   std::vector<std::pair<absl::Time, Amount>> Levels(const Span& span) const;
 
   // Nothing is in use at any time.
-  bool empty() const { return root_ == kNone; }
+  bool empty() const { return root_.changes.empty() && root_.branches.empty(); }
   // Every change of the level, in the order of time.
   std::vector<std::pair<absl::Time, Amount>> Changes() const;
   friend bool operator==(const Timeline& a, const Timeline& b) {
@@ -64,45 +65,49 @@ class Timeline {
   }
 
  private:
-  // Nodes stand in one array and name each other by place: a site has millions of them.
-  using Place = uint32_t;
-  static constexpr Place kNone = ~Place{0};
+  static constexpr size_t kMost = 32;  // of changes or branches in a node
+
   struct Total {
     Amount sum = {};
     Amount peak = {};  // the highest sum of the first so many changes, none among them
   };
-  struct Node {
+  struct Change {
     absl::Time at;
-    Place before = kNone;
-    Place after = kNone;
-    Amount delta = {};
+    Amount delta;
+  };
+  struct Node;
+  struct Branch {
+    absl::Time from;  // no change of it is earlier, and none of the branch before is this late
     Total total;
+    std::unique_ptr<Node> node;
+  };
+  // A leaf has changes, any other node branches; both in the order of time.
+  struct Node {
+    std::vector<Change> changes;
+    std::vector<Branch> branches;
+    size_t size() const { return changes.size() + branches.size(); }
+  };
+  struct Above {  // where a search for a level stands
+    Span span;    // of changes: after its start, before its end
+    Amount limit;
+    Amount level;   // before the node, then after it
+    absl::Time at;  // what was found
   };
 
   static Total Join(const Total& before, const Total& after);
   static Total TotalOf(const Amount& delta);
-  Total TotalOf(Place tree) const { return tree == kNone ? Total() : nodes_[tree].total; }
-  Total Fold(Place tree, absl::Time from, absl::Time to) const;
-  void Refresh(Place node);
-  std::pair<Place, Place> Split(Place tree, absl::Time at);
-  Place Merge(Place before, Place after);
-  struct Above {  // where a search for a level stands
-    Span span;    // of changes: after its start, before its end
-    Amount limit;
-    Amount level;   // before the subtree, then after it
-    absl::Time at;  // what was found
-  };
-  bool FindFirst(Place tree, Above& above) const;
-  bool FindLast(Place tree, const Amount& before, Above& above) const;
-  void Collect(Place tree, std::vector<std::pair<absl::Time, Amount>>& changes) const;
-  void CollectLevels(Place tree, const Span& span,
-                     std::vector<std::pair<absl::Time, Amount>>& levels) const;
-  void Change(absl::Time at, const Amount& delta);
-  Place NewNode(absl::Time at);
+  static Total TotalOf(const Node& node);
+  static Total Fold(const Node& node, absl::Time from, absl::Time to);
+  static bool FindFirst(const Node& node, Above& above);
+  static bool FindLast(const Node& node, const Amount& before, Above& above);
+  static void Collect(const Node& node, const Span& span, std::vector<Change>& changes);
+  static void Apply(Node& node, absl::Time at, const Amount& delta);
+  static void Split(Node& node, size_t branch);
+  static void Merge(Node& node, size_t branch);
+  Amount LevelAt(absl::Time at) const;
+  void Apply(absl::Time at, const Amount& delta);
 
-  std::deque<Node> nodes_;
-  Place unused_ = kNone;  // the first of the places that are free again, linked by `after`
-  Place root_ = kNone;
+  Node root_;
 };
 
 extern template class Timeline<int64_t>;

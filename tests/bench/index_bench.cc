@@ -3,7 +3,6 @@
 // of reservations and a table; docs/performance.md explains the columns. Nothing here is a test.
 #include <absl/time/time.h>
 #include <fmt/format.h>
-#include <malloc.h>
 #include <time.h>
 
 #include <CLI/CLI.hpp>
@@ -42,16 +41,9 @@ struct Options {
   int queries = 2000;
 };
 
-// What this thread has from libc's allocator, its own book-keeping included.
-size_t AllocatedBytes() {
-  const auto info = mallinfo2();
-  return info.uordblks + info.hblkhd;
-}
-
 // The memory of the process: indexes, caches and buffers of the rows on disk, and what the
 // allocator keeps.
 size_t ResidentBytes() {
-  malloc_trim(0);
   size_t pages = 0, resident = 0;
   std::ifstream("/proc/self/statm") >> pages >> resident;
   return resident * 4096;
@@ -252,11 +244,9 @@ void Measure(const std::string& load, int count, const Options& options) {
   const double reserve =
       static_cast<double>(ThreadNanos() - begin) / 1000.0 / static_cast<double>(count);
   const size_t resident = ResidentBytes() - list - opened;
-  const size_t before = AllocatedBytes();
   auto second = std::make_unique<Index>();
   Latency rebuild;
   rebuild.Time([&] { site.Rebuild(*second); });
-  const size_t of_index = AllocatedBytes() - before;
   second = nullptr;
   fmt::print(stderr, "{} reservations are there\n", count);
   const Index& index = site.state().index;
@@ -308,13 +298,12 @@ void Measure(const std::string& load, int count, const Options& options) {
              R"("pack_p50_us": {:.1f}, "pack_p99_us": {:.1f}, )"
              R"("weekly_p50_us": {:.1f}, "weekly_p99_us": {:.1f}, "peak_p50_us": {:.1f}, )"
              R"("decide_p50_us": {:.1f}, "decide_p99_us": {:.1f}, "due_p50_us": {:.1f}, )"
-             R"("hold_and_confirm_us": {:.1f}, "rebuild_us": {:.2f}, "index_bytes": {:.0f}, )"
+             R"("hold_and_confirm_us": {:.1f}, "rebuild_us": {:.2f}, )"
              R"("resident_bytes": {:.0f}, "found": {}}})"
              "\n",
              load, count, find.At(0.5), find.At(0.99), pack.At(0.5), pack.At(0.99), weekly.At(0.5),
              weekly.At(0.99), peak.At(0.5), decide.At(0.5), decide.At(0.99), due.At(0.5), reserve,
-             rebuild.At(0) / n, static_cast<double>(of_index) / n,
-             static_cast<double>(resident) / n, found);
+             rebuild.At(0) / n, static_cast<double>(resident) / n, found);
   std::fflush(stdout);
 }
 

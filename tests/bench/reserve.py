@@ -44,7 +44,7 @@ synchronous_commit = on
 """
 TITLES = {
     "embedded": "Concordat, embedded log", "kafka_flushed": "Concordat, Kafka, flushed", "kafka": "Concordat, Kafka",
-    "postgresql": "PostgreSQL", "postgresql_unflushed": "PostgreSQL, not flushed"}
+    "postgresql": "PostgreSQL", "postgresql_unflushed": "PostgreSQL, not flushed", "usual": "PostgreSQL, the usual way"}
 
 
 class PostgreSQL:
@@ -166,7 +166,8 @@ class Ours:
 
 def ratios(rows):
     found = {}
-    for ours, theirs, name in (("kafka", "postgresql", "postgresql"), ("kafka_flushed", "postgresql", "postgresql_both_flushed"),
+    for ours, theirs, name in (("kafka", "postgresql", "postgresql"), ("kafka", "usual", "postgresql_usual"),
+                               ("kafka_flushed", "postgresql", "postgresql_both_flushed"),
                                ("embedded", "postgresql", "postgresql_embedded"),
                                ("kafka", "postgresql_unflushed", "postgresql_neither_flushed")):
         a, b = rows[ours], rows[theirs]
@@ -195,6 +196,7 @@ def main():
             for clients in [int(c) for c in options.clients.split(",") if c]:
                 rows = {way: ours.measure(way, clients, options) for way in ("embedded", "kafka_flushed", "kafka")}
                 rows["postgresql"] = best_of(postgresql, clients, options, True)
+                rows["usual"] = rows["postgresql"]["formulations"]["lowest_free"]
                 rows["postgresql_unflushed"] = best_of(postgresql, clients, options, False)
                 figures["clients_%d" % clients] = {"clients": clients, **ratios(rows), "ways": rows}
         finally:

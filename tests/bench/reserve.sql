@@ -93,18 +93,23 @@ BEGIN
 END $$;
 
 -- The same without a block for the exception: whoever looks at a server locks it, others pass it by.
+-- What was committed between the look and the lock is a conflict: it looks again, ten times at most.
 CREATE FUNCTION skip_locked(starts int, minutes int, from_id int) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   reservation bigint;
 BEGIN
-  INSERT INTO by_btree (server, during, contract)
-    SELECT found.id, int8range(starts, starts + minutes), starts % 100 FROM (
-      SELECT s.id FROM server s
-      WHERE s.model = 'models/m' AND s.id >= from_id
-        AND coalesce((SELECT upper(b.during) FROM by_btree b
-                      WHERE b.server = s.id AND lower(b.during) < starts + minutes
-                      ORDER BY lower(b.during) DESC LIMIT 1), 0) <= starts
-      ORDER BY s.id LIMIT 1 FOR UPDATE OF s SKIP LOCKED) found RETURNING id INTO reservation;
+  FOR look IN 1..10 LOOP
+    INSERT INTO by_btree (server, during, contract)
+      SELECT found.id, int8range(starts, starts + minutes), starts % 100 FROM (
+        SELECT s.id FROM server s
+        WHERE s.model = 'models/m' AND s.id >= from_id
+          AND coalesce((SELECT upper(b.during) FROM by_btree b
+                        WHERE b.server = s.id AND lower(b.during) < starts + minutes
+                        ORDER BY lower(b.during) DESC LIMIT 1), 0) <= starts
+        ORDER BY s.id LIMIT 1 FOR UPDATE OF s SKIP LOCKED) found
+      ON CONFLICT DO NOTHING RETURNING id INTO reservation;
+    EXIT WHEN reservation IS NOT NULL;
+  END LOOP;
   RETURN reservation;
 END $$;
 

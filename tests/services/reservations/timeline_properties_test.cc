@@ -2,8 +2,9 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
-#include <map>
+#include <algorithm>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "services/reservations/timeline.h"
@@ -15,47 +16,101 @@ absl::Time At(int hour) { return absl::UnixEpoch() + absl::Hours(hour); }
 
 using Use = std::tuple<int, int, int>;  // start, length, amount
 
-auto Uses() {
-  return *rc::gen::container<std::vector<Use>>(
-      rc::gen::tuple(rc::gen::inRange(0, 20), rc::gen::inRange(0, 8), rc::gen::inRange(-5, 9)));
+constexpr int kHours = 4000;
+
+// Few that meet often, or so many that the tree has three layers.
+std::vector<Use> Uses() {
+  const auto of = [](int hours) {
+    return rc::gen::tuple(rc::gen::inRange(0, hours), rc::gen::inRange(0, 8),
+                          rc::gen::inRange(-5, 9));
+  };
+  if (*rc::gen::arbitrary<bool>()) return *rc::gen::container<std::vector<Use>>(of(20));
+  return *rc::gen::container<std::vector<Use>>(1500, rc::gen::resize(100, of(kHours)));
+}
+
+// Half of the time where all is that is few.
+Span AnySpan() {
+  const int from = *rc::gen::resize(100, rc::gen::inRange(0, *rc::gen::element(30, kHours)));
+  const int length = *rc::gen::resize(100, rc::gen::inRange(1, *rc::gen::element(10, kHours)));
+  return {At(from), At(from + length)};
+}
+int HourOf(absl::Time at) { return static_cast<int>(absl::ToInt64Hours(at - absl::UnixEpoch())); }
+
+template <typename Amount>
+std::vector<Amount> LevelsOf(const std::vector<std::pair<Span, Amount>>& uses) {
+  std::vector<Amount> levels(2 * kHours + 10);
+  for (const auto& [span, amount] : uses) {
+    for (int hour = HourOf(span.start); hour < HourOf(span.end); ++hour) levels[hour] += amount;
+  }
+  return levels;
+}
+
+// The timeline of all uses, of which most were taken back meanwhile, or the earlier ones.
+template <typename Amount>
+Timeline<Amount> TimelineOf(const std::vector<std::pair<Span, Amount>>& uses) {
+  Timeline<Amount> timeline;
+  const int cut = *rc::gen::resize(100, rc::gen::inRange(0, kHours));
+  auto taken_back = *rc::gen::container<std::vector<bool>>(
+      uses.size(), rc::gen::weightedElement<bool>({{9, true}, {1, false}}));
+  if (*rc::gen::arbitrary<bool>()) {
+    for (size_t i = 0; i < uses.size(); ++i) taken_back[i] = HourOf(uses[i].first.start) < cut;
+  }
+  for (const auto& [span, amount] : uses) timeline.Add(span, amount);
+  for (size_t i = uses.size(); i-- > 0;) {
+    if (taken_back[i]) timeline.Add(uses[i].first, -uses[i].second);
+  }
+  for (size_t i = uses.size(); i-- > 0;) {
+    if (taken_back[i]) timeline.Add(uses[i].first, uses[i].second);
+  }
+  return timeline;
 }
 
 RC_GTEST_PROP(TimelineProperties, ThePeakIsTheHighestSumOverAllInstants, ()) {
-  Timeline<int64_t> timeline;
-  std::vector<int64_t> levels(40, 0);
-  for (const auto& [start, length, amount] : Uses()) {
-    timeline.Add({At(start), At(start + length)}, amount);
-    for (int hour = start; hour < start + length; ++hour) levels[hour] += amount;
+  std::vector<std::pair<Span, int64_t>> uses;
+  for (const auto& [start, length, amount] : Uses())
+    uses.push_back({{At(start), At(start + length)}, amount});
+  const Timeline<int64_t> timeline = TimelineOf(uses);
+  const std::vector<int64_t> levels = LevelsOf(uses);
+  for (int i = 0; i < 30; ++i) {
+    const Span span = AnySpan();
+    RC_ASSERT(timeline.Peak(span) == *std::max_element(levels.begin() + HourOf(span.start),
+                                                       levels.begin() + HourOf(span.end)));
+    int64_t level = levels[HourOf(span.start)];
+    std::vector<std::pair<absl::Time, int64_t>> expected = {{span.start, level}};
+    for (int hour = HourOf(span.start) + 1; hour < HourOf(span.end); ++hour) {
+      if (levels[hour] != level) expected.emplace_back(At(hour), level = levels[hour]);
+    }
+    RC_ASSERT(timeline.Levels(span) == expected);
   }
-  const int from = *rc::gen::inRange(0, 30);
-  const int to = from + *rc::gen::inRange(1, 10);
-  RC_ASSERT(timeline.Peak({At(from), At(to)}) ==
-            *std::max_element(levels.begin() + from, levels.begin() + to));
 }
 
 RC_GTEST_PROP(TimelineProperties, TheFirstAndTheLastInstantAboveALimitAreFound, ()) {
-  Timeline<Watts> timeline;
-  std::vector<Watts> levels(40);
-  for (const auto& [start, length, amount] : Uses()) {
-    const Watts watts{amount, 3 - amount};
-    timeline.Add({At(start), At(start + length)}, watts);
-    for (int hour = start; hour < start + length; ++hour) levels[hour] += watts;
+  std::vector<std::pair<Span, Watts>> uses;
+  for (const auto& [start, length, amount] : Uses())
+    uses.push_back({{At(start), At(start + length)}, {amount, 3 - amount}});
+  const Timeline<Watts> timeline = TimelineOf(uses);
+  const std::vector<Watts> levels = LevelsOf(uses);
+  bool both = false;
+  for (int i = 0; i < 30; ++i) {
+    const Span span = AnySpan();
+    const int from = HourOf(span.start);
+    const int to = HourOf(span.end);
+    const auto number = rc::gen::resize(100, rc::gen::inRange(-3, 40));
+    const Watts limit{*number, *number};
+    const auto above = [&](int hour) {
+      return levels[hour].it_power > limit.it_power || levels[hour].cooling > limit.cooling;
+    };
+    int first = from;
+    while (first < to && !above(first)) ++first;
+    int kept = to;
+    while (kept > from && !above(kept - 1)) --kept;
+    const auto found = timeline.FirstAbove(span, limit);
+    RC_ASSERT(found.has_value() == (first < to));
+    if (found) RC_ASSERT(*found == std::pair(At(first), levels[first]));
+    RC_ASSERT(timeline.KeptFrom(span, limit) == At(kept));
+    both |= found.has_value() && kept < to;
   }
-  const int from = *rc::gen::inRange(0, 30);
-  const int to = from + *rc::gen::inRange(1, 10);
-  const Watts limit{*rc::gen::inRange(-3, 12), *rc::gen::inRange(-3, 12)};
-  const auto above = [&](int hour) {
-    return levels[hour].it_power > limit.it_power || levels[hour].cooling > limit.cooling;
-  };
-  int first = from;
-  while (first < to && !above(first)) ++first;
-  int kept = to;
-  while (kept > from && !above(kept - 1)) --kept;
-  const auto found = timeline.FirstAbove({At(from), At(to)}, limit);
-  RC_ASSERT(found.has_value() == (first < to));
-  if (found) RC_ASSERT(*found == std::pair(At(first), levels[first]));
-  RC_ASSERT(timeline.KeptFrom({At(from), At(to)}, limit) == At(kept));
-  RC_CLASSIFY(found.has_value() && kept < to, "above, then kept");
+  RC_CLASSIFY(both, "above, then kept");
 }
 
 RC_GTEST_PROP(TimelineProperties, TheOrderOfAdditionsDoesNotMatterAndAllCanBeTakenBack, ()) {
@@ -68,8 +123,26 @@ RC_GTEST_PROP(TimelineProperties, TheOrderOfAdditionsDoesNotMatterAndAllCanBeTak
     backward.Add({At(start), At(start + length)}, amount);
   }
   RC_ASSERT(forward == backward);
-  for (const auto& [start, length, amount] : uses)
+  // Some are taken back, and what is left is as if they had never been.
+  Timeline<int64_t> rest;
+  for (size_t i = 0; i < uses.size(); ++i) {
+    const auto& [start, length, amount] = uses[i];
+    const Span span{At(start), At(start + length)};
+    if (i % 7 == 0) {
+      rest.Add(span, amount);
+    } else {
+      forward.Add(span, -amount);
+    }
+  }
+  RC_ASSERT(forward == rest);
+  for (int i = 0; i < 30; ++i) {
+    const Span span = AnySpan();
+    RC_ASSERT(forward.Peak(span) == rest.Peak(span));
+  }
+  for (size_t i = 0; i < uses.size(); i += 7) {
+    const auto& [start, length, amount] = uses[i];
     forward.Add({At(start), At(start + length)}, -amount);
+  }
   RC_ASSERT(forward.empty());
 }
 
