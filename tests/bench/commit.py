@@ -25,6 +25,17 @@ TITLES = {"raw": "librdkafka alone (the limit)", "writer": "Concordat", "grpc": 
           "streams_default": "Kafka Streams, default", "streams_best": "Kafka Streams, best setting"}
 
 
+def counts(text):
+    """A list of numbers as argparse takes it."""
+    try:
+        numbers = [int(part) for part in text.split(",") if part]
+    except ValueError:
+        numbers = [0]
+    if min(numbers, default=1) < 1:
+        raise argparse.ArgumentTypeError("found %r, expected whole numbers from 1 on, with commas between them" % text)
+    return numbers
+
+
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
@@ -99,7 +110,7 @@ def main():
     parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--warmup", type=float, default=2)
-    parser.add_argument("--clients", default="1,16,128")
+    parser.add_argument("--clients", type=counts, default="1,16,128")
     parser.add_argument("--saturation", type=int, default=8192)
     parser.add_argument("--ways", default=",".join(WAYS), help="some of: " + ",".join(WAYS))
     options = parser.parse_args()
@@ -111,7 +122,7 @@ def main():
         say("warming the broker up: what is measured first would pay for its compiler otherwise")
         measure("raw", options.saturation, True, broker, argparse.Namespace(build=options.build, seconds=WARM_SECONDS, warmup=1),
                 folder, number)
-        for clients in [int(c) for c in options.clients.split(",") if c] + [options.saturation]:
+        for clients in options.clients + [options.saturation]:
             saturated = clients == options.saturation
             name = "saturation" if saturated else "clients_%d" % clients
             rows = {}

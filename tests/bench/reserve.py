@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from commit import KAFKA, Broker, run, say
+from commit import KAFKA, Broker, counts, run, say
 
 SQL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reserve.sql")
 POSTGRESQL = "/usr/lib/postgresql/15/bin"
@@ -182,7 +182,7 @@ def main():
     parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--warmup", type=float, default=2)
-    parser.add_argument("--clients", default="1,16,64")
+    parser.add_argument("--clients", type=counts, default="1,16,64")
     options = parser.parse_args()
     program = os.path.join(options.build, "tests", "bench", "reserve_bench")
     folder = tempfile.mkdtemp(prefix="concordat-bench-")
@@ -193,7 +193,7 @@ def main():
         broker = Broker(os.path.join(folder, "broker"))
         try:
             ours = Ours(program, broker, folder)
-            for clients in [int(c) for c in options.clients.split(",") if c]:
+            for clients in options.clients:
                 rows = {way: ours.measure(way, clients, options) for way in ("embedded", "kafka_flushed", "kafka")}
                 rows["postgresql"] = best_of(postgresql, clients, options, True)
                 rows["usual"] = rows["postgresql"]["formulations"]["lowest_free"]
