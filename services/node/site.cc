@@ -134,7 +134,11 @@ Site::~Site() { Stop(); }
 absl::StatusOr<std::unique_ptr<Site>> Site::Open(const Config& config, const std::string& name,
                                                  storage::Log& log, runtime::Clock& clock,
                                                  SiteParts parts) {
-  if (!parts.open_store) parts.open_store = &storage::OpenRocksDbStore;
+  if (!parts.open_store) {
+    parts.open_store = [](const std::string& dir, storage::StoreUse use) {
+      return storage::OpenRocksDbStore(dir, use);
+    };
+  }
   std::unique_ptr<Site> site(new Site(config, name, log, clock, std::move(parts)));
   for (const std::string& service : site->services_) {
     const absl::Status status = site->OpenStream(name, service);

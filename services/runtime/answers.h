@@ -2,38 +2,47 @@
 // decision.
 #pragma once
 
-#include <absl/functional/any_invocable.h>
 #include <absl/status/statusor.h>
 #include <absl/synchronization/mutex.h>
 
+#include <deque>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "concordat/type/v1/command.pb.h"
+#include "services/runtime/in_flight.h"
 #include "storage/machine.h"
 
 namespace concordat::runtime {
 
-using AnswerCallback = absl::AnyInvocable<void(absl::StatusOr<type::v1::Outcome>)>;
-
 class Answers {
  public:
-  using Answer = std::pair<AnswerCallback, absl::StatusOr<type::v1::Outcome>>;
-
-  // The machine must outlive it.
-  explicit Answers(storage::Machine& machine);
+  // Of the writer of `stream` at `site`. The machine must outlive it.
+  Answers(storage::Machine& machine, std::string stream, std::string site);
   // Runs whatever was given before.
   ~Answers();
 
   // The writer's thread; they run after Send().
   void Add(AnswerCallback done, absl::StatusOr<type::v1::Outcome> outcome);
+  // Tells all who asked for these that they are accepted. What they hold is freed here too, off
+  // the writer's thread.
+  void Add(std::deque<InFlight> accepted);
   void Send();
 
  private:
+  struct Answer {
+    AnswerCallback done;
+    absl::StatusOr<type::v1::Outcome> outcome;
+    std::deque<InFlight> accepted;  // in place of the two above
+  };
   void Loop();
+  void Tell(InFlight& accepted) const;
 
   storage::Machine& machine_;
+  const std::string stream_;
+  const std::string site_;
   std::vector<Answer> batch_;
   absl::Mutex mutex_;
   std::vector<Answer> ready_ ABSL_GUARDED_BY(mutex_);

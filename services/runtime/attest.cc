@@ -142,7 +142,6 @@ bool Writer::AttestWhenDue() {
   speculative_ = {attributes.id, head.sequence + 1, -1, attributes.time};
   InFlight& in_flight = in_flight_.emplace_back();
   in_flight.cookie = next_cookie_++;
-  in_flight.group = ++group_;
   in_flight.appended = machine_.Now();
   in_flight.link = attributes.id;
   in_flight.parent = attributes.parent;

@@ -23,7 +23,7 @@ void Writer::FireTimers() {
   const absl::Time wall = machine_.Now();
   if (wall < next_timers_ || !clock_.Alarm().empty()) return;
   next_timers_ = wall + options_.timer_interval;
-  for (AnyIntent& intent : engine_.Due(std::max(now_, speculative_.time), options_.max_group)) {
+  for (AnyIntent& intent : engine_.Due(std::max(now_, speculative_.time), options_.max_waiting)) {
     std::string id = fmt::format("due/{}/{}/{}", intent.kind, intent.subject, intent.deadline);
     if (!queued_timers_.insert(id).second) continue;
     Submission submission{.command = std::move(intent.command),
@@ -40,15 +40,12 @@ void Writer::FireTimers() {
 }
 
 bool Writer::MayDecide() const {
-  if (attest_waits_) return false;
-  return in_flight_.empty() ||
-         (in_flight_.size() < options_.max_in_flight &&
-          group_ - in_flight_.front().group + 1 < options_.max_groups_in_flight);
+  return !attest_waits_ && in_flight_.size() < options_.max_in_flight &&
+         appender_->Waiting() < options_.max_waiting;
 }
 
 void Writer::DecideGroup() {
   if (queue_.empty() || !MayDecide()) return;
-  ++group_;
   decided_at_ = machine_.Now();
   // Never before the time at which a timer was found due: decided earlier, its command would be
   // refused.
@@ -164,13 +161,13 @@ void Writer::Append(Submission submission, Decision decision) {
   speculative_ = {attributes.id, static_cast<int64_t>(attributes.sequence), -1, attributes.time};
   InFlight& in_flight = in_flight_.emplace_back();
   in_flight.cookie = next_cookie_++;
-  in_flight.group = group_;
   in_flight.appended = decided_at_;
   in_flight.submission = std::move(submission);
   in_flight.link = attributes.id;
   in_flight.parent = attributes.parent;
   in_flight.sequence = speculative_.sequence;
   in_flight.time = attributes.time;
+  in_flight.event = std::move(decision.event);
   in_flight.event_type = std::move(decision.type);
   in_flight.subject = std::move(facts_.subject);
   in_flight.reason = std::move(decision.reason);
@@ -180,21 +177,8 @@ void Writer::Append(Submission submission, Decision decision) {
   appender_->Append(std::move(record), in_flight.cookie);
   storage::Failpoint(machine_, "after_append");
   if (events::Has(events::Flaw::kAnswersBeforeAcceptance))
-    answers_.Add(std::exchange(in_flight.submission.done, nullptr), OutcomeOf(in_flight));
-}
-
-type::v1::Outcome Writer::OutcomeOf(InFlight& in_flight) const {
-  type::v1::Outcome outcome;
-  outcome.set_stream(stream_);
-  outcome.set_site(options_.site);
-  outcome.set_sequence(static_cast<uint64_t>(in_flight.sequence));
-  outcome.set_link(in_flight.link.ToHex());
-  outcome.set_request_id(in_flight.submission.command_id);  // by_command_ may look at it
-  outcome.set_event_type(std::move(in_flight.event_type));
-  outcome.set_subject(std::move(in_flight.subject));
-  outcome.set_reason(std::move(in_flight.reason));
-  outcome.set_detail(std::move(in_flight.detail));
-  return outcome;
+    answers_.Add(std::exchange(in_flight.submission.done, nullptr),
+                 OutcomeOf(in_flight, stream_, options_.site));
 }
 
 }  // namespace concordat::runtime

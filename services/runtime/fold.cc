@@ -47,7 +47,9 @@ Fold::Fold(Engine& engine, storage::Projection& projection, std::string here)
       projection_(projection),
       stream_(projection.chain().stream()),
       site_(events::SiteOf(stream_)),
-      here_(std::move(here)) {}
+      here_(std::move(here)) {
+  projection_.LeaveUncached(kCommands);
+}
 
 absl::StatusOr<events::Outcome> Fold::Offer(const Delivery& delivery) {
   events::Chain& chain = projection_.chain();
@@ -100,7 +102,8 @@ void Fold::Remember(const google::protobuf::Message* event, const events::Attrib
   }
   storage::Journal& journal = projection_.journal();
   std::string key = CommandKey(attributes.actor, attributes.command_id);
-  journal.Write(key, row_.SerializeAsString());
+  // A stream has one event of a command, so it is not looked for: most have a new name.
+  journal.WriteNew(key, row_.SerializeAsString());
   const bool service = attributes.actor.compare(0, kSystemActor.size(), kSystemActor) == 0;
   if (service) {
     if (here_ == site_) journal.Write(IntentKey(attributes.command_id), std::nullopt);

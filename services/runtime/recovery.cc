@@ -361,12 +361,13 @@ void Writer::Resolve() {
   std::deque<InFlight> unresolved;
   unresolved.swap(in_flight_);
   by_command_.clear();
+  std::deque<InFlight> accepted;
   std::deque<Submission> to_decide;
   for (InFlight& in_flight : unresolved) {
     if (seen_.contains(in_flight.link) || events::Has(events::Flaw::kAnswersLostRaces)) {
       ++counters_.accepted;
       if (!in_flight.reason.empty()) ++counters_.refused;
-      Answer(in_flight);
+      accepted.push_back(std::move(in_flight));
       continue;
     }
     // An attestation that was lost is made again when the next one is due.
@@ -384,6 +385,7 @@ void Writer::Resolve() {
     }
     to_decide.push_back(std::move(submission));
   }
+  answers_.Add(std::move(accepted));
   {
     absl::MutexLock lock(&mutex_);
     queued_ += static_cast<size_t>(

@@ -76,7 +76,7 @@ Writer::Writer(Engine& engine, storage::Projection& projection, storage::Log& lo
       source_(events::SourceOf(stream_)),
       writer_id_(RandomId(machine_)),
       fold_(engine, projection, options_.site),
-      answers_(machine_),
+      answers_(machine_, stream_, options_.site),
       attest_(options_.attest) {
   facts_.site = options_.site;
   Publish();
@@ -136,11 +136,10 @@ void Writer::Submit(Submission submission) {
     } else {
       if (!service) ++queued_;
       incoming_.push_back(std::move(submission));
+      if (std::exchange(may_be_woken_, false)) appender_->Wake();
     }
   }
   if (!refused.ok() && submission.done) submission.done(refused);
-  // While an append is under way the writer waits for its report, and not for this command: those
-  // that come meanwhile make the next group, and are decided, appended and stored together.
 }
 
 void Writer::Note(std::string key, std::string value) {
@@ -171,12 +170,14 @@ void Writer::Step(absl::Duration wait) {
   DecideGroup();
   storage::Failpoint(machine_, "after_decide");
   if (!in_flight_.empty()) {
+    const bool may_decide = MayDecide();
     bool more = !queue_.empty();
     {
       absl::MutexLock lock(&mutex_);
       more = more || !incoming_.empty();
+      may_be_woken_ = may_decide && !more;
     }
-    auto reports = appender_->Poll(more && MayDecide() ? absl::ZeroDuration() : wait);
+    auto reports = appender_->Poll(may_decide && more ? absl::ZeroDuration() : wait);
     storage::Failpoint(machine_, "before_reports");
     TakeReports(std::move(reports));
     storage::Failpoint(machine_, "after_reports");
@@ -290,22 +291,11 @@ void Writer::CommitAccepted() {
   for (InFlight& done : accepted_) {
     ++counters_.accepted;
     if (!done.reason.empty()) ++counters_.refused;
-    Answer(done);
     for (Pending& reaction : done.reactions) Issue(std::move(reaction));
   }
-  accepted_.clear();
+  answers_.Add(std::exchange(accepted_, {}));
   storage::Failpoint(machine_, "after_react");
   Publish();
-}
-
-void Writer::Answer(InFlight& accepted) {
-  type::v1::Outcome outcome = OutcomeOf(accepted);
-  for (AnswerCallback& waiting : accepted.waiting) {
-    type::v1::Outcome again = outcome;
-    again.set_repeated(true);
-    answers_.Add(std::move(waiting), std::move(again));
-  }
-  answers_.Add(std::move(accepted.submission.done), std::move(outcome));
 }
 
 bool Writer::Commit() {

@@ -36,29 +36,12 @@
 #include "services/runtime/engine.h"
 #include "services/runtime/fold.h"
 #include "services/runtime/home_check.h"
+#include "services/runtime/in_flight.h"
 #include "storage/log/log.h"
 #include "storage/machine.h"
 #include "storage/projection/projection.h"
 
 namespace concordat::runtime {
-
-// A command on its way to a decision.
-struct Submission {
-  MessagePtr command;  // of the engine's command type
-  std::string command_id;
-  std::string actor;
-  std::string correlation_id;  // empty: the command's id
-  std::optional<Cause> cause;
-  bool validate_only = false;
-  // Past this time the command is not decided any more. Wall time.
-  absl::Time deadline = absl::InfiniteFuture();
-  // Called once, on the answering thread. A refusal is an OK outcome with a reason.
-  // DEADLINE_EXCEEDED: nothing was appended. ALREADY_EXISTS: the id was used with another content.
-  // INVALID_ARGUMENT: its event would be too large; nothing was appended.
-  // UNAVAILABLE: the outcome is unknown; the same id asked again gives it.
-  AnswerCallback done;
-  std::string digest;  // filled by Submit()
-};
 
 enum class WriterState { kStarting, kWriting, kRecovering, kStopped };
 std::string_view Name(WriterState state);
@@ -79,12 +62,10 @@ struct WriterOptions {
   std::string site;
   std::string release;
   storage::LogDemands demands;
-  size_t max_group = 512;       // commands decided in one step
+  size_t max_group = 64;        // commands decided in one step
+  size_t max_waiting = 512;     // events that wait for the log to take what came before them
   size_t max_in_flight = 8192;  // events without a report
-  // Groups without a report. One is decided while the other is on its way; with more of them,
-  // groups get smaller and the broker's work for each request weighs more.
-  uint64_t max_groups_in_flight = 2;
-  size_t max_queued = 16384;  // commands of callers that wait; more are RESOURCE_EXHAUSTED
+  size_t max_queued = 16384;    // commands of callers that wait; more are RESOURCE_EXHAUSTED
   absl::Duration timer_interval = absl::Milliseconds(100);
   absl::Duration flush_interval = absl::Seconds(10);
   absl::Duration report_timeout = absl::Seconds(30);      // then outstanding appends are disowned
@@ -148,23 +129,6 @@ class Writer {
   bool WaitFor(int64_t sequence, absl::Duration wait) const;
 
  private:
-  struct InFlight {
-    uint64_t cookie = 0;
-    uint64_t group = 0;
-    bool settled = false;
-    absl::Time appended;  // wall time
-    Submission submission;
-    events::Link link;
-    events::Link parent;
-    int64_t sequence = -1;
-    absl::Time time;
-    std::string event_type;
-    std::string subject;
-    std::string reason;  // of a refusal
-    std::string detail;
-    std::vector<Pending> reactions;
-    std::vector<AnswerCallback> waiting;  // the same command, asked again meanwhile
-  };
   // Actor and command id; points into the submission.
   using CommandKey = std::pair<absl::string_view, absl::string_view>;
   static CommandKey KeyOf(const Submission& submission) {
@@ -183,9 +147,6 @@ class Writer {
   void Decide(Submission submission);
   bool AnswerFromMemory(Submission& submission);
   void Append(Submission submission, Decision decision);
-  type::v1::Outcome OutcomeOf(InFlight& in_flight) const;  // takes most strings out of it
-  // Tells all who asked for an accepted command. Takes them and the strings out of it.
-  void Answer(InFlight& accepted);
   void TakeReports(std::vector<storage::AppendReport> reports);
   void Accept(InFlight& in_flight, int64_t offset);
   void CommitAccepted();
@@ -265,7 +226,6 @@ class Writer {
   uint64_t recovery_ = 0;
   std::string writer_name_;  // `<writer id>.<recovery>`
   uint64_t next_cookie_ = 1;
-  uint64_t group_ = 0;
   int lost_races_ = 0;
   bool started_ = false;
   bool recover_ = false;  // something happened that only reading the log can settle
@@ -291,7 +251,9 @@ class Writer {
   absl::Time next_notes_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   StreamView view_ ABSL_GUARDED_BY(mutex_);
   std::optional<AllowedStart> allowed_start_ ABSL_GUARDED_BY(mutex_);
-  size_t queued_ ABSL_GUARDED_BY(mutex_) = 0;    // callers' commands that are not decided yet
+  size_t queued_ ABSL_GUARDED_BY(mutex_) = 0;  // callers' commands that are not decided yet
+  // The writer waits for reports, and would decide a command meanwhile.
+  bool may_be_woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // stopped: whatever comes is answered at once
 };
 

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "storage/log/group_appender.h"
 #include "storage/rocksdb.h"
 
 namespace concordat::storage {
@@ -80,52 +81,29 @@ class EmbeddedReader final : public LogReader {
   std::atomic<bool> woken_ = false;
 };
 
-class EmbeddedAppender final : public LogAppender {
+// A group is one write; the wait for its fsync is the next one's window.
+class EmbeddedTarget final : public GroupTarget {
  public:
-  EmbeddedAppender(EmbeddedLog& log, std::string stream) : log_(log), stream_(std::move(stream)) {}
+  EmbeddedTarget(EmbeddedLog& log, std::string stream) : log_(log), stream_(std::move(stream)) {}
 
-  void Append(events::Record record, uint64_t cookie) override {
-    records_.push_back(std::move(record));
-    cookies_.push_back(cookie);
-  }
-
-  // Everything queued since the last call is one write; the wait for its fsync is the group's
-  // window.
-  std::vector<AppendReport> Poll(absl::Duration wait) override {
+  void Append(const Group& group,
+              absl::FunctionRef<void(std::vector<AppendReport>)> report) override {
+    std::vector<events::Record> records;
+    records.reserve(group.size());
+    for (const auto& [record, cookie] : group) records.push_back(record);
+    const absl::StatusOr<int64_t> first = log_.AppendNow(stream_, records);
     std::vector<AppendReport> reports;
-    if (records_.empty()) {
-      absl::MutexLock lock(&mutex_);
-      mutex_.AwaitWithTimeout(absl::Condition(&woken_), wait);
-      woken_ = false;
-      return reports;
+    reports.reserve(group.size());
+    for (const auto& [record, cookie] : group) {
+      const auto index = static_cast<int64_t>(reports.size());
+      reports.push_back({cookie, first.status(), first.ok() ? *first + index : -1});
     }
-    const absl::StatusOr<int64_t> first = log_.AppendNow(stream_, records_);
-    for (size_t i = 0; i < cookies_.size(); ++i) {
-      reports.push_back(
-          {cookies_[i], first.status(), first.ok() ? *first + static_cast<int64_t>(i) : -1});
-    }
-    records_.clear();
-    cookies_.clear();
-    return reports;
-  }
-
-  void Reset() override {
-    records_.clear();
-    cookies_.clear();
-  }
-
-  void Wake() override {
-    absl::MutexLock lock(&mutex_);
-    woken_ = true;
+    report(std::move(reports));
   }
 
  private:
   EmbeddedLog& log_;
   const std::string stream_;
-  std::vector<events::Record> records_;
-  std::vector<uint64_t> cookies_;
-  absl::Mutex mutex_;
-  bool woken_ = false;
 };
 
 }  // namespace
@@ -157,7 +135,7 @@ std::unique_ptr<LogReader> EmbeddedLog::NewReader() {
 }
 
 std::unique_ptr<LogAppender> EmbeddedLog::NewAppender(const std::string& stream) {
-  return std::make_unique<EmbeddedAppender>(*this, stream);
+  return std::make_unique<GroupAppender>(std::make_unique<EmbeddedTarget>(*this, stream));
 }
 
 absl::Status EmbeddedLog::Check(const std::string&, const LogDemands&) { return absl::OkStatus(); }

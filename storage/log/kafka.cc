@@ -1,14 +1,16 @@
 #include "storage/log/kafka.h"
 
-#include <absl/synchronization/mutex.h>
 #include <fmt/format.h>
 #include <librdkafka/rdkafka.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <utility>
+
+#include "storage/log/group_appender.h"
 
 namespace concordat::storage {
 namespace {
@@ -224,43 +226,39 @@ class KafkaReader final : public LogReader {
   absl::Status untold_;  // came after records that were handed out first
 };
 
-class KafkaAppender final : public LogAppender {
+// One request is on its way at a time: an idempotent librdkafka sends no second one while more than
+// five records of a partition are without a report (it counts records where the protocol counts
+// requests), and until it may its thread spins.
+class KafkaTarget final : public GroupTarget {
  public:
-  KafkaAppender(const KafkaOptions& options, std::string stream)
+  KafkaTarget(const KafkaOptions& options, std::string stream)
       : options_(options), stream_(std::move(stream)) {
     Start();
   }
-  ~KafkaAppender() override { Stop(); }
+  ~KafkaTarget() override { Stop(); }
 
-  // Handed to librdkafka together in Poll(): one by one, each would become a request of its own,
-  // and the broker's work for a request is many times its work for a record.
-  void Append(events::Record record, uint64_t cookie) override {
-    queued_.emplace_back(std::move(record), cookie);
+  void Append(const Group& group,
+              absl::FunctionRef<void(std::vector<AppendReport>)> report) override {
+    for (const auto& [record, cookie] : group) Produce(record, cookie);
+    // Sends at once what lingers. Not for the whole wait: it cannot be interrupted.
+    constexpr int kFlush = 1;
+    rd_kafka_flush(producer_.get(), kFlush);
+    for (;;) {
+      if (!reports_.empty()) report(std::exchange(reports_, {}));
+      if (on_their_way_ == 0 || interrupted_) return;
+      constexpr int kWait = 1000;
+      rd_kafka_poll(producer_.get(), kWait);
+    }
   }
 
-  std::vector<AppendReport> Poll(absl::Duration wait) override {
-    for (const auto& [record, cookie] : queued_) Produce(record, cookie);
-    queued_.clear();
-    int timeout = reports_.empty() ? static_cast<int>(absl::ToInt64Milliseconds(wait)) : 0;
-    if (timeout > 0) {
-      // Sends at once what lingers. Not for the whole wait: it returns with the last report, and
-      // ended by rd_kafka_yield() it would change the order of reports.
-      constexpr int kFlush = 1;
-      rd_kafka_flush(producer_.get(), kFlush);
-      timeout = reports_.empty() ? timeout - kFlush : 0;
-    }
-    rd_kafka_poll(producer_.get(), timeout);
-    return std::exchange(reports_, {});
+  void Interrupt() override {
+    interrupted_ = true;
+    rd_kafka_queue_yield(queue_.get());
   }
 
   void Reset() override {
     Stop();
     Start();
-  }
-
-  void Wake() override {
-    absl::MutexLock lock(&mutex_);
-    if (queue_ != nullptr) rd_kafka_queue_yield(queue_.get());
   }
 
  private:
@@ -277,16 +275,18 @@ class KafkaAppender final : public LogAppender {
         RD_KAFKA_V_VALUE(const_cast<char*>(record.data.data()), record.data.size()),
         RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(reinterpret_cast<void*>(cookie)),
         RD_KAFKA_V_END);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      rd_kafka_headers_destroy(headers);
-      reports_.push_back(
-          {cookie, FromKafka(error, fmt::format("cannot append to {}", stream_)), -1});
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      ++on_their_way_;
+      return;
     }
+    rd_kafka_headers_destroy(headers);
+    reports_.push_back({cookie, FromKafka(error, fmt::format("cannot append to {}", stream_)), -1});
   }
 
   static void OnReport(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
-    auto* self = static_cast<KafkaAppender*>(opaque);
+    auto* self = static_cast<KafkaTarget*>(opaque);
     const auto cookie = reinterpret_cast<uint64_t>(message->_private);
+    --self->on_their_way_;
     // A status costs an allocation only where there is an error to describe.
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
       self->reports_.push_back({cookie, absl::OkStatus(), message->offset});
@@ -308,32 +308,28 @@ class KafkaAppender final : public LogAppender {
                            {"queue.buffering.max.messages", "1000000"},
                            {"batch.num.messages", "10000"}},
                           this, &OnReport);
-    absl::MutexLock lock(&mutex_);
     queue_.reset(rd_kafka_queue_get_main(producer_.get()));
+    interrupted_ = false;
+    on_their_way_ = 0;
   }
 
   void Stop() {
-    {
-      absl::MutexLock lock(&mutex_);
-      queue_.reset();
-    }
+    queue_.reset();
     // What is on its way to the broker may still come to stand in the log; nobody waits for it.
     rd_kafka_purge(producer_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
                                         RD_KAFKA_PURGE_F_NON_BLOCKING);
     rd_kafka_poll(producer_.get(), 0);
     producer_.reset();
-    queued_.clear();
     reports_.clear();
   }
 
   const KafkaOptions options_;
   const std::string stream_;
   Handle<rd_kafka_t> producer_;
-  std::vector<std::pair<events::Record, uint64_t>> queued_;
+  Handle<rd_kafka_queue_t> queue_;
   std::vector<AppendReport> reports_;
-  absl::Mutex
-      mutex_;  // Wake() comes from other threads and must not meet a producer being replaced
-  Handle<rd_kafka_queue_t> queue_ ABSL_GUARDED_BY(mutex_);
+  size_t on_their_way_ = 0;  // handed to librdkafka and not reported
+  std::atomic<bool> interrupted_ = false;
 };
 
 absl::Status Wrong(const std::string& stream, std::string_view setting, std::string_view found,
@@ -383,7 +379,7 @@ KafkaLog::KafkaLog(KafkaOptions options) : options_(std::move(options)) {}
 std::unique_ptr<LogReader> KafkaLog::NewReader() { return std::make_unique<KafkaReader>(options_); }
 
 std::unique_ptr<LogAppender> KafkaLog::NewAppender(const std::string& stream) {
-  return std::make_unique<KafkaAppender>(options_, stream);
+  return std::make_unique<GroupAppender>(std::make_unique<KafkaTarget>(options_, stream));
 }
 
 absl::Status KafkaLog::Check(const std::string& stream, const LogDemands& demands) {

@@ -69,6 +69,9 @@ class LogAppender {
   // `wait` for the first of them.
   virtual std::vector<AppendReport> Poll(absl::Duration wait) = 0;
 
+  // How many appends are queued and not on their way yet: what is appended now joins them.
+  virtual size_t Waiting() const = 0;
+
   // Gives up all appends without a report: none of them is reported any more, although some may
   // still come to stand in the log.
   virtual void Reset() = 0;

@@ -195,6 +195,8 @@ class SimulatedAppender final : public LogAppender {
     return reports;
   }
 
+  size_t Waiting() const override { return records_.size(); }
+
   void Reset() override {
     records_.clear();
     cookies_.clear();

@@ -1,5 +1,6 @@
 #include "storage/projection/projection.h"
 
+#include <absl/hash/hash.h>
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -121,27 +122,29 @@ Projection::~Projection() {
   FlushAndWait().IgnoreError();
 }
 
-Projection::Cached& Projection::PlaceOf(std::string_view key) const {
-  return cache_[std::hash<std::string_view>()(key) % cache_.size()];
+Projection::Cached* Projection::PlaceOf(std::string_view key) const {
+  if (cache_.empty() || (!uncached_.empty() && key.substr(0, uncached_.size()) == uncached_))
+    return nullptr;
+  return &cache_[absl::HashOf(absl::string_view(key.data(), key.size())) % kCachedRows];
 }
 
 void Projection::Cache(std::string_view key, std::optional<std::string_view> value) const {
-  if (cache_.empty()) return;
-  Cached& place = PlaceOf(key);
-  place.key = key;
-  place.exists = value.has_value();
-  place.value = value.value_or("");
+  Cached* place = PlaceOf(key);
+  if (place == nullptr) return;
+  place->key = key;
+  place->exists = value.has_value();
+  place->value = value.value_or("");
 }
 
 bool Projection::Read(std::string_view key, absl::FunctionRef<void(std::string_view)> value) const {
-  if (cache_.empty()) return ReadRow(*store_, key, value);
-  const Cached& place = PlaceOf(key);
-  if (place.key != key) {
-    if (!ReadRow(*store_, key, [&](std::string_view found) { Cache(key, found); }))
-      Cache(key, std::nullopt);
+  Cached* place = PlaceOf(key);
+  if (place == nullptr) return ReadRow(*store_, key, value);
+  if (place->key != key) {
+    place->exists = ReadRow(*store_, key, [&](std::string_view found) { place->value = found; });
+    place->key = key;
   }
-  if (place.exists) value(place.value);
-  return place.exists;
+  if (place->exists) value(place->value);
+  return place->exists;
 }
 
 void Projection::Scan(std::string_view from,
@@ -162,7 +165,8 @@ absl::Status Projection::Commit(uint64_t sequence, const Notes& notes) {
   });
   for (const auto& [key, value] : notes) {
     unwritten_->Put(key, value);
-    Cache(key, value);
+    Cached* place = PlaceOf(key);
+    if (place != nullptr && place->key == key) place->key.clear();
   }
   if (!events::Has(events::Flaw::kForgetsPosition) || sequence % 8 == 0)
     unwritten_->Put(kHeadKey, chain_.Encode());

@@ -66,6 +66,9 @@ class Projection final : public RowSource {
   // Where the store is: a folder.
   const std::string& dir() const { return store_->place(); }
 
+  // Rows of this table are looked for once, so they take no place from others in memory.
+  void LeaveUncached(std::string_view table) { uncached_ = RowKey(table, ""); }
+
   // Stores the journal's changes up to `sequence` together with the head, the digests and `notes`:
   // rows of the runtime's own. On an error (RESOURCE_EXHAUSTED: the disk is full) nothing is
   // stored; the caller must call RetryCommit() until it succeeds before it reads or commits
@@ -101,11 +104,13 @@ class Projection final : public RowSource {
     std::string value;
   };
   static constexpr size_t kCachedRows = 1 << 15;
-  Cached& PlaceOf(std::string_view key) const;
+  // Where the row is, or would be, in memory; nothing for one that is not kept there.
+  Cached* PlaceOf(std::string_view key) const;
   // What was cached of this key, if anything was, is replaced.
   void Cache(std::string_view key, std::optional<std::string_view> value) const;
 
   mutable std::vector<Cached> cache_;      // empty over a store whose reads are cheap
+  std::string uncached_;                   // what the keys begin with that are not in it
   std::unique_ptr<StoreBatch> unwritten_;  // the batch that Commit() could not write
 };
 

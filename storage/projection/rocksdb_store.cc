@@ -54,18 +54,18 @@ std::shared_ptr<rocksdb::Cache> SharedCache() {
   return cache;
 }
 
-rocksdb::Options OptionsFor(StoreUse use) {
+rocksdb::Options OptionsFor(StoreUse use, size_t gathered_bytes) {
   rocksdb::Options options;
   options.create_if_missing = true;
   options.max_open_files = 64;
   options.info_log = RocksDbLogger();
+  // Few and large files: each that a name is looked for in vain in costs a look at its filter.
+  options.write_buffer_size = gathered_bytes;
   rocksdb::BlockBasedTableOptions table;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   switch (use) {
     case StoreUse::kRows:
       options.max_background_jobs = 2;
-      // Few and large tables: each that a name is looked for in vain in costs a look at its filter.
-      options.write_buffer_size = 64 << 20;
       options.max_write_buffer_number = 4;
       // The young levels are soon merged, so only the old ones are worth compressing.
       options.compression_per_level = {rocksdb::kNoCompression, rocksdb::kNoCompression,
@@ -188,15 +188,17 @@ class RocksDbStore final : public Store {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const std::string& dir, StoreUse use) {
+absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const std::string& dir, StoreUse use,
+                                                        size_t gathered_bytes) {
   std::error_code error;
   std::filesystem::create_directories(dir, error);
   if (error) {
     return absl::UnavailableError(fmt::format("cannot create {}: {}", dir, error.message()));
   }
   rocksdb::DB* raw = nullptr;
-  const absl::Status status = FromRocksDb(rocksdb::DB::Open(OptionsFor(use), dir, &raw),
-                                          fmt::format("cannot open the store in {}", dir));
+  const absl::Status status =
+      FromRocksDb(rocksdb::DB::Open(OptionsFor(use, gathered_bytes), dir, &raw),
+                  fmt::format("cannot open the store in {}", dir));
   if (absl::IsDataLoss(status)) {
     return absl::DataLossError(
         fmt::format("{}; stop the process, delete {} and start again: it is made anew from the log",

@@ -3,6 +3,7 @@
 
 #include <absl/status/statusor.h>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -11,7 +12,10 @@
 namespace concordat::storage {
 
 // Opens or creates the database in `dir`. FAILED_PRECONDITION where another process holds it;
-// DATA_LOSS where it cannot be read; UNAVAILABLE for whatever else the disk says.
-absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const std::string& dir, StoreUse use);
+// DATA_LOSS where it cannot be read; UNAVAILABLE for whatever else the disk says. So many bytes of
+// what was written are gathered in memory for one file; a twentieth of it is taken at once, for a
+// filter.
+absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const std::string& dir, StoreUse use,
+                                                        size_t gathered_bytes = 64 << 20);
 
 }  // namespace concordat::storage

@@ -74,7 +74,7 @@ class Journal final : public RowSource {
   void Begin(uint64_t sequence);
   // Sets a row, or removes it where `value` is nothing.
   void Write(std::string key, std::optional<std::string> value);
-  // Sets a row of the runtime's own that the caller knows is not there, without looking for it.
+  // Sets a row that the caller knows is not there, without looking for it.
   void WriteNew(std::string key, std::string value);
 
   bool Read(std::string_view key, absl::FunctionRef<void(std::string_view)> value) const override;

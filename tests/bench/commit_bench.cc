@@ -163,6 +163,7 @@ class NoLog final : public storage::Log {
     std::vector<storage::AppendReport> Poll(absl::Duration) override {
       return std::exchange(reports_, {});
     }
+    size_t Waiting() const override { return 0; }
     void Reset() override {}
     void Wake() override {}
 
@@ -419,7 +420,8 @@ int Main(int argc, char** argv) {
   app.add_option("--seconds", options.seconds)->check(CLI::Range(0.1, 600.0));
   app.add_option("--warmup", options.warmup)->check(CLI::Range(0.0, 600.0));
   app.add_option("--max-group", options.writer.max_group, "commands decided in one step");
-  app.add_option("--max-groups-in-flight", options.writer.max_groups_in_flight);
+  app.add_option("--max-waiting", options.writer.max_waiting,
+                 "events that wait until the log has taken what came before them");
   CLI11_PARSE(app, argc, argv);
   spdlog::set_level(spdlog::level::warn);
   if (options.mode == "raw") {

@@ -44,8 +44,9 @@ void World::Start(Node& node) {
                          const std::string& dir,
                          storage::StoreUse use) -> absl::StatusOr<std::unique_ptr<storage::Store>> {
     if (options_.rocksdb_dir.empty()) return node.disk.Open(dir);
+    // Small, so that files are written and merged in a short life too.
     return storage::OpenRocksDbStore(fmt::format("{}/{}{}", options_.rocksdb_dir, node.name, dir),
-                                     use);
+                                     use, 256 << 10);
   };
   auto opened = node::Site::Open(config_, site.name, *node.log, *node.clock, std::move(parts));
   if (!opened.ok()) {

@@ -102,6 +102,7 @@ class ScriptedAppender final : public storage::LogAppender {
     reports_->ready.clear();
     return reports;
   }
+  size_t Waiting() const override { return 0; }
   void Reset() override {
     absl::MutexLock lock(&reports_->mutex);
     ++reports_->generation;

@@ -73,6 +73,7 @@ class KillingAppender final : public storage::LogAppender {
     if (!reports.empty()) machine_.Reach("log_reported");
     return reports;
   }
+  size_t Waiting() const override { return log_->Waiting(); }
   void Reset() override { log_->Reset(); }
   void Wake() override { log_->Wake(); }
 

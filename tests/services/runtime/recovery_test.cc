@@ -51,6 +51,21 @@ class RecoveryTest : public testing::Test {
   Home home_{log_, clock_};
 };
 
+TEST_F(RecoveryTest, ACommandIsDecidedWhileOthersAreOnTheirWay) {
+  home_.Stop();
+  home_.options.timer_interval = absl::Hours(1);  // nothing but a command ends the writer's wait
+  home_.Run();
+  All(Fate::kHold);
+  std::vector<Asked> asked;
+  for (size_t i = 0; i < 20; ++i) {
+    const std::string name = std::to_string(i);
+    asked.push_back(home_.Ask(Put(name), "c-" + name));
+    ASSERT_TRUE(WaitUntil([&] { return log_.held() == i + 1; })) << name;
+  }
+  log_.Release();
+  for (const Asked& each : asked) ExpectInTheLog(home_.Answer(each));
+}
+
 TEST_F(RecoveryTest, NothingIsAnsweredBeforeTheLogHasReported) {
   All(Fate::kHold);
   const Asked asked = home_.Ask(Put("a"), "c-1");
