@@ -78,7 +78,7 @@ void Answers::Tell(InFlight& accepted) const {
   for (AnswerCallback& waiting : accepted.waiting) {
     type::v1::Outcome again = outcome;
     again.set_repeated(true);
-    waiting(std::move(again));
+    if (waiting) waiting(std::move(again));
   }
   if (accepted.submission.done) accepted.submission.done(std::move(outcome));
 }

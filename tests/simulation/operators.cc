@@ -35,7 +35,11 @@ void World::Oversee() {
 // Whether something was done about what is shown.
 bool World::Mend(SiteWorld& site, Node& node, const node::StreamState& state) {
   const bool loser = !state.home && TookLoser(site.index, state.stream, state.head);
-  const bool gap = loser || state.condition == "suspect" || state.condition == "forked";
+  // What `concordat verify` says of one whose last records were left out: nothing else tells.
+  const bool behind =
+      !storm_ && !state.home &&
+      state.head.sequence + 1 < static_cast<int64_t>(referee_->Of(state.stream).facts.size());
+  const bool gap = loser || behind || state.condition == "suspect" || state.condition == "forked";
   if (!gap) gaps_.erase({site.index, state.stream});
   if (state.alarm.empty() && !gap) return false;
   const auto act = [&](const char* what) {

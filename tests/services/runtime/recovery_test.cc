@@ -66,6 +66,18 @@ TEST_F(RecoveryTest, ACommandIsDecidedWhileOthersAreOnTheirWay) {
   for (const Asked& each : asked) ExpectInTheLog(home_.Answer(each));
 }
 
+TEST_F(RecoveryTest, ACommandOfAServiceMayBeAskedAgainWhileItIsOnItsWay) {
+  All(Fate::kHold);
+  const auto unheard = [](runtime::Submission& submission) { submission.done = nullptr; };
+  home_.Ask(Put("a"), "c-1", "system:other", unheard);
+  home_.Ask(Put("a"), "c-1", "system:other", unheard);
+  ASSERT_TRUE(home_.StepUntil([&] { return log_.held() == 1; }));
+  log_.Release();
+  ASSERT_TRUE(home_.StepUntil([&] { return home_.Item("a").has_value(); }));
+  All(Fate::kLand);
+  EXPECT_TRUE(home_.Answer(Put("b"), "c-2").ok()) << "answers go on";
+}
+
 TEST_F(RecoveryTest, NothingIsAnsweredBeforeTheLogHasReported) {
   All(Fate::kHold);
   const Asked asked = home_.Ask(Put("a"), "c-1");
