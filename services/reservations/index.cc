@@ -120,6 +120,15 @@ void Index::Apply(const storage::Change& change) {
   } else if (table == "separations") {
     SetSeparation(Parse<v1::Separation>(change, change.before),
                   Parse<v1::Separation>(change, change.after));
+  } else if (table == "waves") {
+    const std::string name(storage::KeyOf(change.key));
+    if (const auto before = Parse<v1::Wave>(change, change.before)) {
+      const auto waves = waves_.find(before->plan().model());
+      waves->second.erase(name);
+      if (waves->second.empty()) waves_.erase(waves);
+    }
+    if (const auto after = Parse<v1::Wave>(change, change.after))
+      waves_[after->plan().model()].insert(name);
   } else if (table == "window_records") {
     if (const auto before = Parse<v1::WindowRecord>(change, change.before))
       Claim(before->window(), false);
@@ -420,6 +429,11 @@ int64_t Index::MostPower(const std::string& model) const {
   return found == models_.end() ? 0 : found->second.watts.rbegin()->first.first;
 }
 
+std::set<std::string> Index::WavesOf(const std::string& model) const {
+  const auto found = waves_.find(model);
+  return found == waves_.end() ? std::set<std::string>() : found->second;
+}
+
 std::set<std::string> Index::ApartFrom(const std::string& party) const {
   const auto found = apart_.find(party);
   if (found == apart_.end()) return {};
@@ -624,10 +638,11 @@ std::vector<std::string> Index::TakenServers(
 }
 
 bool operator==(const Index& a, const Index& b) {
-  return a.servers_ == b.servers_ && a.models_ == b.models_ && a.apart_ == b.apart_ &&
-         a.pools_ == b.pools_ && a.watts_ == b.watts_ && a.contracts_ == b.contracts_ &&
-         a.accelerators_ == b.accelerators_ && a.active_ == b.active_ && a.running_ == b.running_ &&
-         a.ending_ == b.ending_ && a.feeds_ == b.feeds_;
+  return a.servers_ == b.servers_ && a.models_ == b.models_ && a.waves_ == b.waves_ &&
+         a.apart_ == b.apart_ && a.pools_ == b.pools_ && a.watts_ == b.watts_ &&
+         a.contracts_ == b.contracts_ && a.accelerators_ == b.accelerators_ &&
+         a.active_ == b.active_ && a.running_ == b.running_ && a.ending_ == b.ending_ &&
+         a.feeds_ == b.feeds_;
 }
 
 }  // namespace concordat::reservations

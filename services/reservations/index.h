@@ -94,6 +94,9 @@ class Index {
   // The most power that one server of the model draws, in watts; zero where there is none.
   int64_t MostPower(const std::string& model) const;
 
+  // The names of the release waves that are about the model.
+  std::set<std::string> WavesOf(const std::string& model) const;
+
   // Those that a customer or reservation is kept apart from.
   std::set<std::string> ApartFrom(const std::string& party) const;
   // Calls `visit` with the place of each server that one of the customers has within the span, or
@@ -238,6 +241,7 @@ class Index {
 
   absl::node_hash_map<std::string, Server> servers_;
   std::map<std::string, Model> models_;
+  std::map<std::string, std::set<std::string>> waves_;  // by model
   std::map<std::string, std::multiset<std::string>> apart_;
   std::set<std::string> customers_;  // every one that ever held anything; schedules point to them
   // Bookable servers by model. They point into servers_, whose nodes stay where they are.

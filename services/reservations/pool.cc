@@ -55,6 +55,15 @@ bool ByStart(const Span& a, const Span& b) {
   return a.start < b.start || (a.start == b.start && a.end < b.end);
 }
 
+// Whether the server is free over all of the spans; a guess for each.
+bool IsFree(const Schedule& schedule, const std::vector<Span>& spans,
+            std::vector<Schedule::Guess>& guesses) {
+  for (size_t i = 0; i < spans.size(); ++i) {
+    if (schedule.UseOf(spans[i], guesses[i]) != Use::kFree) return false;
+  }
+  return true;
+}
+
 // The same instants as spans that neither overlap nor touch, by time.
 std::vector<Span> Merged(std::vector<Span> spans) {
   std::sort(spans.begin(), spans.end(), ByStart);
@@ -116,12 +125,33 @@ void Schedule::Erase(const Span& span, Holder holder) {
   spans_.erase(at);
 }
 
-// Of spans that do not overlap, only the last that starts no later can reach into it.
-std::vector<Schedule::Taken>::const_iterator Schedule::FirstThatMayReach(absl::Time start) const {
-  if (overlaps_ != 0) return spans_.begin();
-  const auto next = std::partition_point(spans_.begin(), spans_.end(),
-                                         [&](const Taken& taken) { return taken.start <= start; });
+// Of spans that do not overlap, only the last that starts no later can reach into it. It is looked
+// for in steps, each twice as long, away from the guess.
+Schedule::Place Schedule::FirstThatMayReach(absl::Time start, Guess& guess) const {
+  if (overlaps_ != 0 || spans_.empty()) return spans_.begin();
+  const auto starts_by = [&](const Taken& taken) { return taken.start <= start; };
+  Place low = PlaceOf(guess);  // those before it start by then
+  Place high = low;            // those from it on start later
+  for (std::ptrdiff_t step = 1; low != spans_.begin() && !starts_by(*std::prev(low)); step *= 2) {
+    high = std::prev(low);
+    low -= std::min(step, low - spans_.begin());
+  }
+  for (std::ptrdiff_t step = 1; high != spans_.end() && starts_by(*high); step *= 2) {
+    low = std::next(high);
+    high += std::min(step, spans_.end() - high);
+  }
+  const Place next = std::partition_point(low, high, starts_by);
+  guess.part = static_cast<double>(next - spans_.begin()) / static_cast<double>(spans_.size());
   return next == spans_.begin() ? next : std::prev(next);
+}
+
+void Schedule::Prefetch(const Guess& guess) const {
+  // A guess is off by one or two, most of the time.
+  constexpr std::ptrdiff_t kBefore = 3, kAfter = 2;
+  const Place place = PlaceOf(guess);
+  const Place from = place - std::min(kBefore, place - spans_.begin());
+  const Place to = place + std::min(kAfter, spans_.end() - place);
+  for (Place at = from; at < to; ++at) __builtin_prefetch(&*at);
 }
 
 void Schedule::VisitHeld(absl::FunctionRef<void(const Span& span)> visit) const {
@@ -146,8 +176,8 @@ absl::Time Schedule::NextGap(absl::Time from, absl::Duration length) const {
   return from;
 }
 
-Schedule::Use Schedule::UseOf(const Span& span) const {
-  auto next = FirstThatMayReach(span.start);
+Schedule::Use Schedule::UseOf(const Span& span, Guess& guess) const {
+  auto next = FirstThatMayReach(span.start, guess);
   absl::Time taken_until = span.start;
   bool any = false;
   for (; next != spans_.end() && next->start < span.end; ++next) {
@@ -346,19 +376,34 @@ Selection Pool::FindFree(std::vector<Span> spans, absl::Time now) const {
     if (from > now) break;
     Set(free.bits, position, false);
   }
-  const Selection unsure = Both(free, {AnyOf(rows.unsure)});
-  for (size_t word = 0; word < unsure.bits.size(); ++word) {
-    for (uint64_t left = unsure.bits[word]; left != 0; left &= left - 1) {
-      const auto position =
-          static_cast<Position>(word * 64) + static_cast<Position>(std::countr_zero(left));
-      const Schedule& schedule = *members_[position].schedule;
-      const bool is_free = std::all_of(spans.begin(), spans.end(), [&](const Span& span) {
-        return schedule.UseOf(span) == Use::kFree;
-      });
-      if (!is_free) Set(free.bits, position, false);
+  const Selection maybe = Both(free, {AnyOf(rows.unsure)});
+  std::vector<Position> unsure;
+  for (size_t word = 0; word < maybe.bits.size(); ++word) {
+    for (uint64_t left = maybe.bits[word]; left != 0; left &= left - 1) {
+      unsure.push_back(static_cast<Position>(word * 64) +
+                       static_cast<Position>(std::countr_zero(left)));
     }
   }
+  RuleOutTaken(unsure, spans, free.bits);
   return free;
+}
+
+// Their schedules lie all over the memory, so they are fetched ahead: first each one's own words,
+// then where its spans probably are.
+void Pool::RuleOutTaken(const std::vector<Position>& unsure, const std::vector<Span>& spans,
+                        Bits& free) const {
+  constexpr size_t kFar = 12, kNear = 6;
+  std::vector<Schedule::Guess> guesses(spans.size());
+  for (size_t i = 0; i < unsure.size(); ++i) {
+    if (i + kFar < unsure.size()) {
+      const Schedule* far = members_[unsure[i + kFar]].schedule;
+      __builtin_prefetch(far);
+      __builtin_prefetch(reinterpret_cast<const char*>(far + 1) - 1);
+    }
+    if (i + kNear < unsure.size() && !guesses.empty())
+      members_[unsure[i + kNear]].schedule->Prefetch(guesses.front());
+    if (!IsFree(*members_[unsure[i]].schedule, spans, guesses)) Set(free, unsure[i], false);
+  }
 }
 
 void Pool::FindFree(std::vector<Span> spans, absl::Time now,
@@ -367,14 +412,12 @@ void Pool::FindFree(std::vector<Span> spans, absl::Time now,
   const Rows rows = RowsOf(spans);
   const Bits taken = AnyOf(rows.taken);
   const Bits unsure = AnyOf(rows.unsure);
+  std::vector<Schedule::Guess> guesses(spans.size());
   for (const Position position : by_name_) {
     if (Get(taken, position)) continue;
     const Member& member = members_[position];
-    const auto is_free = [&](const Span& span) {
-      return member.schedule->UseOf(span) == Use::kFree;
-    };
     if (member.schedule->IsOverdue(now)) continue;
-    if (Get(unsure, position) && !std::all_of(spans.begin(), spans.end(), is_free)) continue;
+    if (Get(unsure, position) && !IsFree(*member.schedule, spans, guesses)) continue;
     if (!take(*member.name)) return;
   }
 }

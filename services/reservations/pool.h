@@ -43,9 +43,20 @@ class Schedule {
   bool IsOverdue(absl::Time now) const { return overdue_from_ <= now; }
   absl::Time overdue_from() const { return overdue_from_; }
 
-  // How far the server is taken over a span. Costs a logarithm, and a step for each span that
-  // follows on another without a gap.
-  Use UseOf(const Span& span) const;
+  // How far into a schedule a time was found, as a part of it: a guess for others that are filled
+  // alike.
+  struct Guess {
+    double part = 0.5;
+  };
+  // How far the server is taken over a span. Costs a logarithm of how far the guess is off, and a
+  // step for each span that follows on another without a gap. Leaves a better guess.
+  Use UseOf(const Span& span, Guess& guess) const;
+  Use UseOf(const Span& span) const {
+    Guess guess;
+    return UseOf(span, guess);
+  }
+  // Has the processor fetch what UseOf() will look at first.
+  void Prefetch(const Guess& guess) const;
   // Whether the holder has any of the span. Costs the same.
   bool IsHeldBy(Holder holder, const Span& span) const;
   // Calls `visit` with each span that was inserted for a holder.
@@ -62,7 +73,16 @@ class Schedule {
     Holder holder;
   };
   static bool Before(const Taken& a, const Taken& b);
-  std::vector<Taken>::const_iterator FirstThatMayReach(absl::Time start) const;
+  using Place = std::vector<Taken>::const_iterator;
+  Place FirstThatMayReach(absl::Time start, Guess& guess) const;
+  Place FirstThatMayReach(absl::Time start) const {
+    Guess guess;
+    return FirstThatMayReach(start, guess);
+  }
+  Place PlaceOf(const Guess& guess) const {
+    return spans_.begin() +
+           static_cast<std::ptrdiff_t>(guess.part * static_cast<double>(spans_.size()));
+  }
 
   std::vector<Taken> spans_;  // by start, then end, then holder
   // Neighbours in `spans_` that overlap. No decider books a server twice; a history that none
@@ -197,6 +217,8 @@ class Pool {
   bool Equal(const Node& node, const Pool& other, const Node& others) const;
   Rows RowsOf(const std::vector<Span>& merged) const;
   Bits AnyOf(const std::vector<const Bits*>& rows) const;
+  void RuleOutTaken(const std::vector<Position>& unsure, const std::vector<Span>& spans,
+                    Bits& free) const;
   void Add(const std::string& name, Selection& selection) const;
   void Enter(Groups& groups, const std::string& group, Position position);
   static void Remove(Groups& groups, const std::string& group, Position position);

@@ -15,10 +15,9 @@ bool OpensTo(const v1::WavePlanned& wave, const std::string& customer) {
 
 std::vector<v1::WavePlanned> WavesOf(const State& state, const std::string& model) {
   std::vector<v1::WavePlanned> waves;
-  state.rows.waves.Scan("", [&](std::string_view, const v1::Wave& wave) {
-    if (wave.plan().model() == model) waves.push_back(wave.plan());
-    return true;
-  });
+  for (const std::string& name : state.index.WavesOf(model)) {
+    if (const auto wave = state.rows.waves.Get(name)) waves.push_back(wave->plan());
+  }
   return waves;
 }
 

@@ -14,8 +14,8 @@
 namespace concordat::reservations {
 
 // The servers of the model that are not open to the customer for a reservation that starts at
-// `start`. Costs a look at each of the site's waves and, where one is about the model, at each of
-// the model's servers.
+// `start`. Costs a look at each of the model's waves and, where there is one, at each of its
+// servers.
 std::set<std::string> ClosedServers(const State& state, const std::string& model,
                                     const std::string& customer, absl::Time start);
 

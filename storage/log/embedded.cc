@@ -86,24 +86,24 @@ class EmbeddedTarget final : public GroupTarget {
  public:
   EmbeddedTarget(EmbeddedLog& log, std::string stream) : log_(log), stream_(std::move(stream)) {}
 
-  void Append(const Group& group,
-              absl::FunctionRef<void(std::vector<AppendReport>)> report) override {
+  void Begin(Group group) override {
     std::vector<events::Record> records;
     records.reserve(group.size());
-    for (const auto& [record, cookie] : group) records.push_back(record);
+    for (auto& [record, cookie] : group) records.push_back(std::move(record));
     const absl::StatusOr<int64_t> first = log_.AppendNow(stream_, records);
-    std::vector<AppendReport> reports;
-    reports.reserve(group.size());
     for (const auto& [record, cookie] : group) {
-      const auto index = static_cast<int64_t>(reports.size());
-      reports.push_back({cookie, first.status(), first.ok() ? *first + index : -1});
+      const auto index = static_cast<int64_t>(reports_.size());
+      reports_.push_back({cookie, first.status(), first.ok() ? *first + index : -1});
     }
-    report(std::move(reports));
   }
+  std::vector<AppendReport> Await(absl::Duration) override { return std::exchange(reports_, {}); }
+  void Interrupt() override {}
+  void Reset() override { reports_.clear(); }
 
  private:
   EmbeddedLog& log_;
   const std::string stream_;
+  std::vector<AppendReport> reports_;
 };
 
 }  // namespace

@@ -3,16 +3,28 @@
 #include <iterator>
 
 namespace concordat::storage {
+namespace {
+
+template <typename T>
+void MoveTo(std::vector<T>& to, std::vector<T>& from) {
+  if (to.empty()) {
+    to.swap(from);
+  } else {
+    std::move(from.begin(), from.end(), std::back_inserter(to));
+    from.clear();
+  }
+}
+
+}  // namespace
 
 GroupAppender::GroupAppender(std::unique_ptr<GroupTarget> target)
-    : target_(std::move(target)), thread_(Machine::Real().Start("appender", [this] { Send(); })) {}
+    : target_(std::move(target)), thread_(Machine::Real().Start("appender", [this] { Run(); })) {}
 
 GroupAppender::~GroupAppender() {
   {
     absl::MutexLock lock(&mutex_);
-    next_.clear();
     stopping_ = true;
-    GiveUp();
+    TakeTarget();
   }
   thread_->Join();
 }
@@ -23,16 +35,18 @@ void GroupAppender::Append(events::Record record, uint64_t cookie) {
 
 std::vector<AppendReport> GroupAppender::Poll(absl::Duration wait) {
   absl::MutexLock lock(&mutex_);
-  if (next_.empty()) {
-    next_.swap(queued_);
-  } else {
-    std::move(queued_.begin(), queued_.end(), std::back_inserter(next_));
-    queued_.clear();
-  }
+  MoveTo(next_, queued_);
   const auto something = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return woken_ || !reports_.empty();
   };
-  mutex_.AwaitWithTimeout(absl::Condition(&something), wait);
+  const bool alone = next_.size() == 1 && on_its_way_ == 0 && !driven_;
+  if (alone && wait > absl::ZeroDuration() && !something()) {
+    by_caller_ = true;
+    Drive(wait);
+    by_caller_ = false;
+  } else {
+    mutex_.AwaitWithTimeout(absl::Condition(&something), wait);
+  }
   woken_ = false;
   return std::exchange(reports_, {});
 }
@@ -46,52 +60,53 @@ void GroupAppender::Reset() {
   queued_.clear();
   {
     absl::MutexLock lock(&mutex_);
-    next_.clear();
-    GiveUp();
-    reports_.clear();
+    TakeTarget();
   }
-  // Nothing is sent before the next Poll(), and whoever wakes must not wait for this.
+  // Whoever wakes must not wait for this.
   target_->Reset();
+  absl::MutexLock lock(&mutex_);
+  next_.clear();
+  on_its_way_ = 0;
+  reports_.clear();
+  claimed_ = false;
 }
 
 void GroupAppender::Wake() {
   absl::MutexLock lock(&mutex_);
   woken_ = true;
+  if (by_caller_) target_->Interrupt();
 }
 
-void GroupAppender::GiveUp() {
-  if (!sending_) return;
-  mutex_.Unlock();  // the target may be reporting, with a lock of its own
-  target_->Interrupt();
-  mutex_.Lock();
-  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !sending_; };
+void GroupAppender::TakeTarget() {
+  claimed_ = true;
+  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !driven_; };
+  if (driven_) target_->Interrupt();
   mutex_.Await(absl::Condition(&idle));
 }
 
-void GroupAppender::Send() {
+void GroupAppender::Drive(absl::Duration wait) {
+  driven_ = true;
   GroupTarget::Group group;
+  if (on_its_way_ == 0) group.swap(next_);
+  on_its_way_ += group.size();
+  mutex_.Unlock();
+  if (!group.empty()) target_->Begin(std::move(group));
+  std::vector<AppendReport> reports = target_->Await(wait);
+  mutex_.Lock();
+  on_its_way_ -= reports.size();
+  MoveTo(reports_, reports);
+  driven_ = false;
+}
+
+void GroupAppender::Run() {
+  constexpr absl::Duration kWait = absl::Seconds(1);
   absl::MutexLock lock(&mutex_);
-  for (;;) {
-    const auto something = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-      return stopping_ || !next_.empty();
-    };
-    mutex_.Await(absl::Condition(&something));
-    if (next_.empty()) return;
-    group.swap(next_);
-    sending_ = true;
-    mutex_.Unlock();
-    target_->Append(group, [this](std::vector<AppendReport> reports) {
-      absl::MutexLock reporting(&mutex_);
-      if (reports_.empty()) {
-        reports_ = std::move(reports);
-      } else {
-        std::move(reports.begin(), reports.end(), std::back_inserter(reports_));
-      }
-    });
-    group.clear();
-    mutex_.Lock();
-    sending_ = false;
-  }
+  const auto something = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stopping_ || (!claimed_ && !driven_ && (on_its_way_ > 0 || !next_.empty()));
+  };
+  for (mutex_.Await(absl::Condition(&something)); !stopping_;
+       mutex_.Await(absl::Condition(&something)))
+    Drive(kWait);
 }
 
 }  // namespace concordat::storage

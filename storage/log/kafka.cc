@@ -5,7 +5,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <utility>
@@ -237,24 +236,25 @@ class KafkaTarget final : public GroupTarget {
   }
   ~KafkaTarget() override { Stop(); }
 
-  void Append(const Group& group,
-              absl::FunctionRef<void(std::vector<AppendReport>)> report) override {
+  void Begin(Group group) override {
     for (const auto& [record, cookie] : group) Produce(record, cookie);
-    // Sends at once what lingers. Not for the whole wait: it cannot be interrupted.
-    constexpr int kFlush = 1;
-    rd_kafka_flush(producer_.get(), kFlush);
-    for (;;) {
-      if (!reports_.empty()) report(std::exchange(reports_, {}));
-      if (on_their_way_ == 0 || interrupted_) return;
-      constexpr int kWait = 1000;
-      rd_kafka_poll(producer_.get(), kWait);
-    }
+    lingers_ = true;
   }
 
-  void Interrupt() override {
-    interrupted_ = true;
-    rd_kafka_queue_yield(queue_.get());
+  std::vector<AppendReport> Await(absl::Duration wait) override {
+    int timeout = reports_.empty() ? static_cast<int>(absl::ToInt64Milliseconds(wait)) : 0;
+    if (timeout > 0 && std::exchange(lingers_, false)) {
+      // Sends at once what lingers. Not for the whole wait: it returns with the last report, and
+      // cannot be interrupted.
+      constexpr int kFlush = 1;
+      rd_kafka_flush(producer_.get(), kFlush);
+      timeout = reports_.empty() ? timeout - kFlush : 0;
+    }
+    rd_kafka_poll(producer_.get(), timeout);
+    return std::exchange(reports_, {});
   }
+
+  void Interrupt() override { rd_kafka_queue_yield(queue_.get()); }
 
   void Reset() override {
     Stop();
@@ -275,10 +275,7 @@ class KafkaTarget final : public GroupTarget {
         RD_KAFKA_V_VALUE(const_cast<char*>(record.data.data()), record.data.size()),
         RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(reinterpret_cast<void*>(cookie)),
         RD_KAFKA_V_END);
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      ++on_their_way_;
-      return;
-    }
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return;
     rd_kafka_headers_destroy(headers);
     reports_.push_back({cookie, FromKafka(error, fmt::format("cannot append to {}", stream_)), -1});
   }
@@ -286,7 +283,6 @@ class KafkaTarget final : public GroupTarget {
   static void OnReport(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     auto* self = static_cast<KafkaTarget*>(opaque);
     const auto cookie = reinterpret_cast<uint64_t>(message->_private);
-    --self->on_their_way_;
     // A status costs an allocation only where there is an error to describe.
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
       self->reports_.push_back({cookie, absl::OkStatus(), message->offset});
@@ -309,8 +305,6 @@ class KafkaTarget final : public GroupTarget {
                            {"batch.num.messages", "10000"}},
                           this, &OnReport);
     queue_.reset(rd_kafka_queue_get_main(producer_.get()));
-    interrupted_ = false;
-    on_their_way_ = 0;
   }
 
   void Stop() {
@@ -328,8 +322,7 @@ class KafkaTarget final : public GroupTarget {
   Handle<rd_kafka_t> producer_;
   Handle<rd_kafka_queue_t> queue_;
   std::vector<AppendReport> reports_;
-  size_t on_their_way_ = 0;  // handed to librdkafka and not reported
-  std::atomic<bool> interrupted_ = false;
+  bool lingers_ = false;  // librdkafka has not been told yet to send at once
 };
 
 absl::Status Wrong(const std::string& stream, std::string_view setting, std::string_view found,

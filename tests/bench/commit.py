@@ -36,6 +36,15 @@ def counts(text):
     return numbers
 
 
+def named_ways(text):
+    """A list of ways, in the order in which they are measured."""
+    wanted = text.split(",")
+    unknown = [way for way in wanted if way not in WAYS]
+    if unknown:
+        raise argparse.ArgumentTypeError("found %r, expected some of %s" % (unknown[0], ",".join(WAYS)))
+    return [way for way in WAYS if way in wanted]
+
+
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
@@ -89,8 +98,11 @@ def streams_row(result, clients, interval):
 
 
 def ratios(rows):
-    ours = rows["writer"]
+    """Ours against each other way that was measured; nothing where ours was not."""
+    ours = rows.get("writer")
     found = {}
+    if ours is None:
+        return found
     for key, way in (("raw", "raw"), ("kafka_streams", "streams_default"), ("kafka_streams_best", "streams_best")):
         if way not in rows or not rows[way]["throughput_per_second"]:
             continue
@@ -112,9 +124,9 @@ def main():
     parser.add_argument("--warmup", type=float, default=2)
     parser.add_argument("--clients", type=counts, default="1,16,128")
     parser.add_argument("--saturation", type=int, default=8192)
-    parser.add_argument("--ways", default=",".join(WAYS), help="some of: " + ",".join(WAYS))
+    parser.add_argument("--ways", type=named_ways, default=",".join(WAYS), help="some of: " + ",".join(WAYS))
     options = parser.parse_args()
-    ways = [way for way in WAYS if way in options.ways.split(",")]
+    ways = options.ways
     folder = tempfile.mkdtemp(prefix="concordat-bench-")
     broker = Broker(os.path.join(folder, "broker"))
     figures, number = {}, 0

@@ -11,17 +11,19 @@ import os
 import subprocess
 import tempfile
 
+from commit import counts
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", required=True)
     parser.add_argument("--json")
-    parser.add_argument("--events", default="100000,1000000", help="add 10000000 for the long run")
+    parser.add_argument("--events", type=counts, default="100000,1000000", help="add 10000000 for the long run")
     options = parser.parse_args()
     runs = []
-    for events in options.events.split(","):
+    for events in options.events:
         with tempfile.TemporaryDirectory(prefix="concordat-replay-") as folder:
-            done = subprocess.run([os.path.join(options.build, "tests", "bench", "replay_bench"), "--events", events,
+            done = subprocess.run([os.path.join(options.build, "tests", "bench", "replay_bench"), "--events", str(events),
                                    "--dir", os.path.join(folder, "run")], stdout=subprocess.PIPE, check=True, text=True)
         run = json.loads(done.stdout)
         runs.append(run)

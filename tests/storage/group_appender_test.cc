@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/support/wait.h"
@@ -15,32 +17,38 @@ namespace {
 using test::WaitUntil;
 using testing::ElementsAre;
 
-// Holds each group until it is let go or interrupted.
+// Reports a group once it is let go.
 class HeldTarget final : public GroupTarget {
  public:
   struct Seen {
     absl::Mutex mutex;
     std::vector<std::vector<uint64_t>> groups;  // the cookies of each
+    std::vector<AppendReport> reports;
     int let_go = 0;
     bool interrupted = false;
     int resets = 0;
+    bool waits = false;  // somebody does
   };
   explicit HeldTarget(Seen& seen) : seen_(seen) {}
 
-  void Append(const Group& group,
-              absl::FunctionRef<void(std::vector<AppendReport>)> report) override {
-    std::vector<AppendReport> reports;
+  void Begin(Group group) override {
     absl::MutexLock lock(&seen_.mutex);
+    EXPECT_TRUE(seen_.reports.empty()) << "a group before it is not reported";
     seen_.groups.emplace_back();
     for (const auto& [record, cookie] : group) {
       seen_.groups.back().push_back(cookie);
-      reports.push_back({cookie, absl::OkStatus(), static_cast<int64_t>(cookie)});
+      seen_.reports.push_back({cookie, absl::OkStatus(), static_cast<int64_t>(cookie)});
     }
+  }
+  std::vector<AppendReport> Await(absl::Duration wait) override {
+    absl::MutexLock lock(&seen_.mutex);
     const auto over = [this] { return seen_.let_go > 0 || seen_.interrupted; };
-    seen_.mutex.Await(absl::Condition(&over));
-    if (seen_.interrupted) return;
+    seen_.waits = true;
+    seen_.mutex.AwaitWithTimeout(absl::Condition(&over), wait);
+    seen_.waits = false;
+    if (std::exchange(seen_.interrupted, false) || seen_.let_go == 0) return {};
     --seen_.let_go;
-    report(std::move(reports));
+    return std::exchange(seen_.reports, {});
   }
   void Interrupt() override {
     absl::MutexLock lock(&seen_.mutex);
@@ -48,7 +56,7 @@ class HeldTarget final : public GroupTarget {
   }
   void Reset() override {
     absl::MutexLock lock(&seen_.mutex);
-    seen_.interrupted = false;
+    seen_.reports.clear();
     ++seen_.resets;
   }
 
@@ -138,6 +146,41 @@ TEST_F(GroupAppenderTest, AReportThatNobodyTookIsGivenUpToo) {
 TEST_F(GroupAppenderTest, AWaitIsEndedByWhoWakes) {
   appender_.Wake();
   EXPECT_TRUE(appender_.Poll(absl::InfiniteDuration()).empty()) << "or this would never return";
+}
+
+TEST_F(GroupAppenderTest, ARecordThatIsAloneIsAwaitedByWhoAppendedIt) {
+  LetGo();
+  Append(1);
+  const std::vector<AppendReport> reports = appender_.Poll(absl::InfiniteDuration());
+  ASSERT_EQ(reports.size(), 1u);
+  EXPECT_EQ(reports[0].cookie, 1u);
+}
+
+TEST_F(GroupAppenderTest, ThatWaitIsEndedByWhoWakesAndTheRecordIsReportedLater) {
+  std::thread waker([this] {
+    EXPECT_TRUE(WaitUntil([&] {
+      absl::MutexLock lock(&seen_.mutex);
+      return seen_.waits;
+    }));
+    appender_.Wake();
+  });
+  Append(1);
+  EXPECT_TRUE(appender_.Poll(absl::InfiniteDuration()).empty());
+  waker.join();
+  Append(2);
+  appender_.Poll(absl::ZeroDuration());
+  EXPECT_EQ(Groups().size(), 1u) << "the first is still on its way";
+  LetGo();
+  EXPECT_THAT(AwaitReported(1), ElementsAre(1));
+  LetGo();
+  EXPECT_THAT(AwaitReported(1), ElementsAre(2));
+}
+
+TEST_F(GroupAppenderTest, AWaitForARecordThatIsAloneIsBounded) {
+  Append(1);
+  EXPECT_TRUE(appender_.Poll(absl::Milliseconds(1)).empty());
+  LetGo();
+  EXPECT_THAT(AwaitReported(1), ElementsAre(1));
 }
 
 TEST_F(GroupAppenderTest, AGroupThatIsNeverReportedDoesNotHoldTheEnd) {
