@@ -21,7 +21,7 @@ KAFKA = REPOSITORY / "deploy" / "kafka" / "kafka.py"
 SITES = {"paris": ("FR", "Europe/Paris"), "borlange": ("SE", "Europe/Stockholm")}
 CLOCK_START = "2027-01-04T08:00:00Z"
 READY_SECONDS = 120
-STOP_SECONDS = 20
+STOP_SECONDS = 70
 COMMAND_SECONDS = 180
 PR_SET_PDEATHSIG = 1
 

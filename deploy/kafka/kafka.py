@@ -219,7 +219,7 @@ class Jvm:
     """One JVM that says READY: started, awaited, stopped. Its log is a file in its folder."""
 
     name = "JVM"
-    STOP_SECONDS = 10
+    STOP_SECONDS = 60  # a broker that is killed cuts what it takes for torn off its log when it starts
 
     def __init__(self, folder):
         self.folder = Path(folder).absolute()

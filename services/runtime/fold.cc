@@ -102,7 +102,7 @@ void Fold::Remember(const google::protobuf::Message* event, const events::Attrib
   }
   storage::Journal& journal = projection_.journal();
   std::string key = CommandKey(attributes.actor, attributes.command_id);
-  // A stream has one event of a command, so it is not looked for: most have a new name.
+  // A command is decided only while no row remembers it, so there is none to look for.
   journal.WriteNew(key, row_.SerializeAsString());
   const bool service = attributes.actor.compare(0, kSystemActor.size(), kSystemActor) == 0;
   if (service) {

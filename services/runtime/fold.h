@@ -19,6 +19,7 @@
 namespace concordat::runtime {
 
 // How long a caller's command id is remembered, in the stream's time. A reaction's is for ever.
+// With a longer one old streams would hold ids that were used again too soon: see Fold::Remember().
 inline constexpr absl::Duration kCommandMemory = absl::Hours(24 * 7);
 // Actors that begin with this are services; no caller may use it.
 inline constexpr std::string_view kSystemActor = "system:";

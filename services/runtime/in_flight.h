@@ -29,10 +29,10 @@ struct Submission {
   bool validate_only = false;
   // Past this time the command is not decided any more. Wall time.
   absl::Time deadline = absl::InfiniteFuture();
-  // Called once, on the answering thread. A refusal is an OK outcome with a reason.
-  // DEADLINE_EXCEEDED: nothing was appended. ALREADY_EXISTS: the id was used with another content.
-  // INVALID_ARGUMENT: its event would be too large; nothing was appended.
-  // UNAVAILABLE: the outcome is unknown; the same id asked again gives it.
+  // Called once, on the answering thread; by Submit() itself where nothing is taken. A refusal is
+  // an OK outcome with a reason. DEADLINE_EXCEEDED: nothing was appended. ALREADY_EXISTS: the id
+  // was used with another content. INVALID_ARGUMENT: its event would be too large; nothing was
+  // appended. UNAVAILABLE: the outcome is unknown; the same id asked again gives it.
   AnswerCallback done;
   std::string digest;  // filled by Submit()
 };
@@ -40,14 +40,14 @@ struct Submission {
 // A command whose event is on its way to the log, or there and not stored yet.
 struct InFlight {
   uint64_t cookie = 0;
-  bool settled = false;
-  absl::Time appended;  // wall time
+  bool settled = false;  // reported, or known not to be; of use in a recovery
+  absl::Time appended;   // wall time
   Submission submission;
   events::Link link;
   events::Link parent;
   int64_t sequence = -1;
   absl::Time time;
-  MessagePtr event;  // nothing of a system event
+  MessagePtr event;  // kept to be freed by the thread that answers; system events have none
   std::string event_type;
   std::string subject;
   std::string reason;  // of a refusal

@@ -99,7 +99,8 @@ void Writer::Stop() {
   if (thread_ != nullptr) thread_->Join();
   // What is on its way gets a moment to be reported; its callers would have to ask again otherwise.
   const absl::Time deadline = machine_.Now() + absl::Seconds(2);
-  while (started_ && !recover_ && !in_flight_.empty() && machine_.Now() < deadline) {
+  while (started_ && !recover_ && !commit_failed_ && !in_flight_.empty() &&
+         machine_.Now() < deadline) {
     TakeReports(appender_->Poll(absl::Milliseconds(50)));
     CommitAccepted();
   }
@@ -110,7 +111,8 @@ void Writer::Stop() {
   RejectEverything(
       absl::UnavailableError("the service is stopping; whether the command was decided is unknown: "
                              "ask again with the same request id"));
-  if (started_ && accepted_.empty()) Commit();
+  // What could not be stored is folded again from the log at the next start.
+  if (started_ && !commit_failed_) Commit();
   answers_.Send();
 }
 
@@ -178,6 +180,10 @@ void Writer::Step(absl::Duration wait) {
       may_be_woken_ = may_decide && !more;
     }
     auto reports = appender_->Poll(may_decide && more ? absl::ZeroDuration() : wait);
+    {
+      absl::MutexLock lock(&mutex_);
+      may_be_woken_ = false;  // or a wake would end the next wait, for nothing
+    }
     storage::Failpoint(machine_, "before_reports");
     TakeReports(std::move(reports));
     storage::Failpoint(machine_, "after_reports");
@@ -315,7 +321,10 @@ bool Writer::Commit() {
       absl::MutexLock lock(&mutex_);
       view_.alarm = MessageOf(status);
     }
-    if (!Pause(kRetry)) return false;
+    if (!Pause(kRetry)) {
+      commit_failed_ = true;
+      return false;
+    }
     status = projection_.RetryCommit();
   }
   if (alarmed) {

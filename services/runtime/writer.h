@@ -2,14 +2,13 @@
 // accepted. Law: a caller is answered from the log, never from speculation.
 //
 // It runs in steps on one thread of its own:
-//   1. Decide a bounded group of commands on the speculative state, link each event to the one
-//   before,
-//      append all of them without waiting.
+//   1. Decide some commands on the speculative state, link each event to the one before, append
+//      all of them without waiting.
 //   2. Take reports. While each offset is the last one plus one, nobody else wrote: accepted.
 //   3. At a jump, an unknown offset or an error: recover. Settle or disown what is outstanding,
-//   undo the
-//      speculation, read the log to its end; after an unknown outcome append WriterStarted first,
-//      which voids whatever is still on its way. Answer what was accepted, decide the rest again.
+//      undo the speculation, read the log to its end; after an unknown outcome append
+//      WriterStarted first, which voids whatever is still on its way. Answer what was accepted,
+//      decide the rest again.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -156,7 +155,7 @@ class Writer {
   bool Commit();
   void Issue(Pending pending);
 
-  // False where the writer was stopped; then `stop_alarm_` says why, if anything is wrong.
+  // False where the writer was stopped, or has to try again; the view's alarm says why.
   bool Recover(bool claim);
   bool Start();
   bool Settle();
@@ -236,7 +235,8 @@ class Writer {
   absl::Time decided_at_ = absl::InfinitePast();  // wall time of the group that is being decided
   absl::Time now_ = absl::InfinitePast();         // the clock at that moment, in microseconds
   bool index_loaded_ = false;
-  bool impatient_ = false;  // the alarm says that the log does not answer
+  bool commit_failed_ = false;  // the writer was stopped while the disk did not take one
+  bool impatient_ = false;      // the alarm says that the log does not answer
   AttestSchedule attest_;
   bool attest_waits_ = false;
   std::optional<system::v1::WriterStarted::Unchecked> unchecked_;  // for the next WriterStarted

@@ -15,7 +15,8 @@
 
 namespace concordat::storage {
 
-// Where the groups of one stream go. One thread at a time, but for Interrupt().
+// Where the groups of one stream go. One thread at a time, but for Interrupt(), which may come from
+// any thread during Begin() and Await().
 class GroupTarget {
  public:
   // Records with their cookies.
@@ -27,7 +28,7 @@ class GroupTarget {
   virtual void Begin(Group group) = 0;
   // Reports of what was begun, in its order, waiting at most `wait` for the first of them.
   virtual std::vector<AppendReport> Await(absl::Duration wait) = 0;
-  // Ends a wait in Await() early, this one or the next. Any thread.
+  // Ends a wait in Await() early, this one or the next.
   virtual void Interrupt() = 0;
   // Gives up what is not reported.
   virtual void Reset() = 0;

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <map>
 #include <utility>
@@ -225,9 +226,9 @@ class KafkaReader final : public LogReader {
   absl::Status untold_;  // came after records that were handed out first
 };
 
-// One request is on its way at a time: an idempotent librdkafka sends no second one while more than
-// five records of a partition are without a report (it counts records where the protocol counts
-// requests), and until it may its thread spins.
+// That groups come one at a time is what Kafka needs too: an idempotent librdkafka sends no second
+// request while more than five records of a partition are without a report (it counts records where
+// the protocol counts requests), and until it may its thread spins.
 class KafkaTarget final : public GroupTarget {
  public:
   KafkaTarget(const KafkaOptions& options, std::string stream)
@@ -245,16 +246,20 @@ class KafkaTarget final : public GroupTarget {
     int timeout = reports_.empty() ? static_cast<int>(absl::ToInt64Milliseconds(wait)) : 0;
     if (timeout > 0 && std::exchange(lingers_, false)) {
       // Sends at once what lingers. Not for the whole wait: it returns with the last report, and
-      // cannot be interrupted.
+      // swallows what would interrupt it.
       constexpr int kFlush = 1;
       rd_kafka_flush(producer_.get(), kFlush);
-      timeout = reports_.empty() ? timeout - kFlush : 0;
+      timeout = reports_.empty() && !interrupted_.exchange(false) ? timeout - kFlush : 0;
     }
     rd_kafka_poll(producer_.get(), timeout);
+    interrupted_ = false;
     return std::exchange(reports_, {});
   }
 
-  void Interrupt() override { rd_kafka_queue_yield(queue_.get()); }
+  void Interrupt() override {
+    interrupted_ = true;
+    rd_kafka_queue_yield(queue_.get());
+  }
 
   void Reset() override {
     Stop();
@@ -323,6 +328,7 @@ class KafkaTarget final : public GroupTarget {
   Handle<rd_kafka_queue_t> queue_;
   std::vector<AppendReport> reports_;
   bool lingers_ = false;  // librdkafka has not been told yet to send at once
+  std::atomic<bool> interrupted_ = false;
 };
 
 absl::Status Wrong(const std::string& stream, std::string_view setting, std::string_view found,

@@ -60,13 +60,13 @@ class LogAppender {
  public:
   virtual ~LogAppender() = default;
 
-  // Queues the record until the next Poll(); `cookie` comes back in its report. Never waits.
+  // Queues the record; `cookie` comes back in its report. Never waits.
   // Records of one appender keep their order. A record that cannot be sent is reported with an
   // error.
   virtual void Append(events::Record record, uint64_t cookie) = 0;
 
-  // Sends what is queued, together, and returns reports of appends, in their order, waiting at most
-  // `wait` for the first of them.
+  // Has what is queued sent, together, once the log has taken what came before it, and returns
+  // reports of appends, in their order, waiting at most `wait` for the first of them.
   virtual std::vector<AppendReport> Poll(absl::Duration wait) = 0;
 
   // How many appends are queued and not on their way yet: what is appended now joins them.

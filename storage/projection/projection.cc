@@ -153,6 +153,11 @@ void Projection::Scan(std::string_view from,
 }
 
 absl::Status Projection::Commit(uint64_t sequence, const Notes& notes) {
+  // Its rows are nowhere else, and the next head must not stand over their absence.
+  if (unwritten_ != nullptr) {
+    return absl::FailedPreconditionError(
+        fmt::format("the projection of {}: the last commit is not stored yet", chain_.stream()));
+  }
   unwritten_ = store_->NewBatch();
   journal_.Commit(sequence, [&](const Change& change) {
     digests_.Apply(change);

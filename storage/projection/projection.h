@@ -66,13 +66,14 @@ class Projection final : public RowSource {
   // Where the store is: a folder.
   const std::string& dir() const { return store_->place(); }
 
-  // Rows of this table are looked for once, so they take no place from others in memory.
+  // Rows of this table, one at most, are looked for once: they take no place from others in memory.
   void LeaveUncached(std::string_view table) { uncached_ = RowKey(table, ""); }
 
   // Stores the journal's changes up to `sequence` together with the head, the digests and `notes`:
   // rows of the runtime's own. On an error (RESOURCE_EXHAUSTED: the disk is full) nothing is
   // stored; the caller must call RetryCommit() until it succeeds before it reads or commits
-  // anything else, or stop, and the next start folds the rest again from the log.
+  // anything else, or stop, and the next start folds the rest again from the log. Before that
+  // another Commit() is FAILED_PRECONDITION, and takes nothing.
   using Notes = std::vector<std::pair<std::string, std::string>>;
   absl::Status Commit(uint64_t sequence, const Notes& notes = {});
   absl::Status RetryCommit();

@@ -180,7 +180,7 @@ class Kafka:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         try:
-            self.process.wait(30)
+            self.process.wait(90)  # longer than it gives its own process to stop in order
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -200,6 +200,8 @@ TEST(Projection, OnAFullDiskACommitFailsAndIsRetriedUntilThereIsSpace) {
   EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("the disk is full"));
   EXPECT_FALSE(projection->RetryCommit().ok()) << "there is still no space";
+  EXPECT_TRUE(absl::IsFailedPrecondition(Commit(*projection)))
+      << "the last one's rows would be lost";
   disk.Free();
   ASSERT_TRUE(test::WaitUntil([&] {
     status = projection->RetryCommit();

@@ -4,7 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+#include <thread>
+
 #include "storage/log/embedded.h"
+#include "storage/log/group_appender.h"
 #include "tests/services/runtime/home.h"
 #include "tests/support/scripted_log.h"
 
@@ -242,6 +246,65 @@ TEST_F(WriterTest, AnEventTooLargeForALogIsRefusedAndTheStreamGoesOn) {
   EXPECT_EQ(Records().size(), before);
   EXPECT_FALSE(home_.Item("large").has_value());
   EXPECT_TRUE(home_.Answer(Put("small"), "c-2").ok());
+}
+
+// The embedded log, and which threads hand it groups.
+class WatchedLog final : public storage::Log {
+ public:
+  explicit WatchedLog(storage::EmbeddedLog& log) : log_(log) {}
+  std::unique_ptr<storage::LogReader> NewReader() override { return log_.NewReader(); }
+  std::unique_ptr<storage::LogAppender> NewAppender(const std::string& stream) override {
+    return std::make_unique<storage::GroupAppender>(std::make_unique<Target>(*this, stream));
+  }
+  absl::Status Check(const std::string& stream, const storage::LogDemands& demands) override {
+    return log_.Check(stream, demands);
+  }
+  size_t threads() {
+    absl::MutexLock lock(&mutex_);
+    return threads_.size();
+  }
+
+ private:
+  class Target final : public storage::GroupTarget {
+   public:
+    Target(WatchedLog& log, std::string stream) : log_(log), stream_(std::move(stream)) {}
+    void Begin(Group group) override {
+      {
+        absl::MutexLock lock(&log_.mutex_);
+        log_.threads_.insert(std::this_thread::get_id());
+      }
+      for (const auto& [record, cookie] : group) {
+        const auto offset = log_.log_.AppendNow(stream_, {record});
+        reports_.push_back({cookie, offset.status(), offset.value_or(-1)});
+      }
+    }
+    std::vector<storage::AppendReport> Await(absl::Duration) override {
+      return std::exchange(reports_, {});
+    }
+    void Interrupt() override {}
+    void Reset() override { reports_.clear(); }
+
+   private:
+    WatchedLog& log_;
+    const std::string stream_;
+    std::vector<storage::AppendReport> reports_;
+  };
+
+  storage::EmbeddedLog& log_;
+  absl::Mutex mutex_;
+  std::set<std::thread::id> threads_;
+};
+
+TEST_F(WriterTest, TheCommandsOfOneCallerAreAppendedByTheWritersOwnThread) {
+  home_.Stop();
+  WatchedLog watched(*log_);
+  Home home(watched, clock_);
+  home.Run();
+  for (int i = 0; i < 50; ++i) {
+    const std::string name = std::to_string(i);
+    ASSERT_TRUE(home.Answer(Put(name), "c-" + name).ok());
+  }
+  EXPECT_EQ(watched.threads(), 1u);
 }
 
 TEST_F(WriterTest, AStoppedWriterAnswersWhatWaitsAndWhatComesLater) {
