@@ -138,7 +138,10 @@ void Writer::Submit(Submission submission) {
     } else {
       if (!service) ++queued_;
       incoming_.push_back(std::move(submission));
-      if (std::exchange(may_be_woken_, false)) appender_->Wake();
+      if (wake_at_ > 0 && incoming_.size() >= wake_at_) {
+        wake_at_ = 0;
+        appender_->Wake();
+      }
     }
   }
   if (!refused.ok() && submission.done) submission.done(refused);
@@ -177,12 +180,14 @@ void Writer::Step(absl::Duration wait) {
     {
       absl::MutexLock lock(&mutex_);
       more = more || !incoming_.empty();
-      may_be_woken_ = may_decide && !more;
+      // A quarter of those that are on their way is worth it: each wait that is ended costs two
+      // changes of threads, and a report ends it too.
+      if (may_decide && !more) wake_at_ = std::max<size_t>(1, in_flight_.size() / 4);
     }
     auto reports = appender_->Poll(may_decide && more ? absl::ZeroDuration() : wait);
     {
       absl::MutexLock lock(&mutex_);
-      may_be_woken_ = false;  // or a wake would end the next wait, for nothing
+      wake_at_ = 0;  // or a wake would end the next wait, for nothing
     }
     storage::Failpoint(machine_, "before_reports");
     TakeReports(std::move(reports));

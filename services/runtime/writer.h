@@ -252,8 +252,8 @@ class Writer {
   StreamView view_ ABSL_GUARDED_BY(mutex_);
   std::optional<AllowedStart> allowed_start_ ABSL_GUARDED_BY(mutex_);
   size_t queued_ ABSL_GUARDED_BY(mutex_) = 0;  // callers' commands that are not decided yet
-  // The writer waits for reports, and would decide a command meanwhile.
-  bool may_be_woken_ ABSL_GUARDED_BY(mutex_) = false;
+  // So many commands wake a writer that waits for reports; 0: none does.
+  size_t wake_at_ ABSL_GUARDED_BY(mutex_) = 0;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // stopped: whatever comes is answered at once
 };
 
