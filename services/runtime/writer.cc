@@ -99,7 +99,7 @@ void Writer::Stop() {
   if (thread_ != nullptr) thread_->Join();
   // What is on its way gets a moment to be reported; its callers would have to ask again otherwise.
   const absl::Time deadline = machine_.Now() + absl::Seconds(2);
-  while (started_ && !recover_ && !commit_failed_ && !in_flight_.empty() &&
+  while (started_ && !recover_ && accepted_.empty() && !in_flight_.empty() &&
          machine_.Now() < deadline) {
     TakeReports(appender_->Poll(absl::Milliseconds(50)));
     CommitAccepted();
@@ -108,11 +108,12 @@ void Writer::Stop() {
     absl::MutexLock lock(&mutex_);
     closed_ = true;
   }
+  // What could not be stored is folded again from the log at the next start.
+  const bool stored = accepted_.empty();
   RejectEverything(
       absl::UnavailableError("the service is stopping; whether the command was decided is unknown: "
                              "ask again with the same request id"));
-  // What could not be stored is folded again from the log at the next start.
-  if (started_ && !commit_failed_) Commit();
+  if (started_ && stored) Commit();
   answers_.Send();
 }
 
@@ -326,10 +327,7 @@ bool Writer::Commit() {
       absl::MutexLock lock(&mutex_);
       view_.alarm = MessageOf(status);
     }
-    if (!Pause(kRetry)) {
-      commit_failed_ = true;
-      return false;
-    }
+    if (!Pause(kRetry)) return false;
     status = projection_.RetryCommit();
   }
   if (alarmed) {

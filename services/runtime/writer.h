@@ -235,8 +235,7 @@ class Writer {
   absl::Time decided_at_ = absl::InfinitePast();  // wall time of the group that is being decided
   absl::Time now_ = absl::InfinitePast();         // the clock at that moment, in microseconds
   bool index_loaded_ = false;
-  bool commit_failed_ = false;  // the writer was stopped while the disk did not take one
-  bool impatient_ = false;      // the alarm says that the log does not answer
+  bool impatient_ = false;  // the alarm says that the log does not answer
   AttestSchedule attest_;
   bool attest_waits_ = false;
   std::optional<system::v1::WriterStarted::Unchecked> unchecked_;  // for the next WriterStarted
