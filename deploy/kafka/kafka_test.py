@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 from pathlib import Path
 
 TOOL = Path(__file__).resolve().parent / "kafka.py"
@@ -115,6 +116,36 @@ def event(number):
     and a null value, bytes that are no text."""
     return (b"servers/%d" % number, bytes(range(256)),
             [("ce_id", b"%064x" % number), ("b", b""), ("a", None), ("b", b"\xff\x00")])
+
+
+class PortsTest(unittest.TestCase):
+    """Programs that start at the same time and choose among the same ports do not meet."""
+
+    PROGRAM = ("import sys; sys.path.insert(0, sys.argv[1]); import kafka; "
+               "print(kafka.free_port(set()), kafka.free_port(set()), flush=True); sys.stdin.read()")
+
+    def test_each_program_gets_ports_of_its_own(self):
+        first = kafka.free_port(set())
+        environment = {**os.environ, "CONCORDAT_PORTS": f"{first - 9}-{first + 10}"}
+        programs = [subprocess.Popen([sys.executable, "-c", self.PROGRAM, str(TOOL.parent)], env=environment, text=True,
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(6)]
+        ports = [int(port) for program in programs for port in program.stdout.readline().split()]
+        try:
+            self.assertEqual(len(set(ports)), 12, ports)
+            self.assertNotIn(first, ports)
+            # Whoever means to listen there may.
+            with socket.socket() as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(("127.0.0.1", ports[0]))
+                listener.listen()
+        finally:
+            for program in programs:
+                program.communicate()
+
+    def test_ports_that_are_none_are_refused(self):
+        with unittest.mock.patch.dict(os.environ, {"CONCORDAT_PORTS": "300"}):
+            with self.assertRaisesRegex(kafka.Failure, "CONCORDAT_PORTS: found '300', expected two port numbers"):
+                kafka.free_port(set())
 
 
 class BrokerTest(unittest.TestCase):

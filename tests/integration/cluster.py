@@ -7,10 +7,8 @@ import contextlib
 import ctypes
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,8 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 REPOSITORY = Path(__file__).resolve().parents[2]
 KAFKA = REPOSITORY / "deploy" / "kafka" / "kafka.py"
+sys.path.insert(0, str(KAFKA.parent))
+import kafka  # noqa: E402
 FOLLOW = REPOSITORY / "events" / "followers" / "python" / "follow.py"
 RULES = REPOSITORY / "services" / "compliance" / "rules"
 SERVICES = ("inventory", "reservations", "compliance", "deployment")
@@ -268,16 +268,10 @@ class Cluster:
         self.stack.close()
 
     def free_port(self):
-        """Below the range that the kernel lends to outgoing connections, so it is free at a restart too."""
-        lent_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-        for _ in range(1000):
-            port = random.randrange(10000, max(lent_from, 10100))
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if port not in self.taken and probe.connect_ex(("127.0.0.1", port)) != 0:
-                    self.taken.add(port)
-                    return port
-        raise RuntimeError("found no free port in 1000 tries")
+        """One that is free at a restart too."""
+        port = kafka.free_port(self.taken)
+        self.taken.add(port)
+        return port
 
     def address(self):
         return f"127.0.0.1:{self.free_port()}"

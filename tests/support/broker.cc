@@ -95,8 +95,12 @@ int Child::Wait() {
 }
 
 int FreePort() {
+  int first = 20000, last = 29999;
+  const char* named = std::getenv("CONCORDAT_PORTS");
+  if (named != nullptr && std::sscanf(named, "%d-%d", &first, &last) != 2)
+    Fail(std::string("CONCORDAT_PORTS: found ") + named + ", expected such as 10300-10599");
   for (int attempt = 0; attempt < 1000; ++attempt) {
-    const int port = 20000 + std::rand() % 10000;
+    const int port = first + std::rand() % (last - first + 1);
     const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
