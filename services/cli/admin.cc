@@ -139,6 +139,9 @@ std::string LinkText(const node::v1::LinkStatus& link) {
 absl::Status RunStatus(Session& session) {
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
+  // Wrong for all of them alike.
+  if (const auto timeout = session.Timeout(absl::InfiniteDuration()); !timeout.ok())
+    return timeout.status();
   const auto answers = AskAll(session);
   if (!answers.ok()) return answers.status();
   if (*format == Format::kJson || *format == Format::kYaml) {

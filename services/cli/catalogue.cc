@@ -464,7 +464,9 @@ std::span<const Verb> Verbs() {
        "ReserveBundle",
        {},
        "bundles",
-       "Ask for reservations at several sites that take place together or not at all; from a file.",
+       "Ask for reservations at several sites that take place together or not at all; from a file "
+       "such as {parts: [{site: sites/paris, contract: hsbc/frame, model: m, count: 2, startTime: "
+       "..., endTime: ...}, {site: sites/borlange, ...}]}.",
        {"bundle -f train-and-serve.yaml --wait"},
        true},
       {"break",

@@ -191,9 +191,13 @@ void AddReading(CommandLine& line) {
   CLI::App* get = AddCommand(
       line.app, "get", "Show resources of a type, one resource, or those whose names begin alike.",
       {"get servers", "get server a01-01 -o json", "get orders -A", "get contracts/hsbc/",
-       "get months", "get stages"});
+       "get reservations --where state=confirmed --where customer=hsbc", "get months",
+       "get stages"});
   get->add_option("what", line.get.words, "TYPE, TYPE NAME or TYPE/NAME.")->type_name("");
   get->add_flag("-A,--all-sites", line.get.all_sites, "Every site's, as the site asked has them.");
+  get->add_option("--where", line.get.where,
+                  "Only those of which a column, or a field such as terms.count, has this value.")
+      ->type_name("COLUMN=VALUE");
   line.actions[get] = [&] { return RunGet(session, line.get); };
 
   const auto by_name = [&](const std::string& name, const std::string& sentence,

@@ -1,5 +1,6 @@
 #include "services/cli/events.h"
 
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 #include <google/protobuf/text_format.h>
@@ -89,42 +90,71 @@ std::string ShortType(const node::v1::EventRecord& record) {
   return record.type().substr(record.type().rfind('.') + 1);
 }
 
+namespace {
+
+// In the order in which one would say them; a fact has few of these.
+constexpr std::string_view kFirst[] = {"model",
+                                       "supplier",
+                                       "serial",
+                                       "rack",
+                                       "country",
+                                       "terms.customer",
+                                       "terms.count",
+                                       "site",
+                                       "it_power_watts",
+                                       "cooling_watts",
+                                       "step.it_power_watts",
+                                       "effective_from",
+                                       "terms.start_time",
+                                       "terms.end_time",
+                                       "amendment.terms.count",
+                                       "amendment.terms.start_time",
+                                       "amendment.terms.end_time",
+                                       "servers",
+                                       "hold_expires_at",
+                                       "state",
+                                       "verdict",
+                                       "figures",
+                                       "shortfalls",
+                                       "reason",
+                                       "detail",
+                                       "rule.title",
+                                       "artefact.name",
+                                       "attempt"};
+// Said by themselves, without their fields' names.
+constexpr std::string_view kPlain[] = {"state",   "verdict",    "detail",     "reason",
+                                       "figures", "shortfalls", "rule.title", "cause"};
+// What a reservation was judged by is told by its judgement.
+constexpr std::string_view kUnsaid[] = {"name",
+                                        "site_country",
+                                        "site_certifications",
+                                        "customer_country",
+                                        "customer_sector",
+                                        "zone_data_version"};
+constexpr size_t kMostSaid = 6;
+
+}  // namespace
+
 std::string Gist(const node::v1::EventRecord& record) {
   const Fact opened = OpenFact(record);
   if (opened.fact == nullptr) return "";
-  // In the order in which one would say them; a fact has few of these.
-  constexpr std::string_view kPaths[] = {"model",
-                                         "supplier",
-                                         "serial",
-                                         "rack",
-                                         "country",
-                                         "terms.customer",
-                                         "terms.count",
-                                         "site",
-                                         "it_power_watts",
-                                         "effective_from",
-                                         "terms.start_time",
-                                         "terms.end_time",
-                                         "servers",
-                                         "hold_expires_at",
-                                         "state",
-                                         "verdict",
-                                         "figures",
-                                         "shortfalls",
-                                         "reason",
-                                         "detail",
-                                         "rule.title",
-                                         "artefact.name",
-                                         "attempt"};
   std::vector<std::string> parts;
-  for (const std::string_view path : kPaths) {
+  const auto say = [&](std::string_view path) {
     const std::string text = FieldText(*opened.fact, path);
-    if (text.empty() || text == "0") continue;
-    const bool said_by_itself = path == "state" || path == "verdict" || path == "detail" ||
-                                path == "reason" || path == "shortfalls" || path == "figures" ||
-                                path == "rule.title";
-    parts.push_back(said_by_itself ? text
-                                   : fmt::format("{}={}", path.substr(path.rfind('.') + 1), text));
+    if (text.empty() || text == "0" || text == "0 W" || text == "no") return;
+    parts.push_back(absl::c_linear_search(kPlain, path)
+                        ? text
+                        : fmt::format("{}={}", path.substr(path.rfind('.') + 1), text));
+  };
+  for (const std::string_view path : kFirst) say(path);
+  // Whatever else it says, as far as there is room.
+  const auto* type = opened.fact->GetDescriptor();
+  for (int i = 0; i < type->field_count() && parts.size() < kMostSaid; ++i) {
+    const std::string_view name = type->field(i)->name();
+    if (IsScalar(*type->field(i)) && !absl::c_linear_search(kFirst, name) &&
+        !absl::c_linear_search(kUnsaid, name)) {
+      say(name);
+    }
   }
   return Join(parts, " ");
 }
@@ -247,6 +277,11 @@ absl::Status RunWatch(Session& session, const WatchOptions& options) {
   if (!site.ok()) return site.status();
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
+  if (options.from < 0) {
+    return WithNext(absl::InvalidArgumentError(
+                        fmt::format("--from: found {}, expected 0 or more", options.from)),
+                    "watch --help");
+  }
   const auto streams = StreamsOf(session, **site, options.stream);
   if (!streams.ok()) return streams.status();
   std::mutex mutex;  // guards the output and `first_error`
@@ -256,7 +291,7 @@ absl::Status RunWatch(Session& session, const WatchOptions& options) {
     request.set_stream(stream);
     request.set_until_head(options.until_head);
     const bool from_start = options.has_from || options.until_head;
-    request.set_from_sequence(from_start ? options.from : static_cast<uint64_t>(head + 1));
+    request.set_from_sequence(static_cast<uint64_t>(from_start ? options.from : head + 1));
     const absl::Status status =
         own.Watch(EventAddress(**site), request, [&](const node::v1::EventRecord& record) {
           const std::lock_guard lock(mutex);

@@ -58,7 +58,7 @@ absl::Status RunHistory(Session& session, const std::vector<std::string>& words)
 struct WatchOptions {
   std::string
       stream;  // `paris.reservations.events`, `reservations`, or empty: all of the site's own
-  uint64_t from = 0;
+  int64_t from = 0;
   bool has_from = false;
   bool until_head = false;
 };

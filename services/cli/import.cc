@@ -1,11 +1,13 @@
 #include "services/cli/import.h"
 
+#include <absl/strings/escaping.h>
 #include <absl/time/clock.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -16,6 +18,7 @@
 #include "services/cli/kinds.h"
 #include "services/cli/resources.h"
 #include "services/cli/text.h"
+#include "services/runtime/check.h"
 
 namespace concordat::cli {
 namespace {
@@ -31,14 +34,6 @@ constexpr absl::Duration kStepTimeout = absl::Seconds(30);
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(200);
 constexpr int kProgressWidth = 40;
 constexpr int kHighestRack = 60;
-
-const std::vector<std::string>& Titles() {
-  static const auto& titles = *new std::vector<std::string>{
-      "name",          "model",         "planned_time", "planned_rack", "supplier",
-      "promised_time", "order_number",  "serial",       "room",         "rack",
-      "position",      "nvlink_domain", "power_feed"};
-  return titles;
-}
 
 std::string Field(const CsvLine& line, const std::string& title) {
   const auto field = line.fields.find(title);
@@ -60,6 +55,15 @@ void AddStep(const std::string& method, Request request, ImportLine& line) {
   line.steps.push_back({method, std::make_shared<Request>(std::move(request))});
 }
 
+std::string Unit(const std::string& room, const std::string& rack, int unit) {
+  return fmt::format("room {}, rack {}, unit {}", room, rack, unit);
+}
+
+int HeightOf(const ImportSite& site, const std::string& model) {
+  const auto known = site.models.find(model);
+  return known == site.models.end() ? 1 : std::max(1, known->second.height_units());
+}
+
 // Reads one line. What it found wrong first is what it says.
 class Reader {
  public:
@@ -70,13 +74,17 @@ class Reader {
         line_.number, FullName(*KindOfCollection("servers"), Text("name", true), site_.name), {}};
     const std::string model = Text("model", true);
     const std::string model_name = FullName(*KindOfCollection("models"), model, site_.name);
-    const bool known = site_.models.contains(model_name);
-    if (!model.empty() && !known) Bad("model", model, "a model that is registered");
+    if (!model.empty() && !site_.models.contains(model_name))
+      Bad("model", model, "a model that is registered");
+    const auto there = site_.servers.find(out.name);
+    if (there != site_.servers.end()) there_ = &there->second;
+    if (there_ != nullptr && there_->model() != model_name)
+      Bad("model", model, fmt::format("{}, which the server is", there_->model()));
     Plan(out, model_name);
     Order(out, model_name);
     Deliver(out);
-    Install(out, known ? site_.models.at(model_name).height_units() : 1);
-    if (detail_.empty() && out.steps.empty())
+    Install(out, HeightOf(site_, model_name));
+    if (detail_.empty() && out.steps.empty() && out.reached == 0)
       Bad("planned_time and supplier", "", "at least one of them");
     return out;
   }
@@ -93,7 +101,9 @@ class Reader {
   std::string Text(const std::string& field, bool required) {
     const std::string text = Field(line_, field);
     if (required && text.empty()) Bad(field, "", "a word");
-    return text;
+    if (runtime::IsPrintable(text)) return text;
+    Bad(field, absl::CHexEscape(text), "UTF-8 without control characters");
+    return "";
   }
   // A time that is the same whenever the file is read.
   google::protobuf::Timestamp Time(const std::string& field) {
@@ -110,6 +120,7 @@ class Reader {
       if (!Field(line_, "planned_rack").empty()) Bad("planned_time", "", "a time for planned_rack");
       return;
     }
+    if (there_ != nullptr) return void(++out.reached);
     PlanServerRequest request;
     request.set_name(out.name);
     request.set_model(model);
@@ -128,6 +139,8 @@ class Reader {
       }
       return;
     }
+    if (there_ != nullptr && there_->state() != inventory::v1::SERVER_STATE_PLANNED)
+      return void(++out.reached);
     OrderServerRequest request;
     request.set_name(out.name);
     request.set_model(model);
@@ -141,6 +154,11 @@ class Reader {
     if (serial.empty()) {
       if (!Field(line_, "room").empty()) Bad("serial", "", "one, for there is room");
       return;
+    }
+    if (there_ != nullptr && !there_->serial().empty()) {
+      if (there_->serial() != serial)
+        Bad("serial", serial, fmt::format("'{}', with which it was delivered", there_->serial()));
+      return void(++out.reached);
     }
     DeliverServerRequest request;
     request.set_name(out.name);
@@ -160,9 +178,15 @@ class Reader {
     request.set_name(out.name);
     request.set_room(room);
     request.set_rack(Text("rack", true));
-    request.set_position(Position(request, std::max(1, height)));
+    request.set_position(Position(request, height));
     request.set_nvlink_domain(Text("nvlink_domain", false));
     request.set_power_feed(Feed());
+    if (there_ != nullptr && there_->position() > 0) {
+      const std::string stands = Unit(there_->room(), there_->rack(), there_->position());
+      const std::string found = Unit(request.room(), request.rack(), request.position());
+      if (found != stands) Bad("position", found, fmt::format("'{}', where it stands", stands));
+      return void(++out.reached);
+    }
     AddStep("InstallServer", std::move(request), out);
   }
   std::string Feed() {
@@ -186,32 +210,53 @@ class Reader {
                       height));
       return 0;
     }
-    for (int unit = 0; unit < height; ++unit) {
-      units_.push_back(fmt::format("room {}, rack {}, unit {}", request.room(), request.rack(),
-                                   position + unit));
-    }
+    for (int unit = 0; unit < height; ++unit)
+      units_.push_back(Unit(request.room(), request.rack(), static_cast<int>(position) + unit));
     return static_cast<int>(position);
   }
 
   const CsvLine& line_;
   const ImportSite& site_;
+  const inventory::v1::Server* there_ = nullptr;  // what is known of the line's server
   std::string detail_;
   std::vector<std::string> units_;
 };
 
-// What belongs to one line alone: where else it stands; empty where it stands nowhere else.
+// What belongs to one server alone.
 class Owners {
  public:
-  std::string Take(const std::string& what, const std::string& value, int line) {
+  explicit Owners(const ImportSite& site) {
+    for (const auto& [name, server] : site.servers) {
+      if (!server.serial().empty()) owners_["serial" + server.serial()] = {name, 0};
+      // A retired server has left its place.
+      if (server.position() == 0 || server.state() == inventory::v1::SERVER_STATE_RETIRED) continue;
+      for (int unit = 0; unit < HeightOf(site, server.model()); ++unit)
+        owners_["position" + Unit(server.room(), server.rack(), server.position() + unit)] = {name,
+                                                                                              0};
+    }
+  }
+  // Who has it already; empty where that is nobody else.
+  std::string Take(const std::string& what, const std::string& value, const ImportLine& line) {
     if (value.empty()) return "";
-    const auto [at, is_new] = owners_.try_emplace(what + value, line);
-    if (is_new) return "";
+    const auto [at, is_new] = owners_.try_emplace(what + value, Owner{line.name, line.number});
+    Owner& owner = at->second;
+    if (is_new || (owner.line == 0 && owner.server == line.name)) {
+      owner.line = line.number;
+      return "";
+    }
+    if (owner.line == 0)
+      return fmt::format("{}: found '{}', which {} has, expected another", what, value,
+                         owner.server);
     return fmt::format("{}: found '{}' of line {} again, expected another", what, value,
-                       at->second);
+                       owner.line);
   }
 
  private:
-  std::map<std::string, int> owners_;
+  struct Owner {
+    std::string server;
+    int line = 0;  // none: it is so at the site
+  };
+  std::map<std::string, Owner> owners_;
 };
 
 template <typename Message>
@@ -233,10 +278,10 @@ absl::StatusOr<std::string> ReadFile(Session& session, const std::string& file) 
     return text.str();
   }
   std::ifstream in(file, std::ios::binary);
-  if (!in) {
+  if (!in || std::filesystem::is_directory(file)) {
     return WithNext(
         absl::NotFoundError(fmt::format("cannot read '{}', expected a CSV file with the titles {}",
-                                        file, Join(Titles(), ","))),
+                                        file, Join(ImportTitles(), ","))),
         "import servers --help");
   }
   text << in.rdbuf();
@@ -244,11 +289,12 @@ absl::StatusOr<std::string> ReadFile(Session& session, const std::string& file) 
 }
 
 // What became of each line.
-struct Progress {
+struct ImportProgress {
   std::atomic<size_t> next = 0;  // the line that a sender takes next
   std::atomic<size_t> done = 0;
   std::atomic<size_t> commands = 0;
   std::atomic<size_t> repeated = 0;  // answered before
+  size_t reached = 0;                // not sent, for their servers are further already
 };
 
 // Whether a refusal comes of nothing but that the steps before were only tried out.
@@ -258,7 +304,7 @@ bool IsOfDryRun(const absl::Status& status, size_t step) {
 
 // Sends a line's commands in order, up to the first that is refused; what is wrong, or empty.
 std::string Send(Client& client, const std::string& address, const CallOptions& options,
-                 const ImportLine& line, bool dry_run, Progress& progress) {
+                 const ImportLine& line, bool dry_run, ImportProgress& progress) {
   for (size_t step = 0; step < line.steps.size(); ++step) {
     const auto& [method, request] = line.steps[step];
     std::unique_ptr<google::protobuf::Message> sent(request->New());
@@ -297,7 +343,7 @@ void PrintProgress(std::ostream& err, size_t done, size_t all) {
 // Carries all lines out, several at a time; what was wrong with which.
 std::vector<BadLine> SendAll(Session& session, const std::string& address,
                              const std::vector<ImportLine>& lines, bool dry_run,
-                             const CallOptions& options, Progress& progress) {
+                             const CallOptions& options, ImportProgress& progress) {
   std::vector<std::string> wrong(lines.size());
   std::vector<std::thread> senders;
   for (size_t sender = 0; sender < std::min(kSenders, lines.size()); ++sender) {
@@ -328,7 +374,16 @@ std::vector<BadLine> SendAll(Session& session, const std::string& address,
 
 }  // namespace
 
-absl::StatusOr<std::vector<CsvLine>> ParseCsv(std::string_view text) {
+const std::vector<std::string>& ImportTitles() {
+  static const auto& titles = *new std::vector<std::string>{
+      "name",          "model",         "planned_time", "planned_rack", "supplier",
+      "promised_time", "order_number",  "serial",       "room",         "rack",
+      "position",      "nvlink_domain", "power_feed"};
+  return titles;
+}
+
+absl::StatusOr<std::vector<CsvLine>> ParseCsv(std::string_view text,
+                                              const std::vector<std::string>& known) {
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   std::vector<std::string> titles;
   std::vector<CsvLine> lines;
@@ -362,16 +417,21 @@ absl::StatusOr<std::vector<CsvLine>> ParseCsv(std::string_view text) {
     if (titles.empty()) {
       titles = fields;
       for (const std::string& title : titles) {
-        if (title.empty() || std::count(titles.begin(), titles.end(), title) > 1)
-          return bad(begins, fmt::format("found the title '{}', expected each once", title));
+        if (std::find(known.begin(), known.end(), title) == known.end()) {
+          return bad(begins,
+                     fmt::format("found the title '{}', expected {}", title, Join(known, ", ")));
+        }
+        if (std::count(titles.begin(), titles.end(), title) > 1)
+          return bad(begins, fmt::format("found the title '{}' twice, expected it once", title));
       }
       continue;
     }
-    if (fields.size() != titles.size()) {
-      return bad(begins, fmt::format("found {} fields, expected {}", fields.size(), titles.size()));
-    }
     CsvLine& line = lines.emplace_back();
     line.number = begins;
+    if (fields.size() != titles.size()) {
+      line.wrong = fmt::format("found {} fields, expected {}", fields.size(), titles.size());
+      continue;
+    }
     for (size_t i = 0; i < titles.size(); ++i) line.fields[titles[i]] = fields[i];
   }
   return lines;
@@ -379,21 +439,19 @@ absl::StatusOr<std::vector<CsvLine>> ParseCsv(std::string_view text) {
 
 ImportPlan PlanImport(const std::vector<CsvLine>& lines, const ImportSite& site) {
   ImportPlan plan;
-  Owners owners;
+  Owners owners(site);
   for (const CsvLine& line : lines) {
-    std::string detail;
-    for (const auto& [title, value] : line.fields) {
-      if (std::find(Titles().begin(), Titles().end(), title) == Titles().end()) {
-        detail = fmt::format("title: found '{}', expected of {}", title, Join(Titles(), ", "));
-      }
+    if (!line.wrong.empty()) {
+      plan.bad.push_back({line.number, line.wrong});
+      continue;
     }
     Reader reader(line, site);
     ImportLine read = reader.Read();
-    if (detail.empty()) detail = reader.detail();
-    if (detail.empty()) detail = owners.Take("name", read.name, line.number);
-    if (detail.empty()) detail = owners.Take("serial", Field(line, "serial"), line.number);
+    std::string detail = reader.detail();
+    if (detail.empty()) detail = owners.Take("name", read.name, read);
+    if (detail.empty()) detail = owners.Take("serial", Field(line, "serial"), read);
     for (const std::string& unit : reader.units()) {
-      if (detail.empty()) detail = owners.Take("position", unit, line.number);
+      if (detail.empty()) detail = owners.Take("position", unit, read);
     }
     if (detail.empty()) {
       plan.lines.push_back(std::move(read));
@@ -409,18 +467,26 @@ absl::Status RunImport(Session& session, const ImportOptions& options) {
   if (!site.ok()) return site.status();
   const auto text = ReadFile(session, options.file);
   if (!text.ok()) return text.status();
-  const auto lines = ParseCsv(*text);
+  const auto lines = ParseCsv(*text, ImportTitles());
   if (!lines.ok()) return WithNext(lines.status(), "import servers --help");
-  ImportSite known{.name = (*site)->name, .models = {}, .racks = {}, .feeds = {}};
+  if (lines->empty()) {
+    return WithNext(absl::InvalidArgumentError(fmt::format(
+                        "found no server in '{}', expected a line of titles and a line for each",
+                        options.file)),
+                    "import servers --help");
+  }
+  ImportSite known{.name = (*site)->name, .models = {}, .racks = {}, .feeds = {}, .servers = {}};
   absl::Status fetched = Fetch(session, **site, "models", known.models);
   if (fetched.ok()) fetched = Fetch(session, **site, "racks", known.racks);
   if (fetched.ok()) fetched = Fetch(session, **site, "feeds", known.feeds);
+  if (fetched.ok()) fetched = Fetch(session, **site, "servers", known.servers);
   if (!fetched.ok()) return fetched;
   ImportPlan plan = PlanImport(*lines, known);
   const auto timeout = session.Timeout(kStepTimeout);
   if (!timeout.ok()) return timeout.status();
   const bool dry_run = options.dry_run || session.globals.validate_only;
-  Progress progress;
+  ImportProgress progress;
+  for (const ImportLine& line : plan.lines) progress.reached += line.reached;
   const std::vector<BadLine> refused =
       SendAll(session, (*site)->AddressOf("inventory"), plan.lines, dry_run,
               {.actor = session.globals.actor, .timeout = *timeout}, progress);
@@ -430,9 +496,9 @@ absl::Status RunImport(Session& session, const ImportOptions& options) {
             [](const BadLine& a, const BadLine& b) { return a.number < b.number; });
   std::ostream& out = session.console().out;
   for (const BadLine& one : bad) fmt::print(out, "line {}: {}\n", one.number, one.detail);
-  fmt::print(out, "{} lines: {} {}, {} bad; {} commands, {} of them answered before\n",
+  fmt::print(out, "{} lines: {} {}, {} bad; {} commands, {} of them carried out before\n",
              lines->size(), lines->size() - bad.size(), dry_run ? "good" : "imported", bad.size(),
-             progress.commands.load(), progress.repeated.load());
+             progress.commands + progress.reached, progress.repeated + progress.reached);
   if (bad.empty()) return absl::OkStatus();
   return WithNext(absl::FailedPreconditionError(
                       fmt::format("{} of {} lines are bad, expected none; mend them and send the "

@@ -1,6 +1,6 @@
-// Import of many assets from a CSV file. Law: a line becomes the same commands with the same
-// request ids whenever it is read, so that a file that was imported in part, or twice, does nothing
-// twice.
+// Import of many assets from a CSV file. Law: a file that was imported in part, or twice, does
+// nothing twice: what a server has reached is not asked for again, and a line becomes the same
+// commands with the same request ids whenever it is read.
 #pragma once
 
 #include <absl/status/statusor.h>
@@ -21,12 +21,15 @@ namespace concordat::cli {
 struct CsvLine {
   int number = 0;  // in the file, from 1; the line that a quoted field ends on does not count
   std::map<std::string, std::string> fields;
+  std::string wrong;  // what makes it none; it has no fields then
 };
 
 // By RFC 4180: fields in quotes may hold commas, quotes twice and line feeds; a first line of
-// titles; empty lines are passed over. INVALID_ARGUMENT, with the line, where a title is empty or
-// comes twice, a quote does not end, or a line has more or fewer fields than titles.
-absl::StatusOr<std::vector<CsvLine>> ParseCsv(std::string_view text);
+// titles; empty lines are passed over. A line with more or fewer fields than titles is wrong.
+// INVALID_ARGUMENT, with the line, where a title comes twice or is none of those that are known, or
+// a quote does not end.
+absl::StatusOr<std::vector<CsvLine>> ParseCsv(std::string_view text,
+                                              const std::vector<std::string>& known);
 
 // Something wrong with a line: what was found and what is expected, in one sentence.
 struct BadLine {
@@ -44,6 +47,7 @@ struct ImportLine {
   int number = 0;
   std::string name;
   std::vector<ImportStep> steps;
+  size_t reached = 0;  // commands that are not among the steps, for the server is further already
 };
 
 // What is known at the site already.
@@ -52,6 +56,7 @@ struct ImportSite {
   std::map<std::string, inventory::v1::Model> models;
   std::map<std::string, inventory::v1::Rack> racks;
   std::map<std::string, inventory::v1::Feed> feeds;
+  std::map<std::string, inventory::v1::Server> servers;
 };
 
 struct ImportPlan {
@@ -59,9 +64,13 @@ struct ImportPlan {
   std::vector<BadLine> bad;       // by line
 };
 
-// Which commands the lines of servers come to, and which lines are bad: an unknown title, model or
-// feed; a name, serial number or rack unit twice in the file; a place beyond its rack; something
-// that is missing or not understood. Asks nobody.
+// The titles of servers.
+const std::vector<std::string>& ImportTitles();
+
+// Which commands the lines of servers come to, and which lines are bad: an unknown model or feed; a
+// name twice in the file; a serial number or rack unit that another line or server has; a server
+// that is there with another model, serial number or place; a place beyond its rack; something that
+// is missing or not understood. Asks nobody.
 ImportPlan PlanImport(const std::vector<CsvLine>& lines, const ImportSite& site);
 
 struct ImportOptions {

@@ -11,7 +11,9 @@
 
 namespace concordat::cli {
 
-// A column of a table: the field's path within the resource, such as `terms.count`.
+// A column of a table: the field's path within the resource, such as `terms.count`. Of messages
+// that come several times it is the last one's, and with a condition, such as
+// `findings[outcome=violated| satisfied].rule`, that of all that meet it.
 struct Column {
   std::string_view title;
   std::string_view path;

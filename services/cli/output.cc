@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
 
+#include <absl/algorithm/container.h>
+#include <absl/strings/str_split.h>
+
 #include <algorithm>
 
 #include "services/cli/text.h"
@@ -14,6 +17,9 @@ namespace {
 
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
+
+// Of messages that come several times so many are described; of more, half as many.
+constexpr int kMostDescribed = 20;
 
 size_t Width(std::string_view text) {
   return static_cast<size_t>(
@@ -59,6 +65,8 @@ std::string ValueText(const Message& message, const FieldDescriptor& field, int 
                                  : reflection->GetMessage(message, &field);
       if (const auto* time = dynamic_cast<const google::protobuf::Timestamp*>(&part))
         return TimeText(*time);
+      if (const auto* duration = dynamic_cast<const google::protobuf::Duration*>(&part))
+        return DurationText(*duration);
       if (const auto* figure = dynamic_cast<const inventory::v1::Figure*>(&part)) {
         return fmt::format("{}={}:{}", figure->name(), figure->value(), figure->unit());
       }
@@ -71,13 +79,14 @@ std::string ValueText(const Message& message, const FieldDescriptor& field, int 
   return "";
 }
 
+}  // namespace
+
 bool IsScalar(const FieldDescriptor& field) {
   return field.message_type() == nullptr ||
          field.message_type()->full_name() == "google.protobuf.Timestamp" ||
+         field.message_type()->full_name() == "google.protobuf.Duration" ||
          field.message_type()->full_name() == "concordat.inventory.v1.Figure";
 }
-
-}  // namespace
 
 void Table::Print(std::ostream& out, bool headers) const {
   std::vector<std::vector<std::string>> lines = rows_;
@@ -105,13 +114,31 @@ std::unique_ptr<Message> Unpack(const google::protobuf::Any& any) {
   return message->ParseFromString(any.value()) ? std::move(message) : nullptr;
 }
 
+// Whether a field has one of the values of a condition such as `outcome=violated|satisfied`.
+bool Meets(const Message& message, std::string_view condition) {
+  const size_t equals = condition.find('=');
+  const std::vector<std::string> values =
+      absl::StrSplit(std::string(condition.substr(equals + 1)), '|');
+  return absl::c_linear_search(values, FieldText(message, condition.substr(0, equals)));
+}
+
 std::string FieldText(const Message& message, std::string_view path) {
   const size_t dot = path.find('.');
+  const size_t bracket = path.substr(0, dot).find('[');
   const FieldDescriptor* field =
-      message.GetDescriptor()->FindFieldByName(std::string(path.substr(0, dot)));
+      message.GetDescriptor()->FindFieldByName(std::string(path.substr(0, std::min(dot, bracket))));
   if (field == nullptr) return "";
   const auto* reflection = message.GetReflection();
   const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 0;
+  if (bracket != path.npos) {
+    const std::string_view condition = path.substr(bracket + 1, dot - bracket - 2);
+    std::vector<std::string> texts;
+    for (int i = 0; i < count; ++i) {
+      const Message& one = reflection->GetRepeatedMessage(message, field, i);
+      if (Meets(one, condition)) texts.push_back(FieldText(one, path.substr(dot + 1)));
+    }
+    return Join(texts, ",");
+  }
   if (dot != std::string_view::npos) {
     if (!field->is_repeated())
       return FieldText(reflection->GetMessage(message, field), path.substr(dot + 1));
@@ -170,9 +197,14 @@ std::string DescribeText(const Message& message, int indent) {
       Append(&text, margin, title, ":\n",
              DescribeText(reflection->GetMessage(message, field), indent + 2));
     } else {
-      for (int i = 0; i < count; ++i) {
+      const int shown = count <= kMostDescribed ? count : kMostDescribed / 2;
+      for (int i = 0; i < shown; ++i) {
         Append(&text, margin, title, fmt::format(" {}:\n", i + 1),
                DescribeText(reflection->GetRepeatedMessage(message, field, i), indent + 2));
+      }
+      if (shown < count) {
+        Append(&text, margin, title,
+               fmt::format(": {} more, which -o yaml shows\n", count - shown));
       }
     }
   }

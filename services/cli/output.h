@@ -34,6 +34,9 @@ class Table {
 // The message inside; nullptr where its type is not known here.
 std::unique_ptr<google::protobuf::Message> Unpack(const google::protobuf::Any& any);
 
+// Whether a field is written as one word: all but messages other than times, durations and figures.
+bool IsScalar(const google::protobuf::FieldDescriptor& field);
+
 // A field by its path, as people read it: enums by their short names, times in UTC, watts with
 // units, lists joined by commas, resource names shortened. Of a repeated message, the last one's
 // field.

@@ -1,6 +1,7 @@
 #include "services/cli/request.h"
 
 #include <absl/algorithm/container.h>
+#include <absl/strings/escaping.h>
 #include <fmt/format.h>
 #include <google/protobuf/duration.pb.h>
 #include <google/protobuf/util/json_util.h>
@@ -12,6 +13,7 @@
 #include "concordat/reservations/v1/api.pb.h"
 #include "services/cli/kinds.h"
 #include "services/cli/text.h"
+#include "services/runtime/check.h"
 #include "services/runtime/yaml.h"
 
 namespace concordat::cli {
@@ -121,6 +123,10 @@ absl::Status SetValue(Session& session, const Verb& verb, const FieldDescriptor&
   const auto* reflection = request.GetReflection();
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_STRING: {
+      if (!runtime::IsPrintable(text)) {
+        return absl::InvalidArgumentError(fmt::format(
+            "found '{}', expected UTF-8 without control characters", absl::CHexEscape(text)));
+      }
       std::string value = text;
       if (const Kind* kind = KindOfField(verb, field); kind != nullptr) {
         const auto site = session.site();
@@ -181,12 +187,11 @@ absl::Status SetValue(Session& session, const Verb& verb, const FieldDescriptor&
 
 absl::StatusOr<std::string> ReadAll(const std::filesystem::path& path) {
   std::ifstream file(path);
-  std::stringstream text;
-  if (!file || !(text << file.rdbuf())) {
-    return absl::InvalidArgumentError(
+  if (!file) {
+    return absl::NotFoundError(
         fmt::format("cannot read {}, expected a YAML or JSON file", path.string()));
   }
-  return text.str();
+  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 // Every document of a file, of each YAML or JSON file of a folder, or of the input.

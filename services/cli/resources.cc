@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
+#include <set>
+
 #include "services/cli/errors.h"
 #include "services/cli/events.h"
 #include "services/cli/months.h"
@@ -163,6 +165,77 @@ absl::StatusOr<std::string> ParseName(Session& session, const std::vector<std::s
   return FullName(*target->kind, target->name, (*site)->name);
 }
 
+namespace {
+
+// The field that a condition names: a column by its title, in any case, or any field by its path.
+std::string PathOf(const Kind& kind, const std::string& name) {
+  for (const Column& column : kind.columns) {
+    if (Lower(column.title) == Lower(ReplaceAll(name, "-", " "))) return std::string(column.path);
+  }
+  return name;
+}
+
+bool HasField(const google::protobuf::Descriptor& type, std::string_view path) {
+  const size_t dot = path.find('.');
+  const auto* field =
+      type.FindFieldByName(std::string(path.substr(0, std::min(dot, path.find('[')))));
+  if (field == nullptr || dot == path.npos) return field != nullptr;
+  return field->message_type() != nullptr && HasField(*field->message_type(), path.substr(dot + 1));
+}
+
+struct Condition {
+  std::string path;
+  std::string value;
+};
+
+absl::StatusOr<std::vector<Condition>> ParseConditions(const Kind& kind,
+                                                       const std::vector<std::string>& where) {
+  std::vector<Condition> conditions;
+  for (const std::string& text : where) {
+    const size_t equals = text.find('=');
+    if (equals == 0 || equals == text.npos) {
+      return WithNext(
+          absl::InvalidArgumentError(fmt::format(
+              "--where: found '{}', expected COLUMN=VALUE such as state=confirmed", text)),
+          "get --help");
+    }
+    conditions.push_back({PathOf(kind, text.substr(0, equals)), text.substr(equals + 1)});
+  }
+  return conditions;
+}
+
+// Leaves only what meets all conditions, and of what several sites say alike, one.
+absl::Status Narrow(const Kind& kind, const std::vector<std::string>& where,
+                    node::v1::ListResourcesResponse& all) {
+  const auto conditions = ParseConditions(kind, where);
+  if (!conditions.ok()) return conditions.status();
+  std::set<std::string> seen;
+  node::v1::ListResourcesResponse left;
+  for (google::protobuf::Any& any : *all.mutable_resources()) {
+    const auto resource = Known(any);
+    if (!resource.ok()) return resource.status();
+    bool meets = true;
+    for (const auto& [path, value] : *conditions) {
+      if (!HasField(*(*resource)->GetDescriptor(), path)) {
+        std::vector<std::string> titles;
+        for (const Column& column : kind.columns) titles.push_back(Lower(column.title));
+        return WithNext(
+            absl::InvalidArgumentError(fmt::format(
+                "--where: found '{}', expected a column of {} ({}), or a field as -o json shows it",
+                path, kind.collection, Join(titles, ", "))),
+            fmt::format("get {} -o json", kind.collection));
+      }
+      const std::string found = FieldText(**resource, path);
+      meets = meets && (Lower(found) == Lower(value) || Lower(found) == Lower(ShortName(value)));
+    }
+    if (meets && seen.insert(any.SerializeAsString()).second) left.add_resources()->Swap(&any);
+  }
+  all.mutable_resources()->Swap(left.mutable_resources());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status RunGet(Session& session, const GetOptions& options) {
   // What is computed of many resources, and is none itself.
   if (options.words.size() == 1 && options.words[0] == "months") return RunMonths(session);
@@ -174,9 +247,10 @@ absl::Status RunGet(Session& session, const GetOptions& options) {
   const Kind& kind = *target->kind;
   std::string home = options.all_sites ? "" : (*site)->name;
   if (target->name.empty()) {
-    const auto all = FetchResources(session, **site, kind, home, "");
+    auto all = FetchResources(session, **site, kind, home, "");
     if (!all.ok()) return all.status();
-    return PrintList(session, kind, *all);
+    const absl::Status narrowed = Narrow(kind, options.where, *all);
+    return narrowed.ok() ? PrintList(session, kind, *all) : narrowed;
   }
   std::string_view typed = target->name;
   const bool is_prefix = ConsumeSuffix(&typed, "*") || typed.ends_with("/");
@@ -192,8 +266,10 @@ absl::Status RunGet(Session& session, const GetOptions& options) {
   }
   // A prefix may name another site.
   if (!SiteOfName(name).empty() && SiteOfName(name) != (*site)->name) home.clear();
-  const auto all = FetchResources(session, **site, kind, home, name);
+  auto all = FetchResources(session, **site, kind, home, name);
   if (!all.ok()) return all.status();
+  const absl::Status narrowed = Narrow(kind, options.where, *all);
+  if (!narrowed.ok()) return narrowed;
   if (all->resources_size() == 0 && !is_prefix) {
     return WithNext(absl::NotFoundError(fmt::format(
                         "found no {} '{}' at {}, expected a name or the beginning of one",

@@ -35,6 +35,7 @@ absl::StatusOr<node::v1::ListResourcesResponse> FetchResources(Session& session,
 struct GetOptions {
   std::vector<std::string> words;  // `TYPE`, `TYPE NAME` or `TYPE/NAME`
   bool all_sites = false;
+  std::vector<std::string> where;  // `state=confirmed`; all of them are to hold
 };
 
 // A kind and perhaps a name, out of the words.

@@ -91,6 +91,8 @@ class Session {
   // Reads a time, remembering what a relative one came to, so that CommandLine() says the same
   // again.
   absl::StatusOr<absl::Time> TimeOf(const std::string& text);
+  // Whether one was read, so that the command as it was typed would be another one next time.
+  bool HasResolvedTimes() const { return !resolved_times_.empty(); }
   // The command as it was typed, with relative times resolved and `extra` added.
   std::string CommandLine(std::string_view extra) const;
 

@@ -45,11 +45,18 @@ void SetSubmit(google::protobuf::Message& request, const std::string& request_id
   request.GetReflection()->MutableMessage(&request, field)->CopyFrom(submit);
 }
 
-// The last word about what was waited for: data, beside the answer's own line.
-void PrintState(Session& session, const std::string& subject, const std::string& state) {
+// The last word about what was waited for: data, beside the answer's own line or document.
+void PrintDecided(Session& session, const google::protobuf::Message& resource,
+                  const std::string& subject, const std::string& state) {
   const auto format = session.OutputFormat();
-  const bool table = format.ok() && (*format == Format::kDefault || *format == Format::kTable);
-  if (table) fmt::print(session.console().out, "{}  {}\n", subject, state);
+  if (!format.ok() || *format == Format::kName) return;
+  std::ostream& out = session.console().out;
+  if (*format == Format::kYaml) fmt::print(out, "---\n");
+  if (*format == Format::kJson || *format == Format::kYaml) {
+    PrintMessage(out, *format, resource);
+  } else {
+    fmt::print(out, "{}  {}\n", subject, state);
+  }
 }
 
 // Follows what the outcome names until it is decided. DEADLINE_EXCEEDED where it still is not.
@@ -72,7 +79,7 @@ absl::Status WaitFor(Session& session, const Site& site, const type::v1::Outcome
       if (ProgressOf(state) == Progress::kWaiting) {
         session.Say(fmt::format("{} is {}", subject, state));
       } else {
-        PrintState(session, subject, state);
+        PrintDecided(session, **resource, subject, state);
       }
     }
     if (ProgressOf(state) == Progress::kReached) return absl::OkStatus();
@@ -99,9 +106,13 @@ absl::Status SendOne(Session& session, const Verb& verb, const Site& site,
   const std::string request_id = given ? session.globals.request_id : RandomRequestId();
   SetSubmit(request, request_id, session.globals.validate_only);
   // Said before the command is sent: it is needed most where nothing comes back.
-  if (!given)
+  if (!given) {
     session.Say(
-        fmt::format("request id {} (repeat with --request-id to retry safely)", request_id));
+        session.HasResolvedTimes()
+            ? fmt::format("request id {}; to retry safely: {}", request_id,
+                          session.CommandLine(fmt::format("--request-id {}", request_id)))
+            : fmt::format("request id {} (repeat with --request-id to retry safely)", request_id));
+  }
   type::v1::Outcome outcome;
   std::optional<type::v1::Outcome> refusal;
   const absl::Status status =
@@ -183,11 +194,19 @@ absl::Status RunVerb(Session& session, const Verb& verb, const Typed& typed, boo
             requests->size())),
         help);
   }
-  for (const auto& request : *requests) {
-    const absl::Status sent = SendOne(session, verb, **site, *request, wait);
-    if (!sent.ok()) return sent;
+  // A document that is refused keeps no other back.
+  absl::Status first_error;
+  for (size_t i = 0; i < requests->size(); ++i) {
+    const absl::Status sent = SendOne(session, verb, **site, *(*requests)[i], wait);
+    if (sent.ok()) continue;
+    if (requests->size() > 1) {
+      session.Say(fmt::format("document {} of {}: {}", i + 1, requests->size(), MessageOf(sent)));
+      // Whoever cannot be reached now is not asked for each of them.
+      if (absl::IsUnavailable(sent) || absl::IsDeadlineExceeded(sent)) return sent;
+    }
+    first_error.Update(sent);
   }
-  return absl::OkStatus();
+  return first_error;
 }
 
 }  // namespace concordat::cli

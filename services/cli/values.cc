@@ -96,6 +96,17 @@ absl::StatusOr<absl::Duration> ParseDuration(std::string_view text) {
   return span;
 }
 
+std::string DurationText(const google::protobuf::Duration& duration) {
+  if (duration.nanos() == 0 && duration.seconds() != 0) {
+    for (const auto& [unit, seconds] : {std::pair("d", 86400), std::pair("h", 3600)}) {
+      if (duration.seconds() % seconds == 0)
+        return fmt::format("{}{}", duration.seconds() / seconds, unit);
+    }
+  }
+  return absl::FormatDuration(absl::Seconds(duration.seconds()) +
+                              absl::Nanoseconds(duration.nanos()));
+}
+
 std::string TimeText(absl::Time time) {
   const bool whole = time == absl::FromUnixSeconds(absl::ToUnixSeconds(time));
   return absl::FormatTime(whole ? "%Y-%m-%dT%H:%M:%SZ" : "%Y-%m-%dT%H:%M:%E6SZ", time,

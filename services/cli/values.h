@@ -5,6 +5,7 @@
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
 #include <google/protobuf/descriptor.h>
+#include <google/protobuf/duration.pb.h>
 #include <google/protobuf/timestamp.pb.h>
 
 #include <functional>
@@ -27,6 +28,9 @@ bool IsRelativeTime(std::string_view text);
 
 // `90s`, `2h30m`, `30d`, `2w`; not negative. INVALID_ARGUMENT for anything else.
 absl::StatusOr<absl::Duration> ParseDuration(std::string_view text);
+
+// As ParseDuration() reads it, in its largest whole unit up to days: `36h`, `14d`.
+std::string DurationText(const google::protobuf::Duration& duration);
 
 // UTC, seconds; microseconds where there are any.
 std::string TimeText(absl::Time time);

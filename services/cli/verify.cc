@@ -274,6 +274,13 @@ absl::Status RunVerify(Session& session, const VerifyOptions& options) {
     absl::SleepFor(kPause);
   }
   if (!comparison.ok()) return WithNext(comparison.status(), "status");
+  if (comparison->streams == 0 && !options.stream.empty()) {
+    return WithNext(
+        absl::NotFoundError(fmt::format(
+            "found no stream '{}' at any site, expected one such as paris.inventory.events",
+            options.stream)),
+        "status");
+  }
   if (*format == Format::kJson || *format == Format::kYaml) {
     PrintJson(session, *format, *comparison);
   } else {

@@ -261,6 +261,69 @@ TEST(Commands, SendEachDocumentOfAFile) {
   EXPECT_THAT(one_id.err, HasSubstr("every command has its own id"));
 }
 
+TEST(Commands, ADocumentThatIsRefusedKeepsNoOtherBack) {
+  FakeSite site;
+  std::vector<std::string> asked;
+  site.Answer<compliance::v1::AdoptRuleRequest, Outcome>(
+      kAdoptRule, [&](const auto& request) -> absl::StatusOr<Outcome> {
+        asked.push_back(request.rule().name());
+        if (asked.size() == 1) return absl::AlreadyExistsError("it has version 1 already");
+        return Accepted(request.rule().name(), "RuleAdopted");
+      });
+  site.Start();
+  const Ran ran = Concordat({"adopt", "rule", "-f", "-", "--server", site.address()},
+                            "name: rules/a\n---\nname: rules/b\n");
+  EXPECT_EQ(ran.exit, Exit::kConflict);
+  EXPECT_THAT(asked, ::testing::ElementsAre("rules/a", "rules/b"));
+  EXPECT_THAT(ran.err, HasSubstr("document 1 of 2: it has version 1 already"));
+  EXPECT_THAT(ran.out, StartsWith("rules/b  RuleAdopted"));
+}
+
+TEST(Commands, ThatWaitEndTheirDocumentsWithWhatWasDecided) {
+  FakeSite site;
+  site.Answer<reservations::v1::ReserveRequest, Outcome>(kReserve, [](const auto&) {
+    return Accepted("sites/paris/reservations/r-1", "ReservationHeld");
+  });
+  site.Answer<node::v1::GetResourceRequest, node::v1::GetResourceResponse>(
+      "/concordat.node.v1.NodeService/GetResource", [](const auto& request) {
+        reservations::v1::Reservation reservation;
+        reservation.set_name(request.name());
+        reservation.set_state(reservations::v1::RESERVATION_STATE_CONFIRMED);
+        node::v1::GetResourceResponse response;
+        response.mutable_resource()->PackFrom(reservation);
+        return response;
+      });
+  site.Start();
+  const Ran json = Concordat(ReserveWords(site, {"--wait", "-o", "json"}));
+  EXPECT_EQ(json.exit, Exit::kOk) << json.err;
+  EXPECT_THAT(json.out, HasSubstr("ReservationHeld"));
+  EXPECT_THAT(json.out, HasSubstr(R"("state": "RESERVATION_STATE_CONFIRMED")"));
+  EXPECT_THAT(Concordat(ReserveWords(site, {"--wait", "-o", "yaml"})).out,
+              HasSubstr("\n---\nname: sites/paris/reservations/r-1"));
+}
+
+TEST(Commands, WithRelativeTimesAreRepeatedWithTheSameOnes) {
+  FakeSite site;
+  site.Answer<inventory::v1::OrderServerRequest, Outcome>(
+      "/concordat.inventory.v1.InventoryService/OrderServer",
+      [](const auto& request) { return Accepted(request.name(), "ServerOrdered"); });
+  site.Start();
+  const Ran ran = Concordat({"--server", site.address(), "order", "server", "a", "--model", "m",
+                             "--supplier", "dell", "--promised-time", "+30d"});
+  EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
+  EXPECT_THAT(ran.err, HasSubstr("; to retry safely: "));
+  EXPECT_THAT(ran.err, HasSubstr("--promised-time 2027-01-31T12:00:00Z --request-id "));
+}
+
+TEST(Commands, OfBytesThatAreNoTextNameTheFlag) {
+  FakeSite site;
+  site.Start();
+  const Ran ran =
+      Concordat({"--server", site.address(), "order", "server", "a\xff", "--model", "m"});
+  EXPECT_EQ(ran.exit, Exit::kUsage);
+  EXPECT_THAT(ran.err, HasSubstr("found 'a\\xff', expected UTF-8 without control characters"));
+}
+
 TEST(Refusals, SayReasonAndDetailAndHowToHaveThemExplained) {
   FakeSite site;
   Refuse(site, absl::StatusCode::kFailedPrecondition, "REASON_TEST_NOT_PASSED");

@@ -33,7 +33,7 @@ ImportSite Paris() {
 }
 
 ImportPlan PlanOf(const std::string& lines) {
-  const auto parsed = ParseCsv(kTitles + lines);
+  const auto parsed = ParseCsv(kTitles + lines, ImportTitles());
   EXPECT_TRUE(parsed.ok()) << parsed.status();
   return PlanImport(*parsed, Paris());
 }
@@ -41,7 +41,8 @@ ImportPlan PlanOf(const std::string& lines) {
 TEST(Csv, HasQuotesAndEmptyLines) {
   const auto lines = ParseCsv(
       "\xef\xbb\xbf"
-      "a,b\r\n\"x, \"\"y\"\"\nz\",1\n\n,2");
+      "a,b\r\n\"x, \"\"y\"\"\nz\",1\n\n,2",
+      {"a", "b"});
   ASSERT_TRUE(lines.ok()) << lines.status();
   ASSERT_THAT(*lines, SizeIs(2));
   EXPECT_EQ((*lines)[0].fields.at("a"), "x, \"y\"\nz");
@@ -51,12 +52,19 @@ TEST(Csv, HasQuotesAndEmptyLines) {
 }
 
 TEST(Csv, SaysWhichLineIsNone) {
-  EXPECT_EQ(std::string(ParseCsv("a,b\n1\n").status().message()),
-            "line 2: found 1 fields, expected 2");
-  EXPECT_EQ(std::string(ParseCsv("a,b\n1,2\n\"3,4\n").status().message()),
+  const std::vector<std::string> known = {"a", "b"};
+  const auto lines = ParseCsv("a,b\n1\n1,2\n", known);
+  ASSERT_TRUE(lines.ok()) << lines.status();
+  ASSERT_THAT(*lines, SizeIs(2));
+  EXPECT_EQ((*lines)[0].wrong, "found 1 fields, expected 2");
+  EXPECT_EQ((*lines)[1].wrong, "");
+  EXPECT_EQ((*lines)[1].fields.at("b"), "2");
+  EXPECT_EQ(std::string(ParseCsv("a,b\n1,2\n\"3,4\n", known).status().message()),
             "line 3: found a quote that does not end, expected one more");
-  EXPECT_EQ(std::string(ParseCsv("a,a\n").status().message()),
-            "line 1: found the title 'a', expected each once");
+  EXPECT_EQ(std::string(ParseCsv("a,a\n", known).status().message()),
+            "line 1: found the title 'a' twice, expected it once");
+  EXPECT_EQ(std::string(ParseCsv("a;b\n1;2\n", known).status().message()),
+            "line 1: found the title 'a;b', expected a, b");
 }
 
 TEST(Import, ALineBecomesTheCommandsThatItHasColumnsFor) {
@@ -110,10 +118,65 @@ TEST(Import, EveryBadLineSaysWhatWasFoundAndWhatIsExpected) {
           BadLine{13, "planned_rack: found 'k9', expected a rack that is defined"}));
 }
 
-TEST(Import, ATitleThatNobodyKnowsMakesItsLinesBad) {
-  const ImportPlan plan = PlanImport(*ParseCsv("name,modell\ns1,m\n"), Paris());
-  ASSERT_THAT(plan.bad, SizeIs(1));
-  EXPECT_THAT(plan.bad[0].detail, testing::StartsWith("title: found 'modell', expected of name,"));
+// What a line says of a server that is there is compared with it.
+ImportSite WithServer(const std::string& server) {
+  ImportSite site = Paris();
+  site.servers["sites/paris/servers/s1"] = test::Parse<inventory::v1::Server>(
+      R"(name: "sites/paris/servers/s1" model: "models/m" )" + server);
+  return site;
+}
+
+TEST(Import, WhatAServerHasReachedIsNotAskedForAgain) {
+  const auto lines = ParseCsv(
+      std::string(kTitles) + "s1,m,2027-02-01,,dell,2027-01-05,,SN1,r,01,1,,a\n", ImportTitles());
+  const auto steps = [&](const std::string& server) {
+    const ImportPlan plan = PlanImport(*lines, WithServer(server));
+    EXPECT_THAT(plan.bad, IsEmpty());
+    std::vector<std::string> methods;
+    for (const ImportStep& step : plan.lines.at(0).steps) methods.push_back(step.method);
+    EXPECT_EQ(plan.lines[0].reached, 4 - methods.size());
+    return methods;
+  };
+  EXPECT_THAT(steps("state: SERVER_STATE_PLANNED"),
+              ElementsAre("OrderServer", "DeliverServer", "InstallServer"));
+  EXPECT_THAT(steps("state: SERVER_STATE_ORDERED"), ElementsAre("DeliverServer", "InstallServer"));
+  EXPECT_THAT(steps(R"(state: SERVER_STATE_DELIVERED serial: "SN1")"),
+              ElementsAre("InstallServer"));
+  EXPECT_THAT(
+      steps(R"(state: SERVER_STATE_IN_SERVICE serial: "SN1" room: "r" rack: "01" position: 1)"),
+      IsEmpty());
+}
+
+TEST(Import, AServerThatIsThereOtherwiseMakesItsLineBad) {
+  const auto bad = [](const std::string& line, const std::string& server) {
+    return PlanImport(*ParseCsv(kTitles + line, ImportTitles()), WithServer(server)).bad;
+  };
+  const std::string there =
+      R"(state: SERVER_STATE_IN_SERVICE serial: "SN1" room: "r" rack: "01" position: 1)";
+  EXPECT_THAT(
+      bad("s1,m,,,dell,2027-01-05,,SN2,,,,,\n", there),
+      ElementsAre(BadLine{2, "serial: found 'SN2', expected 'SN1', with which it was delivered"}));
+  EXPECT_THAT(bad("s1,m,,,dell,2027-01-05,,SN1,r,01,2,,a\n", there),
+              ElementsAre(BadLine{2,
+                                  "position: found 'room r, rack 01, unit 2', expected 'room r, "
+                                  "rack 01, unit 1', where it stands"}));
+  EXPECT_THAT(bad("s2,m,,,dell,2027-01-05,,SN1,,,,,\n", there),
+              ElementsAre(BadLine{
+                  2, "serial: found 'SN1', which sites/paris/servers/s1 has, expected another"}));
+  EXPECT_THAT(bad("s2,m,,,dell,2027-01-05,,SN2,r,01,4,,a\n", there),
+              ElementsAre(BadLine{2,
+                                  "position: found 'room r, rack 01, unit 4', which "
+                                  "sites/paris/servers/s1 has, expected another"}));
+  EXPECT_THAT(bad("s2,m,,,dell,2027-01-05,,SN2,r,01,4,,a\n",
+                  R"(state: SERVER_STATE_RETIRED serial: "SN1" room: "r" rack: "01" position: 1)"),
+              IsEmpty())
+      << "a retired server has left its place";
+}
+
+TEST(Import, ALineWithTooFewFieldsKeepsNoOtherBack) {
+  const ImportPlan plan = PlanOf("s1,m\ns2,m,2027-02-01,,,,,,,,,,\n");
+  EXPECT_THAT(plan.lines, SizeIs(1));
+  EXPECT_THAT(plan.bad, ElementsAre(BadLine{2, "found 2 fields, expected 13"}));
 }
 
 TEST(Import, TheSameLineHasTheSameIdsAndAnotherLineOthers) {
@@ -187,11 +250,11 @@ TEST(Import, OfTheSameFileTwiceDoesNothingTwice) {
   EXPECT_EQ(dry.exit, Exit::kRefused);
   EXPECT_EQ(dry.out,
             "line 3: OrderServer: REASON_BEFORE_OPENING: promised_time is too early\n"
-            "3 lines: 2 good, 1 bad; 3 commands, 0 of them answered before\n");
+            "3 lines: 2 good, 1 bad; 3 commands, 0 of them carried out before\n");
   EXPECT_EQ(site.tried, 2);
   EXPECT_THAT(site.done, IsEmpty());
   EXPECT_THAT(import({}).out, HasSubstr("3 lines: 2 imported, 1 bad; 3 commands, 0 of them"));
-  EXPECT_THAT(import({}).out, HasSubstr("3 commands, 2 of them answered before"));
+  EXPECT_THAT(import({}).out, HasSubstr("3 commands, 2 of them carried out before"));
   EXPECT_THAT(site.done, SizeIs(2));
 }
 
@@ -200,6 +263,18 @@ TEST(Import, OfAFileThatIsNotThereSaysWhatItWouldHold) {
   const Ran ran = Concordat({"--server", site.address(), "import", "servers", "/no/such/file.csv"});
   EXPECT_EQ(ran.exit, Exit::kNotFound);
   EXPECT_THAT(ran.err, HasSubstr("expected a CSV file with the titles name,model,"));
+  EXPECT_EQ(Concordat({"--server", site.address(), "import", "servers", "/tmp"}).exit,
+            Exit::kNotFound)
+      << "a folder";
+}
+
+TEST(Import, OfNothingIsSaid) {
+  OrderingSite site;
+  for (const char* file : {"", "name,model\n"}) {
+    const Ran ran = Concordat({"--server", site.address(), "import", "servers", "-"}, file);
+    EXPECT_EQ(ran.exit, Exit::kUsage);
+    EXPECT_THAT(ran.err, HasSubstr("found no server in '-'"));
+  }
 }
 
 }  // namespace

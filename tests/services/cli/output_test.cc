@@ -5,8 +5,10 @@
 
 #include <sstream>
 
+#include "concordat/compliance/v1/api.pb.h"
 #include "concordat/inventory/v1/api.pb.h"
 #include "concordat/reservations/v1/api.pb.h"
+#include "services/cli/values.h"
 #include "services/cli/yaml.h"
 #include "tests/support/scenario.h"
 
@@ -14,6 +16,7 @@ namespace concordat::cli {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 reservations::v1::Reservation Reservation() {
   return test::Parse<reservations::v1::Reservation>(R"(
@@ -35,6 +38,28 @@ TEST(Fields, AreWrittenAsPeopleReadThem) {
   EXPECT_EQ(FieldText(reservation, "it_power_watts"), "380 kW");
   EXPECT_EQ(FieldText(reservation, "terms.end_time"), "");
   EXPECT_EQ(FieldText(reservation, "no_such_field"), "");
+}
+
+TEST(Fields, OfSomeOfManyMessagesAreChosenByACondition) {
+  const auto judgement = test::Parse<compliance::v1::Judgement>(R"(
+    findings { rule: "rules/a" outcome: FINDING_OUTCOME_NOT_APPLICABLE }
+    findings { rule: "rules/b" outcome: FINDING_OUTCOME_VIOLATED }
+    findings { rule: "rules/c" outcome: FINDING_OUTCOME_SATISFIED }
+    findings { rule: "rules/d" outcome: FINDING_OUTCOME_NOT_APPLICABLE })");
+  EXPECT_EQ(FieldText(judgement, "findings[outcome=violated|satisfied].rule"), "b,c");
+  EXPECT_EQ(FieldText(judgement, "findings[outcome=unevaluable].rule"), "");
+  EXPECT_EQ(FieldText(judgement, "findings.rule"), "d") << "without one, the last";
+}
+
+TEST(Fields, OfDurationsAreWrittenAsTheyAreRead) {
+  reservations::v1::ContractSigned contract;
+  for (const int64_t seconds : {1209600, 129600, 90, 0}) {
+    contract.mutable_lock_time()->set_seconds(seconds);
+    const std::string text = FieldText(contract, "lock_time");
+    EXPECT_EQ(absl::ToInt64Seconds(*ParseDuration(text)), seconds) << text;
+  }
+  contract.mutable_lock_time()->set_seconds(1209600);
+  EXPECT_THAT(DescribeText(contract), HasSubstr("lock time:              14d\n"));
 }
 
 TEST(Fields, OfSentencesAreNotShortened) {
@@ -85,6 +110,17 @@ TEST(Descriptions, ShowEveryFieldThatIsSet) {
       text,
       HasSubstr(
           "servers:                sites/paris/servers/a01-01, sites/paris/servers/a01-02\n"));
+}
+
+TEST(Descriptions, OfVeryManyMessagesShowTheFirst) {
+  reservations::v1::ContractSigned contract;
+  for (int i = 0; i < 20; ++i) contract.add_occurrences()->mutable_start_time()->set_seconds(i);
+  EXPECT_THAT(DescribeText(contract), HasSubstr("occurrences 20:"));
+  contract.add_occurrences();
+  const std::string text = DescribeText(contract);
+  EXPECT_THAT(text, HasSubstr("occurrences 10:"));
+  EXPECT_THAT(text, Not(HasSubstr("occurrences 11:")));
+  EXPECT_THAT(text, HasSubstr("occurrences: 11 more, which -o yaml shows\n"));
 }
 
 TEST(Anys, AreOpenedWhereTheirTypeIsKnown) {

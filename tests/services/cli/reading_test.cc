@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "concordat/inventory/v1/api.pb.h"
+#include "concordat/reservations/v1/api.pb.h"
 #include "services/cli/admin.h"
 #include "tests/services/cli/fake_site.h"
 #include "tests/support/scenario.h"
@@ -62,6 +63,42 @@ TEST(Get, FollowsThePagesOfAList) {
   EXPECT_EQ(requests[1].page_token(), "paris|a01-03");
   Concordat({"get", "servers", "-A", "--server", site.address()});
   EXPECT_EQ(requests.back().site(), "");
+}
+
+TEST(Get, LeavesWhatMeetsTheConditions) {
+  FakeSite site;
+  site.Answer<ListResourcesRequest, ListResourcesResponse>(
+      std::string(kNode) + "ListResources", [](const ListResourcesRequest&) {
+        ListResourcesResponse response;
+        for (const auto& [name, customer, count] :
+             {std::tuple("r-1", "hsbc", 2), std::tuple("r-2", "sap", 2),
+              std::tuple("r-3", "sap", 4), std::tuple("r-3", "sap", 4)}) {
+          reservations::v1::Reservation reservation;
+          reservation.set_name(fmt::format("sites/paris/reservations/{}", name));
+          reservation.set_state(reservations::v1::RESERVATION_STATE_HELD);
+          reservation.mutable_terms()->set_customer(fmt::format("customers/{}", customer));
+          reservation.mutable_terms()->set_count(count);
+          response.add_resources()->PackFrom(reservation);
+        }
+        return response;
+      });
+  site.Start();
+  const auto names = [&](const std::vector<std::string>& where) {
+    std::vector<std::string> words = {"get",  "reservations", "-o",
+                                      "name", "--server",     site.address()};
+    for (const std::string& condition : where) words.insert(words.end(), {"--where", condition});
+    return Concordat(words);
+  };
+  EXPECT_EQ(names({"customer=sap"}).out,
+            "sites/paris/reservations/r-2\nsites/paris/reservations/r-3\n")
+      << "what two sites say alike stands once";
+  EXPECT_EQ(names({"customer=customers/sap", "terms.count=4", "state=HELD"}).out,
+            "sites/paris/reservations/r-3\n");
+  EXPECT_EQ(names({"state=active"}).out, "");
+  const Ran unknown = names({"colour=red"});
+  EXPECT_EQ(unknown.exit, Exit::kUsage);
+  EXPECT_THAT(unknown.err, HasSubstr("--where: found 'colour', expected a column of reservations"));
+  EXPECT_THAT(names({"state"}).err, HasSubstr("--where: found 'state', expected COLUMN=VALUE"));
 }
 
 TEST(Get, TakesTypeAndNameInEveryForm) {
@@ -200,6 +237,9 @@ TEST(Watch, PrintsEventsAsTheyCome) {
   Concordat({"watch", "--until-head", "--server", site.address()});
   EXPECT_THAT(from, ElementsAre(7, 0));
   EXPECT_EQ(Concordat({"watch", "billing", "--server", site.address()}).exit, Exit::kNotFound);
+  const Ran before = Concordat({"watch", "--from", "-1", "--server", site.address()});
+  EXPECT_EQ(before.exit, Exit::kUsage);
+  EXPECT_THAT(before.err, HasSubstr("--from: found -1, expected 0 or more"));
 }
 
 // Paris and Borlänge, which answer Verify with a head at `sequence`, and remember links and clocks.
@@ -255,6 +295,16 @@ TEST(Verify, EndsWithOneLineThatSaysItAll) {
   const Ran ran = sites.Run({"verify"});
   EXPECT_EQ(ran.exit, Exit::kOk);
   EXPECT_EQ(ran.out, "verify: 1 streams at 2 sites, heads equal, digests equal\n");
+}
+
+TEST(Verify, OfAStreamThatNobodyKnowsDoesNotPass) {
+  FakeSite site;
+  site.Answer<VerifyRequest, VerifyResponse>(std::string(kNode) + "Verify",
+                                             [](const VerifyRequest&) { return VerifyResponse(); });
+  site.Start();
+  const Ran ran = Concordat({"verify", "--stream", "nosuch", "--server", site.address()});
+  EXPECT_EQ(ran.exit, Exit::kNotFound);
+  EXPECT_THAT(ran.err, HasSubstr("found no stream 'nosuch' at any site"));
 }
 
 TEST(Verify, OfASiteThatIsBehindAndStaysSoIsUnavailable) {
