@@ -88,9 +88,12 @@ v1::Event TestServer(const State& state, const v1::TestServerRequest& request,
                      const v1::Server& server, const runtime::Facts& facts) {
   const bool in_service = server.state() == v1::SERVER_STATE_IN_SERVICE;
   // Who has a tenant is not disturbed for a test that is still valid.
-  if (!After(server.state(), Step::kPass) ||
-      (in_service && server.evidence().stale() == v1::STALE_CAUSE_UNSPECIFIED)) {
-    return WrongState(request, server, Step::kPass);
+  if (!After(server.state(), Step::kPass)) return WrongState(request, server, Step::kPass);
+  if (in_service && server.evidence().stale() == v1::STALE_CAUSE_UNSPECIFIED) {
+    return Refused(request, v1::REASON_WRONG_STATE,
+                   fmt::format("{} is in service and its burn-in still holds; expected one that is "
+                               "stale, or LeaveService first.",
+                               server.name()));
   }
   const auto plan = PlanFor(state, server);
   if (!plan) return NoPlan(request, server);

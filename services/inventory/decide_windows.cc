@@ -18,7 +18,7 @@ using google::protobuf::Message;
 // How far a start may lie in the past: callers' clocks differ.
 constexpr absl::Duration kClockSkew = absl::Seconds(60);
 // One event names them all.
-constexpr int kMostWork = 200;
+constexpr int kMostWorkInAll = 200;
 
 // `a, b and 3 more`, so that a sentence stays one.
 std::string Names(const std::vector<std::string>& names) {
@@ -145,10 +145,10 @@ v1::Event AddWork(const State& state, const v1::AddWorkRequest& request,
   if (window.state() != v1::WINDOW_STATE_PROPOSED) {
     if (auto refusal = CheckConsentTime(request, window, facts.now)) return *refusal;
   }
-  if (window.plan().work_size() >= kMostWork) {
+  if (window.plan().work_size() >= kMostWorkInAll) {
     return Refused(request, v1::REASON_WRONG_STATE,
                    fmt::format("{} has {} pieces of work, expected at most {}.", window.name(),
-                               window.plan().work_size(), kMostWork));
+                               window.plan().work_size(), kMostWorkInAll));
   }
   v1::Event event;
   v1::WindowWorkAdded& added = *event.mutable_window_work_added();

@@ -45,12 +45,19 @@ absl::Status Check(const v1::OpenSiteRequest& request) {
   return fields;
 }
 
+// Zero takes everything away from everybody, so it is never meant by saying nothing.
+absl::Status CheckWatts(std::string_view field, bool present, int64_t watts) {
+  if (present) return runtime::CheckNotNegative(field, watts);
+  return absl::InvalidArgumentError(
+      fmt::format("{}: found nothing, expected a number of watts, 0 or more", field));
+}
+
 // Of the site or a feed. What ends by itself says why it is there.
 template <typename Request>
 absl::Status CheckStep(const Request& request) {
   absl::Status fields = FirstError({
       runtime::CheckTime("effective_from", request.has_effective_from(), request.effective_from()),
-      runtime::CheckNotNegative("it_power_watts", request.it_power_watts()),
+      CheckWatts("it_power_watts", request.has_it_power_watts(), request.it_power_watts()),
       runtime::CheckText("detail", request.detail(), runtime::Presence::kOptional),
   });
   if (fields.ok() && (request.has_until() || request.cause() != v1::ENVELOPE_CAUSE_UNSPECIFIED))
@@ -69,7 +76,7 @@ absl::Status Check(const v1::SetEnvelopeRequest& request) {
   return FirstError({
       runtime::CheckName("site", request.site(), "sites/*"),
       CheckStep(request),
-      runtime::CheckNotNegative("cooling_watts", request.cooling_watts()),
+      CheckWatts("cooling_watts", request.has_cooling_watts(), request.cooling_watts()),
   });
 }
 

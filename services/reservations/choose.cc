@@ -4,14 +4,6 @@
 #include "services/reservations/pool.h"
 
 namespace concordat::reservations {
-namespace {
-
-bool Get(const std::vector<uint64_t>& bits, uint32_t position) {
-  return position / 64 < bits.size() && (bits[position / 64] >> (position % 64) & 1) != 0;
-}
-
-}  // namespace
-
 Selection Pool::Both(const Selection& a, const Selection& b) {
   Selection both = a;
   both.bits.resize(std::min(a.bits.size(), b.bits.size()));

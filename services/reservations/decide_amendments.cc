@@ -278,7 +278,7 @@ v1::Terms Amended(v1::Terms terms, const v1::AmendReservationRequest& request) {
   if (request.min_count() > 0) terms.set_min_count(request.min_count());
   if (terms.min_count() > terms.count()) terms.set_min_count(terms.count());
   // Named servers are as many as were asked for then; the others are chosen by the usual way.
-  const bool exact = terms.placement().policy() == v1::PLACEMENT_POLICY_EXACT;
+  const bool exact = IsExact(terms);
   if (exact && (request.count() > 0 || !request.model().empty())) terms.clear_placement();
   return terms;
 }
@@ -412,9 +412,7 @@ v1::Event Amend(const State& state, const v1::AmendReservationRequest& request,
 v1::Event RefuseBundle(const State& state, const v1::ExtendReservationRequest& request,
                        const runtime::Facts& facts) {
   if (runtime::SiteOfName(request.name()) != facts.site) {
-    return Refused(
-        request, v1::REASON_NOT_HOME,
-        fmt::format("{} belongs to another site, expected {}.", request.name(), Here(facts)));
+    return NotHome(request, request.name(), facts);
   }
   const auto bundle = state.rows.bundles.Get(request.name());
   if (!bundle) {

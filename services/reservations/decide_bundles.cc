@@ -158,6 +158,7 @@ v1::Event FulfilPart(const State& state, const v1::FulfilPart& command,
     declined.set_detail(obstacle->detail);
     declined.set_bundle(command.bundle());
     if (obstacle->shortage) *declined.mutable_shortage() = *obstacle->shortage;
+    if (obstacle->shortfall.ByteSizeLong() > 0) *declined.mutable_shortfall() = obstacle->shortfall;
     return event;
   }
   *event.mutable_reservation_held() = std::get<v1::ReservationHeld>(std::move(held));
@@ -293,9 +294,7 @@ v1::Event SettlePart(const State& state, const v1::SettlePart& command,
 v1::Event BreakPromise(const State& state, const v1::BreakPromiseRequest& request,
                        const runtime::Facts& facts) {
   if (runtime::SiteOfName(request.name()) != facts.site) {
-    return Refused(request, v1::REASON_NOT_HOME,
-                   fmt::format("{} belongs to another site, expected a reservation of {}.",
-                               request.name(), Here(facts)));
+    return NotHome(request, request.name(), facts);
   }
   const auto part = state.rows.reservations.Get(request.name());
   if (!part) {

@@ -78,12 +78,41 @@ Checked CheckEnvelope(const v1::SiteRecord& site, const Index& index, const Span
   return Describe(*found, wanted);
 }
 
+bool IsNamed(const v1::Terms& terms, const std::string& server) {
+  const auto& servers = terms.placement().servers();
+  return std::find(servers.begin(), servers.end(), server) != servers.end();
+}
+
+// What is wrong with the exact servers that were asked for, each in a word or two.
+std::string NamedInVain(const State& state, const v1::Terms& terms, const Span& span,
+                        const Span& block, absl::Time now) {
+  const std::set<std::string> closed =
+      ClosedServers(state, terms.model(), terms.customer(), span.start);
+  std::vector<std::string> wrong;
+  for (const std::string& server : terms.placement().servers()) {
+    const auto record = state.rows.server_records.Get(server);
+    if (!record) {
+      wrong.push_back(fmt::format("{} is not known", server));
+    } else if (record->server().model() != terms.model()) {
+      wrong.push_back(fmt::format("{} is a {}", server, record->server().model()));
+    } else if (!record->server().bookable()) {
+      wrong.push_back(fmt::format("{} is not in service, or cordoned", server));
+    } else if (closed.contains(server)) {
+      wrong.push_back(fmt::format("{} is not open to {}", server, terms.customer()));
+    } else if (!state.index.IsFree(server, block, now)) {
+      wrong.push_back(fmt::format("{} is taken", server));
+    }
+  }
+  return wrong.empty() ? "" : fmt::format(" {}.", fmt::join(wrong, ", "));
+}
+
 // Whether it is release waves that make servers too few, of which `found` could be given.
 Checked CheckOpen(const State& state, const v1::Terms& terms, const Span& span, const Span& block,
                   size_t found, absl::Time now) {
   size_t free = found;
   for (const std::string& server :
        ClosedServers(state, terms.model(), terms.customer(), span.start)) {
+    if (IsExact(terms) && !IsNamed(terms, server)) continue;
     free += state.index.IsFree(server, block, now) ? 1 : 0;
   }
   if (free == found || free < static_cast<size_t>(terms.count())) return std::nullopt;
@@ -425,11 +454,12 @@ std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
       return *obstacle;
     if (auto obstacle = CheckPowered(state, wanted, span, block, grant.servers.size(), facts.now))
       return *obstacle;
-    return Obstacle{v1::REASON_NO_CAPACITY,
-                    fmt::format("{} of {} bookable servers of {} can be given within {}, expected "
-                                "{}.",
-                                grant.servers.size(), state.index.CountBookable(terms.model()),
-                                terms.model(), ToText(block), count)};
+    return Obstacle{
+        v1::REASON_NO_CAPACITY,
+        fmt::format("{} of {} bookable servers of {} can be given within {}, expected "
+                    "{}.{}",
+                    grant.servers.size(), state.index.CountBookable(terms.model()), terms.model(),
+                    ToText(block), count, NamedInVain(state, terms, span, block, facts.now))};
   }
   for (const std::string& server : grant.servers) {
     grant.watts += state.index.WattsOf(server);

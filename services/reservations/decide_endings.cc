@@ -72,9 +72,7 @@ Checked CheckUnlocked(const v1::Reservation& reservation, absl::Time now) {
 v1::Event SetMargins(const State& state, const v1::SetMarginsRequest& request,
                      const runtime::Facts& facts) {
   if (request.site() != Here(facts)) {
-    return Refused(request, v1::REASON_NOT_HOME,
-                   fmt::format("\"{}\" is another site; ask there, {} decides only about its own.",
-                               request.site(), Here(facts)));
+    return NotHome(request, request.site(), facts);
   }
   if (!state.rows.site_records.Contains(request.site())) {
     return Refused(request, v1::REASON_NOT_FOUND,

@@ -128,12 +128,7 @@ absl::Duration RetryAfter(int attempts) {
 Found Find(const State& state, const google::protobuf::Message& command, const std::string& name,
            const runtime::Facts& facts, std::initializer_list<v1::ReservationState> expected) {
   if (runtime::SiteOfName(name) != facts.site) {
-    return {
-        std::nullopt,
-        Refused(command, v1::REASON_NOT_HOME,
-                fmt::format("\"{}\" belongs to another site; ask there, {} decides only about its "
-                            "own.",
-                            name, Here(facts)))};
+    return {std::nullopt, NotHome(command, name, facts)};
   }
   std::optional<v1::Reservation> reservation = state.rows.reservations.Get(name);
   if (!reservation) {

@@ -75,10 +75,6 @@ Neighbours NeighboursOf(const State& state, const std::string& customer,
   return neighbours;
 }
 
-bool IsExact(const v1::Terms& terms) {
-  return terms.placement().policy() == v1::PLACEMENT_POLICY_EXACT;
-}
-
 using Note = absl::FunctionRef<void(v1::ExclusionReason reason, const Selection& ruled_out)>;
 
 // Those of a selection that no feed is too weak for: of each feed no more than there is room for
@@ -573,9 +569,7 @@ std::vector<std::pair<std::string, v1::ExclusionReason>> VerdictsOf(const State&
 v1::Event SeparateParties(const State& state, const v1::SeparatePartiesRequest& request,
                           const runtime::Facts& facts) {
   if (runtime::SiteOfName(request.name()) != facts.site) {
-    return Refused(request, v1::REASON_NOT_HOME,
-                   fmt::format("{} belongs to another site, expected a name of {}.", request.name(),
-                               Here(facts)));
+    return NotHome(request, request.name(), facts);
   }
   if (const auto known = state.rows.separations.Get(request.name())) {
     return Refused(request, v1::REASON_ALREADY_EXISTS,
@@ -602,9 +596,7 @@ v1::Event SeparateParties(const State& state, const v1::SeparatePartiesRequest& 
 v1::Event EndSeparation(const State& state, const v1::EndSeparationRequest& request,
                         const runtime::Facts& facts) {
   if (runtime::SiteOfName(request.name()) != facts.site) {
-    return Refused(request, v1::REASON_NOT_HOME,
-                   fmt::format("{} belongs to another site, expected one of {}.", request.name(),
-                               Here(facts)));
+    return NotHome(request, request.name(), facts);
   }
   const auto known = state.rows.separations.Get(request.name());
   if (!known) {

@@ -11,12 +11,6 @@ namespace concordat::reservations {
 namespace {
 
 // Reactions bring what the inventory of this site said; anything else was misled.
-v1::Event NotHome(const google::protobuf::Message& command, const std::string& name,
-                  const runtime::Facts& facts) {
-  return Refused(command, v1::REASON_NOT_HOME,
-                 fmt::format("\"{}\" belongs to another site, expected {}.", name, Here(facts)));
-}
-
 // Whether more is reserved than there is once the step holds. Where that was so before, a shortfall
 // is known already.
 bool Cuts(const State& state, const std::string& feed, const v1::EnvelopeRecorded& step,

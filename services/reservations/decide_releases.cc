@@ -9,14 +9,6 @@
 namespace concordat::reservations {
 namespace {
 
-v1::Event NotHome(const google::protobuf::Message& command, const std::string& name,
-                  const runtime::Facts& facts) {
-  return Refused(command, v1::REASON_NOT_HOME,
-                 fmt::format("\"{}\" belongs to another site; ask there, {} decides only about its "
-                             "own.",
-                             name, Here(facts)));
-}
-
 v1::Event Unknown(const google::protobuf::Message& command, const std::string& name,
                   const runtime::Facts& facts) {
   return Refused(command, v1::REASON_NOT_FOUND,

@@ -211,8 +211,7 @@ std::string ShortfallName(const v1::ReviewShortfall& command, const runtime::Fac
 v1::Event ReviewShortfall(const State& state, const v1::ReviewShortfall& command,
                           const runtime::Facts& facts) {
   if (command.site() != Here(facts)) {
-    return Refused(command, v1::REASON_NOT_HOME,
-                   fmt::format("{} is another site, expected {}.", command.site(), Here(facts)));
+    return NotHome(command, command.site(), facts);
   }
   const v1::SiteRecord site = state.rows.site_records.Get(Here(facts)).value_or(v1::SiteRecord());
   std::vector<Lack> lacks =

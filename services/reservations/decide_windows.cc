@@ -216,8 +216,7 @@ v1::Event RecordWindow(const State& state, const v1::RecordWindow& command,
                        const runtime::Facts& facts) {
   const std::string& name = command.window().window();
   if (runtime::SiteOfName(name) != facts.site) {
-    return Refused(command, v1::REASON_NOT_HOME,
-                   fmt::format("\"{}\" belongs to another site, expected {}.", name, Here(facts)));
+    return NotHome(command, name, facts);
   }
   if (state.rows.window_records.Contains(name)) {
     return Refused(command, v1::REASON_ALREADY_EXISTS,

@@ -31,6 +31,14 @@ v1::Event Refused(const google::protobuf::Message& command, const Obstacle& obst
 
 std::string Here(const runtime::Facts& facts) { return fmt::format("sites/{}", facts.site); }
 
+v1::Event NotHome(const google::protobuf::Message& command, const std::string& name,
+                  const runtime::Facts& facts) {
+  return Refused(command, v1::REASON_NOT_HOME,
+                 fmt::format("\"{}\" belongs to another site; ask there, {} decides only about its "
+                             "own.",
+                             name, Here(facts)));
+}
+
 Watts EnvelopeAt(const v1::SiteRecord& site, absl::Time at) {
   Watts envelope;
   for (const v1::EnvelopeRecorded& step : site.envelope()) {

@@ -332,8 +332,15 @@ v1::Event ReviewShortfall(const State& state, const v1::ReviewShortfall& command
 
 v1::Event Refused(const google::protobuf::Message& command, v1::Reason reason, std::string detail);
 v1::Event Refused(const google::protobuf::Message& command, const Obstacle& obstacle);
+// Whether the terms name the servers that they want.
+inline bool IsExact(const v1::Terms& terms) {
+  return terms.placement().policy() == v1::PLACEMENT_POLICY_EXACT;
+}
 // `sites/paris`.
 std::string Here(const runtime::Facts& facts);
+// REASON_NOT_HOME: the command names what another site decides about.
+v1::Event NotHome(const google::protobuf::Message& command, const std::string& name,
+                  const runtime::Facts& facts);
 // What the site may draw and cool at an instant; nothing before the envelope's first step.
 Watts EnvelopeAt(const v1::SiteRecord& site, absl::Time at);
 // Calls `visit` with the parts of a span, in order, over which the envelope stays as it is, and

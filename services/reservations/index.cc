@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <tuple>
 #include <utility>
 
@@ -271,26 +272,20 @@ void Index::TakeUse(const Occupancy& occupancy, int64_t sign) {
   if (occupancy.phase != Occupancy::Phase::kPlanned) running_ += watts;
   if (ending) ending_ += watts;
   DrawFor(occupancy.servers, occupancy.phase, occupancy.span, sign);
-  Timeline<int64_t>& contract = contracts_[occupancy.contract];
-  contract.Add(occupancy.use, sign * occupancy.count);
-  if (contract.empty()) contracts_.erase(occupancy.contract);
-  if (occupancy.accelerators == 0) return;
-  Timeline<int64_t>& accelerators = accelerators_[occupancy.contract];
-  accelerators.Add(occupancy.use, sign * occupancy.accelerators);
-  if (accelerators.empty()) accelerators_.erase(occupancy.contract);
+  Reserve(occupancy.contract, occupancy.use,
+          {sign * occupancy.count, sign * occupancy.accelerators});
+}
+
+void Index::Reserve(const std::string& contract, const Span& use, const Usage& usage) {
+  const auto at = contracts_.try_emplace(contract).first;
+  at->second.Add(use, usage);
+  if (at->second.empty()) contracts_.erase(at);
 }
 
 // Parts are planned: they neither run nor come late.
 void Index::TakePart(const Occupancy& occupancy, const Part& part, int64_t sign) {
   watts_.Add(part.span, sign > 0 ? part.watts : -part.watts);
-  Timeline<int64_t>& contract = contracts_[occupancy.contract];
-  contract.Add(part.span, sign * part.count);
-  if (contract.empty()) contracts_.erase(occupancy.contract);
-  if (part.accelerators != 0) {
-    Timeline<int64_t>& accelerators = accelerators_[occupancy.contract];
-    accelerators.Add(part.span, sign * part.accelerators);
-    if (accelerators.empty()) accelerators_.erase(occupancy.contract);
-  }
+  Reserve(occupancy.contract, part.span, {sign * part.count, sign * part.accelerators});
   Occupancy planned;
   planned.phase = Occupancy::Phase::kPlanned;
   planned.span = part.span;
@@ -509,12 +504,12 @@ absl::Time Index::ContractKeptFrom(const std::string& contract, const Span& span
                                    int64_t most) const {
   const auto found = contracts_.find(contract);
   if (found == contracts_.end()) return most < 0 ? span.end : span.start;
-  return found->second.KeptFrom(span, most);
+  return found->second.KeptFrom(span, {most, std::numeric_limits<int64_t>::max()});
 }
 
 int64_t Index::ContractPeak(const std::string& contract, const Span& span) const {
   const auto found = contracts_.find(contract);
-  return found == contracts_.end() ? 0 : found->second.Peak(span);
+  return found == contracts_.end() ? 0 : found->second.Peak(span).servers;
 }
 
 int64_t Index::Feed::Late(absl::Time now) const {
@@ -612,8 +607,8 @@ std::vector<std::pair<absl::Time, int64_t>> Index::FeedLevels(const std::string&
 }
 
 int64_t Index::AcceleratorPeak(const std::string& contract, const Span& span) const {
-  const auto found = accelerators_.find(contract);
-  return found == accelerators_.end() ? 0 : found->second.Peak(span);
+  const auto found = contracts_.find(contract);
+  return found == contracts_.end() ? 0 : found->second.Peak(span).accelerators;
 }
 
 int64_t Index::AcceleratorsOf(const std::string& server) const {
@@ -640,9 +635,8 @@ std::vector<std::string> Index::TakenServers(
 bool operator==(const Index& a, const Index& b) {
   return a.servers_ == b.servers_ && a.models_ == b.models_ && a.waves_ == b.waves_ &&
          a.apart_ == b.apart_ && a.pools_ == b.pools_ && a.watts_ == b.watts_ &&
-         a.contracts_ == b.contracts_ && a.accelerators_ == b.accelerators_ &&
-         a.active_ == b.active_ && a.running_ == b.running_ && a.ending_ == b.ending_ &&
-         a.feeds_ == b.feeds_;
+         a.contracts_ == b.contracts_ && a.active_ == b.active_ && a.running_ == b.running_ &&
+         a.ending_ == b.ending_ && a.feeds_ == b.feeds_;
 }
 
 }  // namespace concordat::reservations

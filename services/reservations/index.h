@@ -234,6 +234,7 @@ class Index {
   void Take(const Occupancy& occupancy);
   void Release(const Occupancy& occupancy);
   void TakeUse(const Occupancy& occupancy, int64_t sign);
+  void Reserve(const std::string& contract, const Span& use, const Usage& usage);
   void TakePart(const Occupancy& occupancy, const Part& part, int64_t sign);
   void Occupy(const std::string& name, const Occupancy& occupancy, bool take);
   void Claim(const v1::WindowAffects& window, bool take);
@@ -247,8 +248,7 @@ class Index {
   // Bookable servers by model. They point into servers_, whose nodes stay where they are.
   std::map<std::string, Pool> pools_;
   Timeline<Watts> watts_;
-  std::map<std::string, Timeline<int64_t>> contracts_;
-  std::map<std::string, Timeline<int64_t>> accelerators_;  // by contract
+  std::map<std::string, Timeline<Usage>> contracts_;
   // What is ACTIVE, by end, to know what is late.
   absl::btree_map<std::pair<absl::Time, std::string>, Watts> active_;
   Watts running_;

@@ -32,10 +32,6 @@ static_assert(kMinutes[kTop] == 4 * -kRootBegin);
 // Rows grow by so many words, so that a pool that grows does not copy them for each server.
 constexpr size_t kWordsAtOnce = 16;
 
-bool Get(const std::vector<uint64_t>& bits, uint32_t position) {
-  return position / 64 < bits.size() && (bits[position / 64] >> (position % 64) & 1) != 0;
-}
-
 void Set(std::vector<uint64_t>& bits, uint32_t position, bool value) {
   const size_t word = position / 64;
   const uint64_t bit = uint64_t{1} << (position % 64);

@@ -203,6 +203,9 @@ class Pool {
     std::vector<const Bits*> unsure;
   };
 
+  static bool Get(const Bits& bits, Position position) {
+    return position / 64 < bits.size() && (bits[position / 64] >> (position % 64) & 1) != 0;
+  }
   static Span SpanOf(const Place& place);
   static Place ChildOf(const Place& place, size_t child);
   static Schedule::Use UseIn(const Node& node, Position position);

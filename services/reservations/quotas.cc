@@ -19,7 +19,7 @@ constexpr int64_t kSecondsPerHour = 3600;
 constexpr absl::Duration kKept = absl::Hours(1);
 
 // Whatever an event says, sums stay far from overflow.
-int64_t Bounded(int64_t amount) {
+int64_t BoundedAmount(int64_t amount) {
   constexpr int64_t kMost = 1'000'000'000'000'000'000;
   return std::clamp<int64_t>(amount, 0, kMost);
 }
@@ -89,8 +89,8 @@ void ChangeQuota(Rows& rows, const std::string& contract, std::string_view here,
 
 v1::QuotaAmount AmountOf(const v1::Allotment& allotment) {
   v1::QuotaAmount amount;
-  amount.set_accelerators(Bounded(allotment.accelerators()));
-  amount.set_accelerator_seconds(Bounded(allotment.accelerator_hours()) * kSecondsPerHour);
+  amount.set_accelerators(BoundedAmount(allotment.accelerators()));
+  amount.set_accelerator_seconds(BoundedAmount(allotment.accelerator_hours()) * kSecondsPerHour);
   return amount;
 }
 
@@ -183,8 +183,8 @@ void OpenQuota(Rows& rows, const v1::ContractSigned& terms, const std::string& h
   quota.set_name(QuotaName(here, terms.name()));
   quota.set_contract(terms.name());
   quota.set_home_site(home_site);
-  quota.mutable_total()->set_accelerators(Bounded(terms.quota().accelerators()));
-  quota.mutable_total()->set_accelerator_seconds(Bounded(terms.quota().accelerator_hours()) *
+  quota.mutable_total()->set_accelerators(BoundedAmount(terms.quota().accelerators()));
+  quota.mutable_total()->set_accelerator_seconds(BoundedAmount(terms.quota().accelerator_hours()) *
                                                  kSecondsPerHour);
   const std::string site = fmt::format("sites/{}", here);
   const bool home = site == home_site;

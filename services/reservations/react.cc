@@ -192,6 +192,21 @@ Intents AskForQuota(const Rows& rows, const v1::QuotaShortfall& shortfall,
   return One("ask", name, std::move(command));
 }
 
+// Of what was refused for it, the order or the part of a bundle too.
+Intents AskForQuotaOf(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
+  const v1::Event& event = accepted.event;
+  const v1::QuotaShortfall& shortfall =
+      event.has_order_declined()         ? event.order_declined().shortfall()
+      : event.has_reservation_declined() ? event.reservation_declined().shortfall()
+                                         : event.command_refused().shortfall();
+  return AskForQuota(rows, shortfall, "", accepted);
+}
+
+Intents And(Intents intents, Intents more) {
+  for (Intent& one : more) intents.push_back(std::move(one));
+  return intents;
+}
+
 // What the home could not give it asks of the other sites.
 Intents AskOthers(const Rows& rows, const std::string& contract, const std::string& site,
                   const v1::QuotaAmount& missing, const runtime::Accepted<v1::Event>& accepted) {
@@ -316,14 +331,14 @@ void ExtendSchedules(const Rows& rows, const std::string& last, size_t limit, In
 Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   const v1::Event& event = accepted.event;
   if (event.has_part_recorded()) return ReactToPart(rows, event.part_recorded());
-  if (Intents intents = ReactToBundle(accepted); !intents.empty()) return intents;
+  if (Intents intents = ReactToBundle(accepted); !intents.empty())
+    return And(std::move(intents), AskForQuotaOf(rows, accepted));
   switch (event.event_case()) {
     case v1::Event::kReservationEnded:
       return End(rows, event.reservation_ended().name());
     case v1::Event::kCommandRefused:
-      return AskForQuota(rows, event.command_refused().shortfall(), "", accepted);
     case v1::Event::kOrderDeclined:
-      return AskForQuota(rows, event.order_declined().shortfall(), "", accepted);
+      return AskForQuotaOf(rows, accepted);
     case v1::Event::kQuotaGranted:
       return AskOthers(rows, event.quota_granted().contract(), event.quota_granted().site(),
                        event.quota_granted().missing(), accepted);
@@ -333,7 +348,8 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kQuotaReclaimed:
       return GrantMissing(rows, event.quota_reclaimed(), accepted.here);
     case v1::Event::kReservationDeclined:
-      return ReviewOf(rows, event.reservation_declined().name());
+      return And(ReviewOf(rows, event.reservation_declined().name()),
+                 AskForQuotaOf(rows, accepted));
     case v1::Event::kHoldLapsed:
       return ReviewOf(rows, event.hold_lapsed().name());
     case v1::Event::kReservationStarted:

@@ -17,11 +17,21 @@ Watts Highest(const Watts& a, const Watts& b) {
   return {std::max(a.it_power, b.it_power), std::max(a.cooling, b.cooling)};
 }
 
+Usage Sum(const Usage& a, const Usage& b) {
+  return {a.servers + b.servers, a.accelerators + b.accelerators};
+}
+Usage Highest(const Usage& a, const Usage& b) {
+  return {std::max(a.servers, b.servers), std::max(a.accelerators, b.accelerators)};
+}
+
 }  // namespace
 
 bool Exceeds(int64_t level, int64_t limit) { return level > limit; }
 bool Exceeds(const Watts& level, const Watts& limit) {
   return level.it_power > limit.it_power || level.cooling > limit.cooling;
+}
+bool Exceeds(const Usage& level, const Usage& limit) {
+  return level.servers > limit.servers || level.accelerators > limit.accelerators;
 }
 
 Watts& Watts::operator+=(const Watts& other) {
@@ -285,5 +295,6 @@ std::vector<std::pair<absl::Time, Amount>> Timeline<Amount>::Changes() const {
 
 template class Timeline<int64_t>;
 template class Timeline<Watts>;
+template class Timeline<Usage>;
 
 }  // namespace concordat::reservations

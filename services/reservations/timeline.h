@@ -31,10 +31,18 @@ struct Watts {
   Watts operator-() const { return {-it_power, -cooling}; }
 };
 
+// What a contract has reserved.
+struct Usage {
+  int64_t servers = 0;
+  int64_t accelerators = 0;
+  bool operator==(const Usage&) const = default;
+  Usage operator-() const { return {-servers, -accelerators}; }
+};
+
 // A B-tree of changes by time; of each branch it knows the sum and the highest partial sum, so that
 // Add() and Peak() cost the logarithm of the number of changes, and few looks into memory. `Amount`
-// is int64_t or Watts, whose two quantities are summed and compared each by itself. Not
-// thread-safe.
+// is int64_t, Watts or Usage; the two quantities of the latter are summed and compared each by
+// itself. Not thread-safe.
 template <typename Amount>
 class Timeline {
  public:
@@ -42,11 +50,12 @@ class Timeline {
   // Does nothing where the span is empty. REQUIRES: whole nanoseconds.
   void Add(const Span& span, const Amount& amount);
 
-  // The highest level within the span; of Watts the highest of each. REQUIRES: start < end.
+  // The highest level within the span; of two quantities the highest of each. REQUIRES: start <
+  // end.
   Amount Peak(const Span& span) const;
 
-  // The first instant of the span at which the level exceeds the limit, of Watts in either
-  // quantity, and the level then; nothing where it never does. REQUIRES: start < end.
+  // The first instant of the span at which the level exceeds the limit, of two quantities in
+  // either, and the level then; nothing where it never does. REQUIRES: start < end.
   std::optional<std::pair<absl::Time, Amount>> FirstAbove(const Span& span,
                                                           const Amount& limit) const;
   // The first instant from which on the level keeps the limit up to the span's end: its start where
@@ -112,5 +121,6 @@ class Timeline {
 
 extern template class Timeline<int64_t>;
 extern template class Timeline<Watts>;
+extern template class Timeline<Usage>;
 
 }  // namespace concordat::reservations

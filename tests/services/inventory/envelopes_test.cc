@@ -112,7 +112,8 @@ TEST(Envelopes, AreNotSetForFeedsThatNobodyKnowsNorForWhatIsOver) {
 TEST(Envelopes, WhatEndsByItselfSaysWhy) {
   const auto check = [](const std::string& more) {
     return Service::Validate(test::Parse<v1::Command>(fmt::format(
-        R"(set_feed_envelope {{ name: "sites/paris/feeds/a" effective_from {{ seconds: 9 }} {} }})",
+        R"(set_feed_envelope {{ name: "sites/paris/feeds/a" effective_from {{ seconds: 9 }}
+           it_power_watts: 0 {} }})",
         more)));
   };
   EXPECT_TRUE(check("").ok());

@@ -21,7 +21,9 @@ TEST(InventoryRequests, OfGoodFormPass) {
       Message(
           R"(open_site { name: "sites/paris" country: "FR" time_zone: "Europe/Paris" certifications: "HDS" })"),
       "");
-  EXPECT_EQ(Message(R"(set_envelope { site: "sites/paris" effective_from { seconds: 0 } })"), "");
+  EXPECT_EQ(Message(R"(set_envelope { site: "sites/paris" effective_from { seconds: 0 }
+                         it_power_watts: 0 cooling_watts: 0 })"),
+            "");
   EXPECT_EQ(
       Message(
           R"(register_model { name: "models/m" vendor: "Nvidia" accelerators: 1 it_power_watts: 1 cooling_watts: 1
@@ -59,13 +61,22 @@ TEST(InventoryRequests, OfBadFormAreRefusedByField) {
           R"(open_site { name: "sites/paris" country: "FR" time_zone: "x" certifications: "HDS" certifications: "" })"),
       Names("certifications[1]"));
   EXPECT_THAT(Message(R"(set_envelope { site: "sites/paris" })"), Names("effective_from"));
+  EXPECT_EQ(Message(R"(set_envelope { site: "sites/paris" effective_from { seconds: 0 }
+                         it_power_watts: 1 })"),
+            "cooling_watts: found nothing, expected a number of watts, 0 or more");
+  EXPECT_THAT(Message(R"(set_envelope { site: "sites/paris" effective_from { seconds: 0 }
+                           cooling_watts: 1 })"),
+              Names("it_power_watts"));
+  EXPECT_THAT(
+      Message(R"(set_feed_envelope { name: "sites/paris/feeds/a" effective_from { seconds: 0 } })"),
+      Names("it_power_watts"));
   EXPECT_THAT(
       Message(R"(set_envelope { site: "sites/paris" effective_from {} it_power_watts: -1 })"),
       Names("it_power_watts"));
-  EXPECT_THAT(
-      Message(
-          R"(set_envelope { site: "sites/paris" effective_from {} cooling_watts: 2000000000000 })"),
-      Names("cooling_watts"));
+  EXPECT_THAT(Message(
+                  R"(set_envelope { site: "sites/paris" effective_from {}
+          it_power_watts: 1 cooling_watts: 2000000000000 })"),
+              Names("cooling_watts"));
   EXPECT_THAT(
       Message(
           R"(order_server { name: "sites/paris/servers/a" model: "m" supplier: "x" promised_time {} })"),

@@ -149,6 +149,30 @@ TEST(Placement, GivesTheNamedServersOrNone) {
                                            kServers, Seconds("2027-01-01T12:00:00Z"))));
 }
 
+TEST(Placement, SaysOfNamedServersWhatIsWrongWithThem) {
+  Hall hall;
+  hall.Server("s1", "1");
+  hall.Server("s2", "1");
+  hall.Server("s3", "1", "", "", "bookable: false");
+  hall.Server("s4", "1", "", "", "bookable: true", "models/other");
+  hall.Server("s5", "1");
+  hall.Given(fmt::format(R"(wave_planned {{ name: "sites/paris/waves/w" model: "models/m"
+      servers: "{}s5" customers: "customers/sap" start_time {{ {} }} }})",
+                         kServers, Seconds("2027-06-01T00:00:00Z")));
+  hall.Held({.count = 0, .placement = fmt::format(R"(servers: "{}s1")", kServers)});
+  const auto detail = [&](const std::string& id) {
+    return hall.Refused({.count = 0, .placement = fmt::format(R"(servers: "{}{}")", kServers, id)})
+        .detail();
+  };
+  EXPECT_THAT(detail("s1"), HasSubstr(kServers + "s1 is taken."));
+  EXPECT_THAT(detail("s3"), HasSubstr(kServers + "s3 is not in service, or cordoned."));
+  EXPECT_THAT(detail("s4"), HasSubstr(kServers + "s4 is a models/other."));
+  EXPECT_THAT(detail("s9"), HasSubstr(kServers + "s9 is not known."));
+  EXPECT_THAT(hall.Refused({.count = 0, .placement = fmt::format(R"(servers: "{}s5")", kServers)}),
+              HasText("reason: REASON_WAVE"))
+      << "of a wave's servers it is the wave";
+}
+
 TEST(Placement, KeepsWhatWasAskedForInTheTerms) {
   Hall hall;
   hall.Server("s1", "1");

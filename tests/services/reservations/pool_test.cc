@@ -16,7 +16,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using Use = Schedule::Use;
 
-absl::Time At(int64_t minute) { return absl::UnixEpoch() + absl::Minutes(minute); }
+absl::Time Minute(int64_t minute) { return absl::UnixEpoch() + absl::Minutes(minute); }
 
 Schedule Taken(const std::vector<Span>& spans) {
   Schedule schedule;
@@ -24,7 +24,8 @@ Schedule Taken(const std::vector<Span>& spans) {
   return schedule;
 }
 
-std::vector<std::string> FreeIn(const Pool& pool, std::vector<Span> spans, absl::Time now = At(0)) {
+std::vector<std::string> FreeIn(const Pool& pool, std::vector<Span> spans,
+                                absl::Time now = Minute(0)) {
   std::vector<std::string> free;
   pool.FindFree(std::move(spans), now, [&](const std::string& name) {
     free.push_back(name);
@@ -34,31 +35,33 @@ std::vector<std::string> FreeIn(const Pool& pool, std::vector<Span> spans, absl:
 }
 
 TEST(Schedule, KnowsAFreeAPartlyAndAFullyTakenSpan) {
-  const Schedule schedule = Taken({{At(10), At(20)}, {At(20), At(30)}, {At(31), At(40)}});
-  EXPECT_EQ(schedule.UseOf({At(0), At(10)}), Use::kFree);
-  EXPECT_EQ(schedule.UseOf({At(30), At(31)}), Use::kFree);
-  EXPECT_EQ(schedule.UseOf({At(40), At(50)}), Use::kFree);
-  EXPECT_EQ(schedule.UseOf({At(9), At(11)}), Use::kPartly);
-  EXPECT_EQ(schedule.UseOf({At(10), At(31)}), Use::kPartly);
-  EXPECT_EQ(schedule.UseOf({At(10), At(30)}), Use::kFull) << "two together, without a gap";
-  EXPECT_EQ(schedule.UseOf({At(15), At(16)}), Use::kFull);
+  const Schedule schedule =
+      Taken({{Minute(10), Minute(20)}, {Minute(20), Minute(30)}, {Minute(31), Minute(40)}});
+  EXPECT_EQ(schedule.UseOf({Minute(0), Minute(10)}), Use::kFree);
+  EXPECT_EQ(schedule.UseOf({Minute(30), Minute(31)}), Use::kFree);
+  EXPECT_EQ(schedule.UseOf({Minute(40), Minute(50)}), Use::kFree);
+  EXPECT_EQ(schedule.UseOf({Minute(9), Minute(11)}), Use::kPartly);
+  EXPECT_EQ(schedule.UseOf({Minute(10), Minute(31)}), Use::kPartly);
+  EXPECT_EQ(schedule.UseOf({Minute(10), Minute(30)}), Use::kFull) << "two together, without a gap";
+  EXPECT_EQ(schedule.UseOf({Minute(15), Minute(16)}), Use::kFull);
 }
 
 TEST(Schedule, IsRightAboutSpansThatOverlap) {
-  Schedule schedule = Taken({{At(0), At(100)}, {At(10), At(20)}, {At(30), At(40)}});
-  EXPECT_EQ(schedule.UseOf({At(50), At(60)}), Use::kFull);
-  schedule.Erase({At(0), At(100)});
-  EXPECT_EQ(schedule.UseOf({At(50), At(60)}), Use::kFree);
-  EXPECT_EQ(schedule, Taken({{At(30), At(40)}, {At(10), At(20)}}));
+  Schedule schedule =
+      Taken({{Minute(0), Minute(100)}, {Minute(10), Minute(20)}, {Minute(30), Minute(40)}});
+  EXPECT_EQ(schedule.UseOf({Minute(50), Minute(60)}), Use::kFull);
+  schedule.Erase({Minute(0), Minute(100)});
+  EXPECT_EQ(schedule.UseOf({Minute(50), Minute(60)}), Use::kFree);
+  EXPECT_EQ(schedule, Taken({{Minute(30), Minute(40)}, {Minute(10), Minute(20)}}));
 }
 
 TEST(Schedule, IgnoresAnEmptySpanAndOneThatIsNotThere) {
   Schedule schedule;
-  schedule.Insert({At(5), At(5)});
-  schedule.Insert({At(6), At(5)});
-  schedule.Erase({At(1), At(2)});
+  schedule.Insert({Minute(5), Minute(5)});
+  schedule.Insert({Minute(6), Minute(5)});
+  schedule.Erase({Minute(1), Minute(2)});
   EXPECT_TRUE(schedule.empty());
-  EXPECT_EQ(schedule.UseOf({At(0), At(9)}), Use::kFree);
+  EXPECT_EQ(schedule.UseOf({Minute(0), Minute(9)}), Use::kFree);
 }
 
 TEST(Pool, GivesServersInTheOrderOfTheirNamesWhateverOrderTheyCameIn) {
@@ -68,43 +71,48 @@ TEST(Pool, GivesServersInTheOrderOfTheirNamesWhateverOrderTheyCameIn) {
   pool.Join(b, free);
   pool.Join(c, free);
   pool.Join(a, free);
-  EXPECT_THAT(FreeIn(pool, {{At(1), At(2)}}), ElementsAre("a", "b", "c"));
+  EXPECT_THAT(FreeIn(pool, {{Minute(1), Minute(2)}}), ElementsAre("a", "b", "c"));
   pool.Leave(b);
-  EXPECT_THAT(FreeIn(pool, {{At(1), At(2)}}), ElementsAre("a", "c"));
+  EXPECT_THAT(FreeIn(pool, {{Minute(1), Minute(2)}}), ElementsAre("a", "c"));
 }
 
 TEST(Pool, TakesSpansThatOverlapTouchOrAreEmpty) {
-  const Schedule taken = Taken({{At(10), At(20)}});
+  const Schedule taken = Taken({{Minute(10), Minute(20)}});
   Pool pool;
   const std::string a = "a";
   pool.Join(a, taken);
   EXPECT_THAT(FreeIn(pool, {}), ElementsAre("a"));
-  EXPECT_THAT(FreeIn(pool, {{At(15), At(15)}, {At(19), At(11)}}), ElementsAre("a"));
-  EXPECT_THAT(FreeIn(pool, {{At(5), At(10)}, {At(0), At(7)}, {At(20), At(21)}}), ElementsAre("a"));
-  EXPECT_THAT(FreeIn(pool, {{At(20), At(21)}, {At(0), At(7)}, {At(6), At(11)}}), IsEmpty());
+  EXPECT_THAT(FreeIn(pool, {{Minute(15), Minute(15)}, {Minute(19), Minute(11)}}), ElementsAre("a"));
+  EXPECT_THAT(
+      FreeIn(pool, {{Minute(5), Minute(10)}, {Minute(0), Minute(7)}, {Minute(20), Minute(21)}}),
+      ElementsAre("a"));
+  EXPECT_THAT(
+      FreeIn(pool, {{Minute(20), Minute(21)}, {Minute(0), Minute(7)}, {Minute(6), Minute(11)}}),
+      IsEmpty());
 }
 
 TEST(Pool, KnowsTheRestOfAnHourWhenOneOfTwoReservationsThatFilledItIsGivenBack) {
-  Schedule taken = Taken({{At(0), At(30)}, {At(30), At(60)}});
-  const Schedule other = Taken({{At(0), At(55)}});  // for its sake the hour is divided already
+  Schedule taken = Taken({{Minute(0), Minute(30)}, {Minute(30), Minute(60)}});
+  const Schedule other =
+      Taken({{Minute(0), Minute(55)}});  // for its sake the hour is divided already
   Pool pool(1);
   const std::string a = "a", b = "b";
   pool.Join(a, taken);
   pool.Join(b, other);
-  taken.Erase({At(0), At(30)});
-  pool.Refresh(a, {At(0), At(30)});
-  EXPECT_THAT(FreeIn(pool, {{At(0), At(30)}}), ElementsAre("a"));
-  EXPECT_THAT(FreeIn(pool, {{At(40), At(50)}}), IsEmpty());
+  taken.Erase({Minute(0), Minute(30)});
+  pool.Refresh(a, {Minute(0), Minute(30)});
+  EXPECT_THAT(FreeIn(pool, {{Minute(0), Minute(30)}}), ElementsAre("a"));
+  EXPECT_THAT(FreeIn(pool, {{Minute(40), Minute(50)}}), IsEmpty());
 }
 
 TEST(Pool, LeavesOutWhatIsOverdue) {
   Schedule schedule;
-  schedule.SetOverdueFrom(At(10));
+  schedule.SetOverdueFrom(Minute(10));
   Pool pool;
   const std::string a = "a";
   pool.Join(a, schedule);
-  EXPECT_THAT(FreeIn(pool, {{At(50), At(60)}}, At(9)), ElementsAre("a"));
-  EXPECT_THAT(FreeIn(pool, {{At(50), At(60)}}, At(10)), IsEmpty());
+  EXPECT_THAT(FreeIn(pool, {{Minute(50), Minute(60)}}, Minute(9)), ElementsAre("a"));
+  EXPECT_THAT(FreeIn(pool, {{Minute(50), Minute(60)}}, Minute(10)), IsEmpty());
 }
 
 TEST(Pool, IsRightBeyondAllTimesThatATimestampCanHold) {
@@ -115,8 +123,8 @@ TEST(Pool, IsRightBeyondAllTimesThatATimestampCanHold) {
   pool.Join(a, taken);
   EXPECT_THAT(FreeIn(pool, {{far - absl::Hours(1), far}}), ElementsAre("a"));
   EXPECT_THAT(FreeIn(pool, {{far, far + absl::Hours(1)}}), IsEmpty());
-  EXPECT_THAT(FreeIn(pool, {{At(0), absl::InfiniteFuture()}}), IsEmpty());
-  EXPECT_THAT(FreeIn(pool, {{absl::InfinitePast(), At(0)}}), ElementsAre("a"));
+  EXPECT_THAT(FreeIn(pool, {{Minute(0), absl::InfiniteFuture()}}), IsEmpty());
+  EXPECT_THAT(FreeIn(pool, {{absl::InfinitePast(), Minute(0)}}), ElementsAre("a"));
 }
 
 // So many servers that nodes are divided down to minutes, as at a real site.
@@ -133,7 +141,7 @@ TEST(Pool, AgreesWithALookAtEverySpanWhereAThousandServersChangeOften) {
   }
   for (auto& [name, schedule] : schedules) {
     for (int at = below(600); at < 20000;) {
-      const Span span{At(at) + absl::Seconds(below(3) * 20), At(at + 5 + below(900))};
+      const Span span{Minute(at) + absl::Seconds(below(3) * 20), Minute(at + 5 + below(900))};
       schedule.Insert(span);
       pool.Refresh(name, span);
       spans[name].push_back(span);
@@ -155,7 +163,8 @@ TEST(Pool, AgreesWithALookAtEverySpanWhereAThousandServersChangeOften) {
     std::vector<Span> wanted;
     for (int i = 0; i <= query % 4; ++i) {
       const int start = below(22000) - 1000;
-      wanted.push_back({At(start) + absl::Seconds(below(2) * 30), At(start + 1 + below(400))});
+      wanted.push_back(
+          {Minute(start) + absl::Seconds(below(2) * 30), Minute(start + 1 + below(400))});
     }
     std::vector<std::string> expected;
     for (const auto& [name, taken] : spans) {

@@ -185,6 +185,21 @@ TEST(Quotas, ThatRunDryAreAskedForOnceUntilTheAnswer) {
   EXPECT_EQ(borlange.Reactions().size(), 1u);
 }
 
+TEST(Quotas, ThatRunDryForAPartOfABundleAreAskedForToo) {
+  WithQuota borlange("borlange");
+  const v1::Event declined = borlange.When(
+      fmt::format(R"(fulfil_part {{ bundle: "sites/paris/bundles/b" site: "sites/paris"
+          part {{ site: "sites/borlange" reservation: "sites/borlange/reservations/r-1"
+                  terms {{ customer: "customers/hsbc" {} }} }} }})",
+                  TermsText({.count = 3})),
+      "part");
+  EXPECT_THAT(declined, HasText(R"(reservation_declined { reason: REASON_QUOTA_EXHAUSTED
+      shortfall { contract: "customers/hsbc/contracts/frame" missing { accelerators: 8 } } })"));
+  std::vector<std::string> kinds;
+  for (const auto& intent : borlange.Reactions()) kinds.push_back(intent.kind);
+  EXPECT_THAT(kinds, testing::Contains("ask"));
+}
+
 constexpr char kRequest[] = R"(quota_requested { contract: "customers/hsbc/contracts/frame"
   site: "sites/borlange" number: 1 amount { accelerators: 8 accelerator_seconds: 3600 }
   asked: "sites/paris" })";

@@ -12,7 +12,7 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-constexpr char kWindow[] = "sites/paris/windows/w";
+constexpr char kMoved[] = "sites/paris/windows/w";
 constexpr char kMargins[] = R"(margins_set { site: "sites/paris" model: "models/m"
                                    margins { before { seconds: 1800 } after { seconds: 600 } } })";
 
@@ -32,15 +32,15 @@ struct MaintainedParis : Paris {
   v1::Event Announce() {
     return Hear(fmt::format(R"(window_announced {{ name: "{}" window_class: WINDOW_CLASS_PLANNED
         servers: "sites/paris/servers/s1" start_time {{ {} }} end_time {{ {} }} }})",
-                            kWindow, Seconds("2027-01-01T11:00:00Z"),
+                            kMoved, Seconds("2027-01-01T11:00:00Z"),
                             Seconds("2027-01-01T13:00:00Z")));
   }
   v1::Event Consent(const std::string& customer = "customers/hsbc", bool relocation = true) {
     return Hear(fmt::format(
         R"(window_consent_given {{ name: "{}" customer: "{}" relocation: {} consented: true }})",
-        kWindow, customer, relocation));
+        kMoved, customer, relocation));
   }
-  v1::Event Drain() { return Hear(fmt::format(R"(window_drained {{ name: "{}" }})", kWindow)); }
+  v1::Event Drain() { return Hear(fmt::format(R"(window_drained {{ name: "{}" }})", kMoved)); }
   // Decides the only command that follows.
   v1::Event Follow() {
     const auto intents = Reactions();
@@ -59,7 +59,7 @@ struct MaintainedParis : Paris {
     return name;
   }
   v1::AffectedReservation Affected() {
-    const auto record = state().rows.window_records.Get(kWindow).value_or(v1::WindowRecord());
+    const auto record = state().rows.window_records.Get(kMoved).value_or(v1::WindowRecord());
     return record.window().affected_size() == 1 ? record.window().affected(0)
                                                 : v1::AffectedReservation();
   }
@@ -82,7 +82,7 @@ TEST(Relocation, OfWhatRunsWaitsForItsCustomersWordAndForTheServersToBeEmpty) {
                           name, Seconds("2027-01-01T11:00:00Z"), Seconds("2027-01-01T14:00:00Z"))));
   EXPECT_THAT(paris.Reactions(), IsEmpty()) << "it runs where it is until the window is drained";
   EXPECT_THAT(paris.When(fmt::format(R"(reassign_servers {{ reservation: "{}" window: "{}" }})",
-                                     name, kWindow),
+                                     name, kMoved),
                          "early"),
               HasText(RefusalFor(v1::REASON_WRONG_STATE)));
   paris.At("2027-01-01T11:00:00Z").Drain();
@@ -91,7 +91,7 @@ TEST(Relocation, OfWhatRunsWaitsForItsCustomersWordAndForTheServersToBeEmpty) {
       servers: "sites/paris/servers/s2" servers: "sites/paris/servers/s3"
       removed: "sites/paris/servers/s1" added: "sites/paris/servers/s3"
       it_power_watts: 200 cooling_watts: 180 }})",
-                                                     name, kWindow)));
+                                                     name, kMoved)));
   EXPECT_TRUE(paris.Follow().window_affects().affected().empty()) << "it is out of the window";
   EXPECT_EQ(paris.Row(name).state(), v1::RESERVATION_STATE_ACTIVE);
 }
@@ -116,7 +116,7 @@ TEST(Relocation, IsOverWithTheWindowAndWithAnOverrunItIsNot) {
   paris.At("2027-01-01T13:00:00Z");
   EXPECT_FALSE(paris.Drain().window_affects().affected(0).has_kept_from());
   EXPECT_THAT(paris.Reactions(), IsEmpty());
-  EXPECT_THAT(paris.Hear(fmt::format(R"(window_overrunning {{ name: "{}" }})", kWindow)),
+  EXPECT_THAT(paris.Hear(fmt::format(R"(window_overrunning {{ name: "{}" }})", kMoved)),
               HasText(fmt::format("window_affects {{ affected {{ kept_from {{ {} }} }} }}",
                                   Seconds("2027-01-01T13:00:00Z"))));
   EXPECT_TRUE(paris.Follow().has_servers_reassigned());
@@ -177,8 +177,7 @@ TEST(Relocation, KeepsForEachWhatNoOtherIsPromised) {
   paris.Hear(fmt::format(R"(window_announced {{ name: "{}" window_class: WINDOW_CLASS_PLANNED
       servers: "sites/paris/servers/s1" servers: "sites/paris/servers/s2"
       start_time {{ {} }} end_time {{ {} }} }})",
-                         kWindow, Seconds("2027-01-01T11:00:00Z"),
-                         Seconds("2027-01-01T13:00:00Z")));
+                         kMoved, Seconds("2027-01-01T11:00:00Z"), Seconds("2027-01-01T13:00:00Z")));
   const v1::Event affects = paris.Consent();
   ASSERT_EQ(affects.window_affects().affected_size(), 2);
   std::vector<std::string> kept;
@@ -236,7 +235,7 @@ TEST(Relocation, LeavesServersThatNobodyGetsBeforeTheyAreClean) {
                                   Seconds("2027-01-01T11:10:00Z"))));
   EXPECT_THAT(paris.Row(name).left_servers(), SizeIs(1));
   // The work is done at once, and the window over.
-  paris.At("2027-01-01T11:01:00Z").Hear(fmt::format(R"(window_closed {{ name: "{}" }})", kWindow));
+  paris.At("2027-01-01T11:01:00Z").Hear(fmt::format(R"(window_closed {{ name: "{}" }})", kMoved));
   EXPECT_THAT(paris.Reserve({.start = "2027-01-01T11:39:00Z", .end = "2027-01-01T12:00:00Z"}),
               HasText(RefusalFor(v1::REASON_NO_CAPACITY)))
       << "its re-test would begin a minute before it is clean";
@@ -347,18 +346,17 @@ TEST(Relocation, DoesNotTakePlaceWhileSomethingRunsThereStill) {
   paris.About("start_reservation", name);
   paris.Hear(fmt::format(R"(window_announced {{ name: "{}" window_class: WINDOW_CLASS_PLANNED
       servers: "sites/paris/servers/s2" start_time {{ {} }} end_time {{ {} }} }})",
-                         kWindow, Seconds("2027-01-01T11:00:00Z"),
-                         Seconds("2027-01-01T13:00:00Z")));
+                         kMoved, Seconds("2027-01-01T11:00:00Z"), Seconds("2027-01-01T13:00:00Z")));
   EXPECT_THAT(paris.Consent(), HasText(R"(window_affects { affected {
       free_servers: "sites/paris/servers/s1" } })"));
   // It is never vacated.
   paris.At("2027-01-01T10:30:00Z").About("begin_end_reservation", late);
   paris.At("2027-01-01T11:00:00Z");
-  EXPECT_THAT(paris.When(fmt::format(R"(record_window_drained {{ window: "{}" }})", kWindow), "d"),
+  EXPECT_THAT(paris.When(fmt::format(R"(record_window_drained {{ window: "{}" }})", kMoved), "d"),
               HasText("window_affects { drained: true }"));
   EXPECT_THAT(paris.Reactions(), IsEmpty());
   EXPECT_THAT(paris.When(fmt::format(R"(reassign_servers {{ reservation: "{}" window: "{}" }})",
-                                     name, kWindow),
+                                     name, kMoved),
                          "move"),
               HasText("command_refused {}"));
   EXPECT_THAT(paris.Row(name).servers(), testing::Contains("sites/paris/servers/s2"));

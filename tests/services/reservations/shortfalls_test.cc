@@ -10,8 +10,8 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 // s1 and s2 hang on feed a, s3 and s4 on feed b, of 100 W and 90 W of heat each.
-struct Fed : Paris {
-  Fed() {
+struct Derated : Paris {
+  Derated() {
     for (const auto& [id, feed] :
          {std::pair("s1", "a"), std::pair("s2", "a"), std::pair("s3", "b"), std::pair("s4", "b")}) {
       Given(fmt::format(
@@ -59,7 +59,7 @@ struct Fed : Paris {
 };
 
 TEST(Shortfalls, AReductionBelowWhatIsReservedIsFoundWithWhatCouldBeDone) {
-  Fed paris;
+  Derated paris;
   const std::string name = paris.Confirmed({.count = 3});
   const auto events = paris.Derate("", 210, 360);
   ASSERT_THAT(events, SizeIs(2));
@@ -82,7 +82,7 @@ TEST(Shortfalls, AReductionBelowWhatIsReservedIsFoundWithWhatCouldBeDone) {
 }
 
 TEST(Shortfalls, AReductionThatLeavesEnoughIsNone) {
-  Fed paris;
+  Derated paris;
   paris.Confirmed({.count = 3});
   const auto events = paris.Derate("", 300, 270);
   ASSERT_THAT(events, SizeIs(1));
@@ -91,14 +91,14 @@ TEST(Shortfalls, AReductionThatLeavesEnoughIsNone) {
 }
 
 TEST(Shortfalls, OfCoolingCountHeat) {
-  Fed paris;
+  Derated paris;
   paris.Confirmed({.count = 3});
   EXPECT_THAT(paris.Derate("", 400, 200)[1],
               HasText("shortfall_found { missing_cooling_watts: 70 }"));
 }
 
 TEST(Shortfalls, OfAFeedNameItsReservationsAndWhereTheyCouldGo) {
-  Fed paris;
+  Derated paris;
   const std::string on_a = paris.Confirmed({.count = 1});
   const std::string on_b = paris.Confirmed(
       {.count = 1,
@@ -114,7 +114,7 @@ TEST(Shortfalls, OfAFeedNameItsReservationsAndWhereTheyCouldGo) {
 }
 
 TEST(Shortfalls, AreClearedOnceThereIsRoomAgain) {
-  Fed paris;
+  Derated paris;
   const std::string first = paris.Confirmed({.count = 2});
   paris.Confirmed({.count = 1});
   const std::string name = paris.Derate("", 150, 360)[1].shortfall_found().name();
@@ -128,7 +128,7 @@ TEST(Shortfalls, AreClearedOnceThereIsRoomAgain) {
 }
 
 TEST(Shortfalls, AreSaidAgainWhenTheyChangeAndKeepTheirName) {
-  Fed paris;
+  Derated paris;
   const std::string first = paris.Confirmed({.count = 1});
   paris.Confirmed({.count = 2});
   const std::string name = paris.Derate("", 150, 360)[1].shortfall_found().name();
@@ -144,7 +144,7 @@ TEST(Shortfalls, AreSaidAgainWhenTheyChangeAndKeepTheirName) {
 }
 
 TEST(Shortfalls, AreClearedByARaisedEnvelope) {
-  Fed paris;
+  Derated paris;
   paris.Confirmed({.count = 3});
   paris.Derate("a", 100, 0);
   ASSERT_THAT(paris.Known(), SizeIs(1));
@@ -154,7 +154,7 @@ TEST(Shortfalls, AreClearedByARaisedEnvelope) {
 }
 
 TEST(Shortfalls, AreClearedByATimerOnceTheyHavePassed) {
-  Fed paris;
+  Derated paris;
   paris.Confirmed({.count = 3});
   paris.Derate("", 210, 360);
   const auto shortfalls = [&](const std::string& at) {
@@ -173,7 +173,7 @@ TEST(Shortfalls, AreClearedByATimerOnceTheyHavePassed) {
 }
 
 TEST(Shortfalls, GoByPriorityTheLeastFirst) {
-  Fed paris;
+  Derated paris;
   paris.Given(fmt::format("contract_signed {{ {} conditions {{ priority: 9 }} }}",
                           ContractText("sites/paris", 10, "prime")));
   const std::string prime =
@@ -186,7 +186,7 @@ TEST(Shortfalls, GoByPriorityTheLeastFirst) {
 }
 
 TEST(Shortfalls, WhatIsBeingVacatedIsNoneAndWhatStillRunsIsNotClearedBefore) {
-  Fed paris;
+  Derated paris;
   const std::string name = paris.Confirmed({.count = 3});
   paris.At("2027-01-01T10:00:00Z");
   paris.About("start_reservation", name);
@@ -202,7 +202,7 @@ TEST(Shortfalls, WhatIsBeingVacatedIsNoneAndWhatStillRunsIsNotClearedBefore) {
 }
 
 TEST(Shortfalls, WithoutOneAReviewChangesNothing) {
-  Fed paris;
+  Derated paris;
   paris.Confirmed({.count = 3});
   EXPECT_THAT(paris.When(R"(review_shortfall { site: "sites/paris" })"),
               HasText(RefusalFor(v1::REASON_WRONG_STATE)));

@@ -36,11 +36,18 @@ Span AnySpan() {
 }
 int HourOf(absl::Time at) { return static_cast<int>(absl::ToInt64Hours(at - absl::UnixEpoch())); }
 
+int64_t Plus(int64_t a, int64_t b) { return a + b; }
+Watts Plus(Watts a, const Watts& b) { return a += b; }
+Usage Plus(const Usage& a, const Usage& b) {
+  return {a.servers + b.servers, a.accelerators + b.accelerators};
+}
+
 template <typename Amount>
 std::vector<Amount> LevelsOf(const std::vector<std::pair<Span, Amount>>& uses) {
   std::vector<Amount> levels(2 * kHours + 10);
   for (const auto& [span, amount] : uses) {
-    for (int hour = HourOf(span.start); hour < HourOf(span.end); ++hour) levels[hour] += amount;
+    for (int hour = HourOf(span.start); hour < HourOf(span.end); ++hour)
+      levels[hour] = Plus(levels[hour], amount);
   }
   return levels;
 }
@@ -84,21 +91,25 @@ RC_GTEST_PROP(TimelineProperties, ThePeakIsTheHighestSumOverAllInstants, ()) {
   }
 }
 
-RC_GTEST_PROP(TimelineProperties, TheFirstAndTheLastInstantAboveALimitAreFound, ()) {
-  std::vector<std::pair<Span, Watts>> uses;
+// Of two quantities, each a member of the amount.
+template <typename Amount>
+void FindsTheFirstAndTheLastInstantAbove(int64_t Amount::*first_quantity,
+                                         int64_t Amount::*second_quantity) {
+  std::vector<std::pair<Span, Amount>> uses;
   for (const auto& [start, length, amount] : Uses())
     uses.push_back({{At(start), At(start + length)}, {amount, 3 - amount}});
-  const Timeline<Watts> timeline = TimelineOf(uses);
-  const std::vector<Watts> levels = LevelsOf(uses);
+  const Timeline<Amount> timeline = TimelineOf(uses);
+  const std::vector<Amount> levels = LevelsOf(uses);
   bool both = false;
   for (int i = 0; i < 30; ++i) {
     const Span span = AnySpan();
     const int from = HourOf(span.start);
     const int to = HourOf(span.end);
     const auto number = rc::gen::resize(100, rc::gen::inRange(-3, 40));
-    const Watts limit{*number, *number};
+    const Amount limit{*number, *number};
     const auto above = [&](int hour) {
-      return levels[hour].it_power > limit.it_power || levels[hour].cooling > limit.cooling;
+      return levels[hour].*first_quantity > limit.*first_quantity ||
+             levels[hour].*second_quantity > limit.*second_quantity;
     };
     int first = from;
     while (first < to && !above(first)) ++first;
@@ -108,9 +119,23 @@ RC_GTEST_PROP(TimelineProperties, TheFirstAndTheLastInstantAboveALimitAreFound, 
     RC_ASSERT(found.has_value() == (first < to));
     if (found) RC_ASSERT(*found == std::pair(At(first), levels[first]));
     RC_ASSERT(timeline.KeptFrom(span, limit) == At(kept));
+    Amount peak = levels[from];
+    for (int hour = from; hour < to; ++hour) {
+      for (const auto quantity : {first_quantity, second_quantity})
+        peak.*quantity = std::max(peak.*quantity, levels[hour].*quantity);
+    }
+    RC_ASSERT(timeline.Peak(span) == peak);
     both |= found.has_value() && kept < to;
   }
   RC_CLASSIFY(both, "above, then kept");
+}
+
+RC_GTEST_PROP(TimelineProperties, TheFirstAndTheLastInstantAboveALimitAreFound, ()) {
+  FindsTheFirstAndTheLastInstantAbove(&Watts::it_power, &Watts::cooling);
+}
+
+RC_GTEST_PROP(TimelineProperties, TheSameOfServersAndAccelerators, ()) {
+  FindsTheFirstAndTheLastInstantAbove(&Usage::servers, &Usage::accelerators);
 }
 
 RC_GTEST_PROP(TimelineProperties, TheOrderOfAdditionsDoesNotMatterAndAllCanBeTakenBack, ()) {

@@ -8,7 +8,7 @@ namespace {
 
 using test::HasText;
 
-constexpr char kServer[] = "sites/paris/servers/a";
+constexpr char kUntested[] = "sites/paris/servers/a";
 
 struct Paris : test::Scenario<Service> {
   Paris() {
@@ -24,10 +24,10 @@ struct Paris : test::Scenario<Service> {
         .Given(R"(reservation_started { name: "sites/paris/reservations/r-1" })")
         .Given(R"(reservation_ending { name: "sites/paris/reservations/r-1" })");
   }
-  v1::ServerRecorded Record() { return state().rows.server_records.Get(kServer)->server(); }
+  v1::ServerRecorded Record() { return state().rows.server_records.Get(kUntested)->server(); }
   bool IsFree() {
     const absl::Time from = test::Time("2027-06-01T00:00:00Z");
-    return state().index.IsFree(kServer, {from, from + absl::Hours(1)}, from);
+    return state().index.IsFree(kUntested, {from, from + absl::Hours(1)}, from);
   }
 };
 
@@ -38,7 +38,7 @@ TEST(Untested, AServerIsNobodysFromTheTenantsEndUntilItsTestPassed) {
   EXPECT_TRUE(paris.Record().untested());
   EXPECT_FALSE(paris.IsFree());
   inventory::v1::Event passed;
-  passed.mutable_burn_in_passed()->set_name(kServer);
+  passed.mutable_burn_in_passed()->set_name(kUntested);
   EXPECT_TRUE(paris.ReactionsTo(passed).empty()) << "of a server that is not in service";
   passed.mutable_burn_in_passed()->set_in_service(true);
   const auto intents = paris.ReactionsTo(passed);
@@ -71,7 +71,7 @@ TEST(Untested, NoReservationStartsOnAServerWhoseBurnInIsStale) {
 TEST(Untested, WhatBecomesTooOldIsOfferedToNobody) {
   Paris paris;
   inventory::v1::Event expired;
-  expired.mutable_evidence_expired()->set_name(kServer);
+  expired.mutable_evidence_expired()->set_name(kUntested);
   EXPECT_TRUE(paris.ReactionsTo(expired).empty());
   expired.mutable_evidence_expired()->set_in_service(true);
   paris.When(paris.ReactionsTo(expired).at(0).command);
