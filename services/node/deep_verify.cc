@@ -11,7 +11,7 @@
 namespace concordat::node {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Seconds(10);
+constexpr absl::Duration kReadPatience = absl::Seconds(10);
 
 }  // namespace
 
@@ -52,7 +52,7 @@ absl::Status Site::FoldApart(const Folded& folded, int64_t last,
     }
     status = fold.Commit();
     if (!status.ok()) return status;
-    if (absl::Now() - heard > kPatience) {
+    if (absl::Now() - heard > kReadPatience) {
       return absl::DataLossError(
           fmt::format("{}: folded again, the log ends at sequence {}, expected {}", folded.stream,
                       chain.head().sequence, last));

@@ -22,7 +22,7 @@ namespace v1 = ::concordat::node::v1;
 
 constexpr int kDefaultPage = 100;
 constexpr int kMaxPage = 1000;
-constexpr absl::Duration kPatience = absl::Seconds(5);
+constexpr absl::Duration kCallPatience = absl::Seconds(5);
 
 void SetTime(absl::Time time, google::protobuf::Timestamp* to) {
   const int64_t micros = absl::ToUnixMicros(time);
@@ -31,8 +31,9 @@ void SetTime(absl::Time time, google::protobuf::Timestamp* to) {
 }
 
 absl::Duration Patience(const Call& call) {
-  return std::min(
-      kPatience, call.deadline == absl::InfiniteFuture() ? kPatience : call.deadline - absl::Now());
+  return std::min(kCallPatience, call.deadline == absl::InfiniteFuture()
+                                     ? kCallPatience
+                                     : call.deadline - absl::Now());
 }
 
 // `paris` of `sites/paris/servers/a01`; empty where the name belongs to no site.

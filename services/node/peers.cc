@@ -13,7 +13,7 @@ namespace {
 
 namespace v1 = ::concordat::node::v1;
 
-constexpr absl::Duration kPatience = absl::Seconds(2);
+constexpr absl::Duration kPeerPatience = absl::Seconds(2);
 constexpr absl::Duration kRemotePatience = absl::Seconds(5);
 // A request's answer stays below gRPC's limit of 4 MiB.
 constexpr size_t kMaxBytes = 2 << 20;
@@ -118,7 +118,7 @@ absl::StatusOr<events::Head> ArchivePeer::HeadOf(const std::string& stream) {
     if (!found.ok() && !absl::IsNotFound(found.status())) return found.status();
     if (found.ok()) end = *found;
   }
-  for (const absl::Time deadline = absl::Now() + kPatience;;) {
+  for (const absl::Time deadline = absl::Now() + kPeerPatience;;) {
     const auto chain = archive_.ChainOf(stream, events::Chain::Origin::kMirrored);
     if (!chain.ok()) return chain.status();
     if (chain->next_offset() >= end) return chain->head();

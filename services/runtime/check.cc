@@ -73,6 +73,8 @@ std::string NamesOf(const google::protobuf::EnumDescriptor& type) {
   return names;
 }
 
+}  // namespace
+
 bool IsPrintable(std::string_view text) {
   while (!text.empty()) {
     const size_t length = PrintableLength(text);
@@ -81,8 +83,6 @@ bool IsPrintable(std::string_view text) {
   }
   return true;
 }
-
-}  // namespace
 
 absl::Status FirstError(std::initializer_list<absl::Status> checks) {
   for (const absl::Status& check : checks) {

@@ -29,6 +29,9 @@ absl::Status FirstError(std::initializer_list<absl::Status> checks);
 bool MatchesName(std::string_view name, std::string_view pattern);
 absl::Status CheckName(std::string_view field, std::string_view value, std::string_view pattern);
 
+// UTF-8 (RFC 3629) without control characters.
+bool IsPrintable(std::string_view text);
+
 // Valid UTF-8 of at most `max` bytes, without control characters; not empty where it is required.
 absl::Status CheckText(std::string_view field, std::string_view value,
                        Presence presence = Presence::kRequired, size_t max = kMaxTextBytes);

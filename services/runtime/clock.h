@@ -11,6 +11,9 @@
 
 namespace concordat::runtime {
 
+// What the log or the disk refused is tried again after this.
+inline constexpr absl::Duration kRetry = absl::Milliseconds(200);
+
 // Thread-safe.
 class Clock {
  public:

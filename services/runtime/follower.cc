@@ -9,7 +9,6 @@
 namespace concordat::runtime {
 namespace {
 
-constexpr absl::Duration kRetry = absl::Milliseconds(200);
 constexpr absl::Duration kHeadPatience = absl::Seconds(5);
 constexpr absl::Duration kLagInterval = absl::Seconds(1);
 // So that a restart reads seconds of the log again, not everything since the process started.

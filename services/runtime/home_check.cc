@@ -18,11 +18,9 @@ namespace concordat::runtime {
 namespace {
 
 constexpr size_t kFetched = 500;  // records asked of a peer at once
-constexpr absl::Duration kPatience = absl::Seconds(30);
+constexpr absl::Duration kPeerPatience = absl::Seconds(30);
 constexpr size_t kMarkBytes = 20 + 1 + 64 + 1;
 constexpr int64_t kFirstLookBack = 256;
-
-std::string MessageOf(const absl::Status& status) { return std::string(status.message()); }
 
 // `12 3f9a…`: a head for messages.
 std::string HeadText(const events::Head& head) {
@@ -93,7 +91,8 @@ Standing HomeCheck::Compare(const events::Head& head, LinkAt link_at) {
     if (held.ok()) {
       if (held->sequence >= 0) seen.push_back({peer->name(), *held, peer.get()});
     } else if (peer->required()) {
-      standing.unanswered.push_back(fmt::format("{} ({})", peer->name(), MessageOf(held.status())));
+      standing.unanswered.push_back(
+          fmt::format("{} ({})", peer->name(), std::string(held.status().message())));
     }
   }
   const auto forked = [&](const Seen& other, const std::string& at) {
@@ -131,7 +130,7 @@ Standing HomeCheck::Compare(const events::Head& head, LinkAt link_at) {
     const auto link = link_at(other.head.sequence);
     if (!link.ok()) {
       standing.kind = Standing::Kind::kUnknown;
-      standing.detail = MessageOf(link.status());
+      standing.detail = std::string(link.status().message());
       return standing;
     }
     if (*link != other.head.link)
@@ -171,7 +170,7 @@ absl::StatusOr<events::Link> Writer::LinkAt(const events::Head& head, int64_t se
     absl::flat_hash_map<events::Link, events::Link> parents;
     const absl::Status assigned = reader_->Assign(stream_, from);
     if (!assigned.ok()) return assigned;
-    const absl::Time deadline = machine_.Now() + kPatience;
+    const absl::Time deadline = machine_.Now() + kPeerPatience;
     for (int64_t next = from; next <= head.offset;) {
       if (stopping_ || machine_.Now() > deadline)
         return absl::UnavailableError(fmt::format("{}: the log does not answer", stream_));
@@ -203,12 +202,12 @@ bool Writer::AppendVerbatim(const std::vector<events::Record>& records) {
   const uint64_t first = next_cookie_;
   for (const events::Record& record : records) appender_->Append(record, next_cookie_++);
   size_t taken = 0;
-  const absl::Time deadline = machine_.Now() + kPatience;
+  const absl::Time deadline = machine_.Now() + kPeerPatience;
   while (taken < records.size() && !stopping_ && machine_.Now() < deadline) {
     for (const storage::AppendReport& report : appender_->Poll(absl::Milliseconds(100))) {
       if (report.cookie < first) continue;
       if (!report.status.ok()) {
-        Alarm(MessageOf(report.status));
+        Alarm(std::string(report.status.message()));
         appender_->Reset();
         return false;
       }
@@ -229,7 +228,7 @@ absl::Status Writer::FetchFrom(Peer& source, const events::Chain& log) {
   const auto records = source.Records(stream_, static_cast<uint64_t>(head.sequence + 1), kFetched);
   if (!records.ok()) {
     Alarm(fmt::format("{}: {} does not give what is missing: {}", stream_, source.name(),
-                      MessageOf(records.status())));
+                      std::string(records.status().message())));
     return not_now;
   }
   // Only what continues the history is appended; a peer's word is not taken for it.
@@ -282,7 +281,7 @@ bool Writer::ReadInto(events::Chain& chain) {
   const auto end = reader_->End(stream_);
   if (!end.ok()) return false;
   for (absl::Time heard = machine_.Now(); chain.next_offset() < *end;) {
-    if (stopping_ || machine_.Now() > heard + kPatience) return false;
+    if (stopping_ || machine_.Now() > heard + kPeerPatience) return false;
     const auto records = reader_->Read(1000, absl::Milliseconds(100));
     if (!records.ok()) return false;
     if (!records->empty()) heard = machine_.Now();

@@ -12,7 +12,6 @@ namespace concordat::runtime {
 namespace {
 
 constexpr absl::Duration kProgressInterval = absl::Seconds(2);
-constexpr absl::Duration kRetry = absl::Milliseconds(200);
 // Two live writers back off from each other, up to this.
 constexpr int kMaxBackoffMillis = 50;
 

@@ -14,14 +14,11 @@ namespace {
 
 using google::protobuf::Message;
 
-constexpr absl::Duration kRetry = absl::Milliseconds(200);
 constexpr absl::Duration kNoteInterval = absl::Seconds(1);
 // How often a writer with nothing to do looks whether somebody else wrote.
 constexpr absl::Duration kLookInterval = absl::Seconds(5);
 // Longer than this, and operators are told that the log does not answer.
-constexpr absl::Duration kPatience = absl::Seconds(5);
-
-std::string MessageOf(const absl::Status& status) { return std::string(status.message()); }
+constexpr absl::Duration kReportPatience = absl::Seconds(5);
 
 }  // namespace
 
@@ -240,13 +237,14 @@ void Writer::TakeSubmissions(absl::Duration wait) {
 }
 
 void Writer::WatchPatience() {
-  const bool late = !in_flight_.empty() && machine_.Now() - in_flight_.front().appended > kPatience;
+  const bool late =
+      !in_flight_.empty() && machine_.Now() - in_flight_.front().appended > kReportPatience;
   if (late == impatient_) return;
   impatient_ = late;
   absl::MutexLock lock(&mutex_);
   view_.alarm = late
                     ? fmt::format("{}: the log has not answered an append for more than {} seconds",
-                                  stream_, absl::ToInt64Seconds(kPatience))
+                                  stream_, absl::ToInt64Seconds(kReportPatience))
                     : "";
 }
 
@@ -272,7 +270,7 @@ void Writer::TakeReports(std::vector<storage::AppendReport> reports) {
           "{}: the append of sequence {} was reported {}, expected offset {}: reading the log",
           stream_, in_flight_.front().sequence,
           report.status.ok() ? fmt::format("at offset {}", report.offset)
-                             : MessageOf(report.status),
+                             : std::string(report.status.message()),
           projection_.chain().next_offset());
     }
     if (!report.status.ok() || report.offset < 0) claim_ = true;
@@ -321,11 +319,11 @@ bool Writer::Commit() {
   absl::Status status = fold_.Commit(std::move(notes));
   bool alarmed = false;
   while (!status.ok()) {
-    if (!alarmed) spdlog::error("{}: {}", stream_, MessageOf(status));
+    if (!alarmed) spdlog::error("{}: {}", stream_, std::string(status.message()));
     alarmed = true;
     {
       absl::MutexLock lock(&mutex_);
-      view_.alarm = MessageOf(status);
+      view_.alarm = std::string(status.message());
     }
     if (!Pause(kRetry)) return false;
     status = projection_.RetryCommit();
@@ -365,13 +363,13 @@ bool Writer::Pause(absl::Duration wait) {
 }
 
 void Writer::StopWith(const absl::Status& status) {
-  spdlog::critical("{}: the writer stops: {}", stream_, MessageOf(status));
+  spdlog::critical("{}: the writer stops: {}", stream_, std::string(status.message()));
   {
     absl::MutexLock lock(&mutex_);
     view_.state = WriterState::kStopped;
-    view_.alarm = MessageOf(status);
+    view_.alarm = std::string(status.message());
   }
-  RejectEverything(absl::UnavailableError(MessageOf(status)));
+  RejectEverything(absl::UnavailableError(std::string(status.message())));
   answers_.Send();
 }
 

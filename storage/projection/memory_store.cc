@@ -7,7 +7,7 @@ namespace {
 
 using Rows = absl::btree_map<std::string, std::string, std::less<>>;
 
-class Batch final : public StoreBatch {
+class MemoryBatch final : public StoreBatch {
  public:
   void Put(std::string_view key, std::string_view value) override {
     changes.emplace_back(key, value);
@@ -68,7 +68,7 @@ class MemoryStore final : public Store {
     ScanRows(*at().rows, from, row);
     return absl::OkStatus();
   }
-  std::unique_ptr<StoreBatch> NewBatch() override { return std::make_unique<Batch>(); }
+  std::unique_ptr<StoreBatch> NewBatch() override { return std::make_unique<MemoryBatch>(); }
 
   absl::Status Write(StoreBatch& batch) override {
     if (!alive()) return absl::OkStatus();
@@ -76,7 +76,7 @@ class MemoryStore final : public Store {
     MemoryDisk::Place& place = at();
     if (place.rows.use_count() > 1) place.rows = std::make_shared<Rows>(*place.rows);
     Rows& rows = *place.rows;
-    for (const auto& [key, value] : static_cast<Batch&>(batch).changes) {
+    for (const auto& [key, value] : static_cast<MemoryBatch&>(batch).changes) {
       const auto row = rows.find(key);
       if (row == rows.end()) {
         if (!value) continue;

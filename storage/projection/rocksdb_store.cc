@@ -87,7 +87,7 @@ rocksdb::Options OptionsFor(StoreUse use, size_t gathered_bytes) {
   return options;
 }
 
-class Batch final : public StoreBatch {
+class RocksDbBatch final : public StoreBatch {
  public:
   void Put(std::string_view key, std::string_view value) override {
     batch_.Put(SliceOf(key), SliceOf(value)).PermitUncheckedError();
@@ -137,12 +137,13 @@ class RocksDbStore final : public Store {
       absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override {
     return ScanRows(*db_, {}, from, row);
   }
-  std::unique_ptr<StoreBatch> NewBatch() override { return std::make_unique<Batch>(); }
+  std::unique_ptr<StoreBatch> NewBatch() override { return std::make_unique<RocksDbBatch>(); }
   absl::Status Write(StoreBatch& batch) override {
     CountNothing();
     rocksdb::WriteOptions options;
     options.disableWAL = true;
-    return FromRocksDb(db_->Write(options, &static_cast<Batch&>(batch).batch()), "cannot write");
+    return FromRocksDb(db_->Write(options, &static_cast<RocksDbBatch&>(batch).batch()),
+                       "cannot write");
   }
   absl::Status Resume() override { return FromRocksDb(db_->Resume(), "cannot go on"); }
   absl::Status Flush(bool wait) override {

@@ -10,7 +10,7 @@ constexpr char kWindow[] = "sites/paris/windows/w";
 constexpr char kDrain[] =
     R"(drain_servers { window: "sites/paris/windows/w" servers: "sites/paris/servers/a02" })";
 constexpr char kReturn[] = R"(return_servers { window: "sites/paris/windows/w" })";
-constexpr char kDeploy[] =
+constexpr char kDeployDrained[] =
     R"(deploy { artefact: "artefacts/open-70b" reservation: "sites/paris/reservations/r-1" })";
 constexpr char kRemoved[] = R"(record_removal { name: "sites/paris/deployments/d-1" attempt: 1 })";
 
@@ -66,10 +66,10 @@ TEST(Drains, NothingIsPutOnServersThatAreWorkedOn) {
   Scenario scenario;
   GivenAReservation(scenario);
   scenario.When(kDrain);
-  EXPECT_THAT(scenario.When(kDeploy, "deploy"),
+  EXPECT_THAT(scenario.When(kDeployDrained, "deploy"),
               HasText("command_refused { reason: REASON_MAINTENANCE }"));
   scenario.When(kReturn, "return");
-  EXPECT_TRUE(scenario.When(kDeploy, "again").has_deployment_requested());
+  EXPECT_TRUE(scenario.When(kDeployDrained, "again").has_deployment_requested());
 }
 
 TEST(Drains, AfterTheWindowWhatRanIsAskedForAgain) {

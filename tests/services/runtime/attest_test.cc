@@ -15,7 +15,6 @@ namespace {
 using runtime::WriterState;
 using testing::HasSubstr;
 
-constexpr char kParis[] = "paris.ledger.events";
 constexpr char kCode[] = "test/1";
 
 std::vector<system::v1::StateAttested> Attestations(const std::vector<Fact>& history) {
@@ -30,7 +29,7 @@ std::vector<system::v1::StateAttested> Attestations(const std::vector<Fact>& his
 // A replica at borlange of the home's stream, over the home's own log as a faithful mirror has it.
 struct Copy {
   Copy(ScriptedLog& log, std::string dir, const std::string& code = kCode) {
-    projection = *storage::Projection::Open(dir, kParis, events::Chain::Origin::kMirrored, "test");
+    projection = *storage::Projection::Open(dir, kStream, events::Chain::Origin::kMirrored, "test");
     engine = std::make_unique<runtime::EngineOf<ledger::Service>>(projection->journal());
     replica = std::make_unique<runtime::Replica>(*engine, *projection, "borlange",
                                                  storage::Machine::Real(), code);
@@ -70,7 +69,7 @@ class AttestTest : public testing::Test {
     }
     for (const Asked& one : asked) ASSERT_TRUE(home_.Answer(one).ok());
   }
-  std::vector<Fact> TheHistory() { return History(log_.Records(kParis), kParis); }
+  std::vector<Fact> TheHistory() { return History(log_.Records(kStream), kStream); }
 
   ScriptedLog log_;
   TempDir dir_;
@@ -86,7 +85,7 @@ TEST_F(AttestTest, AWriterAttestsItsHeadAndAReplicaOfTheSameCodeAgrees) {
   const auto attestations = Attestations(history);
   ASSERT_GE(attestations.size(), 3u);
   for (const auto& attested : attestations) {
-    EXPECT_EQ(attested.stream(), kParis);
+    EXPECT_EQ(attested.stream(), kStream);
     EXPECT_EQ(attested.code(), kCode);
     const events::Attributes& head = history[attested.sequence()].attributes;
     EXPECT_EQ(attested.link(), std::string(head.id.bytes.begin(), head.id.bytes.end()));
@@ -142,23 +141,23 @@ TEST_F(AttestTest, AWriterThatFoldsItsOwnAttestationToAnotherStateDoesNotWrite) 
   home_.Start();
   Work(5);
   events::Head head = HeadOf(TheHistory());
-  events::Attributes attributes = AttributesAfter(head, kParis, std::string(32, 'f') + ".1");
+  events::Attributes attributes = AttributesAfter(head, kStream, std::string(32, 'f') + ".1");
   system::v1::StateAttested wrong;
-  wrong.set_stream(kParis);
+  wrong.set_stream(kStream);
   wrong.set_sequence(static_cast<uint64_t>(head.sequence));
   wrong.set_digest(std::string(32, 'x'));
   wrong.set_code(kCode);
   attributes.type = attributes.data_type = runtime::StateAttestedType();
   attributes.time = head.time;
-  log_.Put(kParis, events::Seal(attributes, wrong.SerializeAsString()));
+  log_.Put(kStream, events::Seal(attributes, wrong.SerializeAsString()));
   EXPECT_TRUE(absl::IsUnavailable(home_.Answer(Put("x"), "c-x").status()));
   EXPECT_EQ(home_.state(), WriterState::kStopped);
   EXPECT_TRUE(home_.writer().View().diverged);
-  const int64_t end = log_.End(kParis);
+  const int64_t end = log_.End(kStream);
   home_.Restart();
   EXPECT_EQ(home_.state(), WriterState::kStopped) << "it is remembered";
   EXPECT_THAT(home_.alarm(), HasSubstr("ConcordatStateDiverged"));
-  EXPECT_EQ(log_.End(kParis), end);
+  EXPECT_EQ(log_.End(kStream), end);
 }
 
 TEST_F(AttestTest, AnAttestationThatIsLostOrOfUnknownOutcomeHarmsNobody) {

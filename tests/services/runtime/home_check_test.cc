@@ -17,8 +17,6 @@ using runtime::WriterState;
 using testing::AllOf;
 using testing::HasSubstr;
 
-constexpr char kParis[] = "paris.ledger.events";
-
 // What another site has accepted.
 struct Site {
   std::vector<Fact> history;
@@ -58,7 +56,7 @@ class HomeCheckTest : public testing::Test {
   HomeCheckTest() { Begin(); }
   // A home with a check of its own, as each start of a process has it.
   void Begin() {
-    check_ = std::make_unique<runtime::HomeCheck>(kParis, mark_);
+    check_ = std::make_unique<runtime::HomeCheck>(kStream, mark_);
     check_->Add(std::make_unique<SitePeer>(borlange_));
     home_.options.home_check = check_.get();
   }
@@ -82,7 +80,7 @@ class HomeCheckTest : public testing::Test {
     }
   }
   void Mirror() { borlange_.history = TheHistory(); }
-  std::vector<Fact> TheHistory() { return History(log_.Records(kParis), kParis); }
+  std::vector<Fact> TheHistory() { return History(log_.Records(kStream), kStream); }
   // What borlange has seen is part of the home's history, byte for byte, and every answered command
   // is there once.
   void ExpectNothingLost() {
@@ -94,10 +92,10 @@ class HomeCheckTest : public testing::Test {
       ASSERT_EQ(CountOfCommand(history, "c-" + std::to_string(i)), 1) << "c-" << i;
   }
   void ExpectNothingWritten() {
-    const int64_t end = log_.End(kParis);
+    const int64_t end = log_.End(kStream);
     const Asked asked = home_.Ask(Put("new"), "c-new");
     home_.Step(20);
-    EXPECT_EQ(log_.End(kParis), end);
+    EXPECT_EQ(log_.End(kStream), end);
     EXPECT_NE(home_.state(), WriterState::kWriting);
   }
 
@@ -131,13 +129,13 @@ TEST_F(HomeCheckTest, ALogAndAProjectionFromYesterdayAreFilledFromThePeer) {
   Work(20);
   home_.Stop();
   home_.Keep();
-  const size_t yesterday = log_.Records(kParis).size();
+  const size_t yesterday = log_.Records(kStream).size();
   Begin();
   home_.Start();
   Work(30);
   Mirror();
   home_.Stop();
-  log_.Truncate(kParis, yesterday);
+  log_.Truncate(kStream, yesterday);
   home_.PutBack();
   borlange_.at_once = 7;
   Begin();
@@ -156,7 +154,7 @@ TEST_F(HomeCheckTest, AnEmptyDiskIsFilledFromThePeer) {
   Work(30);
   Mirror();
   home_.Stop();
-  log_.Truncate(kParis, 0);
+  log_.Truncate(kStream, 0);
   home_.Wipe();
   Begin();
   home_.Start();
@@ -169,7 +167,7 @@ TEST_F(HomeCheckTest, ALogCutShortUnderAWholeProjectionIsFilledInPlace) {
   Work(30);
   Mirror();
   home_.Stop();
-  log_.Truncate(kParis, log_.Records(kParis).size() - 10);
+  log_.Truncate(kStream, log_.Records(kStream).size() - 10);
   Restart();
   EXPECT_EQ(home_.state(), WriterState::kWriting) << home_.alarm();
   EXPECT_EQ(home_.writer().counters().repaired, 10u);
@@ -179,11 +177,11 @@ TEST_F(HomeCheckTest, ALogCutShortUnderAWholeProjectionIsFilledInPlace) {
 TEST_F(HomeCheckTest, WhereTheEventsComeToStandElsewhereTheOperatorIsToldToRebuild) {
   home_.Start();
   Work(10);
-  log_.Put(kParis, log_.Records(kParis).front());  // void: it takes an offset and no sequence
+  log_.Put(kStream, log_.Records(kStream).front());  // void: it takes an offset and no sequence
   Work(10);
   Mirror();
   home_.Stop();
-  log_.Truncate(kParis, 5);
+  log_.Truncate(kStream, 5);
   Begin();
   home_.Start();
   EXPECT_EQ(home_.state(), WriterState::kStopped);
@@ -200,12 +198,12 @@ TEST_F(HomeCheckTest, WhereTheEventsComeToStandElsewhereTheOperatorIsToldToRebui
 TEST_F(HomeCheckTest, WhereAnotherProcessHasFilledTheLogTheOperatorIsToldToRebuildToo) {
   home_.Start();
   Work(10);
-  log_.Put(kParis, log_.Records(kParis).front());
+  log_.Put(kStream, log_.Records(kStream).front());
   Work(10);
   Mirror();
   home_.Stop();
-  log_.Truncate(kParis, 0);
-  for (const Fact& fact : borlange_.history) log_.Put(kParis, fact.record);
+  log_.Truncate(kStream, 0);
+  for (const Fact& fact : borlange_.history) log_.Put(kStream, fact.record);
   Begin();
   home_.Start();
   EXPECT_EQ(home_.state(), WriterState::kStopped);
@@ -222,12 +220,12 @@ TEST_F(HomeCheckTest, WhereAnotherProcessHasFilledTheLogTheOperatorIsToldToRebui
 TEST_F(HomeCheckTest, ALogThatWasFilledAgainUnderARunningWriterIsNotReadFromItsMiddle) {
   home_.Start();
   Work(10);
-  log_.Put(kParis, log_.Records(kParis).front());
+  log_.Put(kStream, log_.Records(kStream).front());
   Work(10);
   Mirror();
-  log_.Truncate(kParis, 0);
-  for (const Fact& fact : borlange_.history) log_.Put(kParis, fact.record);
-  for (int i = 0; i < 5; ++i) log_.Put(kParis, borlange_.history.front().record);
+  log_.Truncate(kStream, 0);
+  for (const Fact& fact : borlange_.history) log_.Put(kStream, fact.record);
+  for (int i = 0; i < 5; ++i) log_.Put(kStream, borlange_.history.front().record);
   const Asked asked = home_.Ask(Put("new"), "c-new");
   EXPECT_TRUE(home_.StepUntil([&] { return home_.state() == WriterState::kStopped; }));
   EXPECT_THAT(home_.alarm(), HasSubstr("ConcordatLogLost"));
@@ -243,22 +241,22 @@ TEST_F(HomeCheckTest, WhatALivingWriterAppendedToTheLossIsNotBuriedUnderWhatIsFi
   home_.Keep();
   Begin();
   home_.Start();
-  const size_t before = log_.Records(kParis).size();
+  const size_t before = log_.Records(kStream).size();
   ASSERT_TRUE(home_.Answer(Put("last"), "c-last").ok());
-  const events::Record last = log_.Records(kParis).at(before);
+  const events::Record last = log_.Records(kStream).at(before);
   home_.Stop();
   home_.PutBack();
   borlange_.history = TheHistory();
   borlange_.history.pop_back();  // the mirror had not brought it yet
-  log_.Truncate(kParis, 10);
-  log_.Put(kParis, last);
+  log_.Truncate(kStream, 10);
+  log_.Put(kStream, last);
   Begin();
   home_.Start();
   EXPECT_EQ(home_.state(), WriterState::kStopped);
   EXPECT_THAT(home_.alarm(), HasSubstr("make the stream anew"));
-  EXPECT_EQ(log_.Records(kParis).size(), 11u) << "nothing was filled in";
+  EXPECT_EQ(log_.Records(kStream).size(), 11u) << "nothing was filled in";
   home_.Stop();
-  log_.Truncate(kParis, 0);
+  log_.Truncate(kStream, 0);
   home_.Wipe();
   Begin();
   home_.Start();
@@ -270,7 +268,7 @@ TEST_F(HomeCheckTest, WhatALivingWriterAppendedToTheLossIsNotBuriedUnderWhatIsFi
 // what the loss had buried.
 TEST_F(HomeCheckTest, WhatAnEarlierFillLeftBehindTheHeadIsLookedForToo) {
   home_.Start();
-  log_.Put(kParis, log_.Records(kParis).front());  // void: a sequence is one below its offset
+  log_.Put(kStream, log_.Records(kStream).front());  // void: a sequence is one below its offset
   Work(20);
   home_.Stop();
   home_.Keep();
@@ -282,15 +280,15 @@ TEST_F(HomeCheckTest, WhatAnEarlierFillLeftBehindTheHeadIsLookedForToo) {
   home_.PutBack();
   Mirror();
   const events::Record last = borlange_.history.back().record;
-  log_.Truncate(kParis, 0);
-  log_.Put(kParis, last);
-  for (const Fact& fact : until) log_.Put(kParis, fact.record);
-  const size_t end = log_.Records(kParis).size();
+  log_.Truncate(kStream, 0);
+  log_.Put(kStream, last);
+  for (const Fact& fact : until) log_.Put(kStream, fact.record);
+  const size_t end = log_.Records(kStream).size();
   Begin();
   home_.Start();
   EXPECT_EQ(home_.state(), WriterState::kStopped);
   EXPECT_THAT(home_.alarm(), HasSubstr("make the stream anew"));
-  EXPECT_EQ(log_.Records(kParis).size(), end) << "nothing was filled in";
+  EXPECT_EQ(log_.Records(kStream).size(), end) << "nothing was filled in";
 }
 
 TEST_F(HomeCheckTest, AnInterruptedRepairIsDoneAgain) {
@@ -298,7 +296,7 @@ TEST_F(HomeCheckTest, AnInterruptedRepairIsDoneAgain) {
   Work(30);
   Mirror();
   home_.Stop();
-  log_.Truncate(kParis, 10);
+  log_.Truncate(kStream, 10);
   home_.Wipe();
   int appends = 0;
   log_.fate = [&](const std::string&, const events::Record&) {
@@ -318,8 +316,9 @@ TEST_F(HomeCheckTest, WhereWhatIsMissingIsVoidAlreadyItSaysSoAndDoesNotWrite) {
   Work(20);
   Mirror();
   home_.Stop();
-  log_.Truncate(kParis, 5);
-  log_.Put(kParis, borlange_.history[8].record);  // its first occurrence, without what comes before
+  log_.Truncate(kStream, 5);
+  log_.Put(kStream,
+           borlange_.history[8].record);  // its first occurrence, without what comes before
   home_.Wipe();
   Begin();
   home_.Start();
@@ -373,7 +372,7 @@ TEST_F(HomeCheckTest, WithAMarkARestartNeedsNobodyUnlessTheLogIsBehindIt) {
   Begin();
   home_.Start();
   Work(10);
-  const size_t early = log_.Records(kParis).size();
+  const size_t early = log_.Records(kStream).size();
   Work(10);
   Mirror();
   borlange_.answers = false;
@@ -381,7 +380,7 @@ TEST_F(HomeCheckTest, WithAMarkARestartNeedsNobodyUnlessTheLogIsBehindIt) {
   EXPECT_EQ(home_.state(), WriterState::kWriting) << home_.alarm();
   Work(1);
   home_.Stop();
-  log_.Truncate(kParis, early);
+  log_.Truncate(kStream, early);
   home_.Wipe();
   RestartAndWait();
   EXPECT_EQ(home_.writer().View().home_check, "behind");
@@ -406,7 +405,7 @@ TEST_F(HomeCheckTest, AHistoryThatSplitIsNotWritten) {
   home_.Start();
   Work(10);
   home_.Stop();
-  const size_t split = log_.Records(kParis).size();
+  const size_t split = log_.Records(kStream).size();
   borlange_.answers = true;
   // The home goes on from a restored backup without asking anybody, while borlange has seen more.
   Begin();
@@ -414,7 +413,7 @@ TEST_F(HomeCheckTest, AHistoryThatSplitIsNotWritten) {
   Work(5);
   Mirror();
   home_.Stop();
-  log_.Truncate(kParis, split);
+  log_.Truncate(kStream, split);
   home_.Wipe();
   for (const int more : {1, 20}) {  // less than borlange has seen, and more
     home_.options.home_check = nullptr;
@@ -438,7 +437,7 @@ TEST_F(HomeCheckTest, WhereNobodyCanGiveWhatIsMissingItSaysSoAndWaits) {
   Work(10);
   Mirror();
   home_.Stop();
-  log_.Truncate(kParis, 5);
+  log_.Truncate(kStream, 5);
   home_.Wipe();
   borlange_.required = false;  // as an attestation in a mirrored log: a head and nothing else
   borlange_.gives = false;
@@ -456,13 +455,13 @@ TEST_F(HomeCheckTest, WhatDoesNotFollowIsNotAppendedWhoeverGivesIt) {
   Mirror();
   const std::vector<Fact> truth = borlange_.history;
   home_.Stop();
-  log_.Truncate(kParis, 5);
+  log_.Truncate(kStream, 5);
   home_.Wipe();
   borlange_.history[8].record.data += "!";
   RestartAndWait();
   ASSERT_TRUE(
       home_.StepUntil([&] { return home_.alarm().find("does not follow") != std::string::npos; }));
-  EXPECT_EQ(log_.Records(kParis).size(), 5u);
+  EXPECT_EQ(log_.Records(kStream).size(), 5u);
   borlange_.history = truth;
   ASSERT_TRUE(home_.StepUntil([&] { return home_.state() == WriterState::kWriting; }));
   ExpectNothingLost();

@@ -13,7 +13,7 @@ namespace concordat::test {
 namespace {
 
 // Noon, so that hours after it are the same day.
-const absl::Time kStart = absl::FromUnixSeconds(20'000LL * 86'400 + 43'200);
+const absl::Time kNoon = absl::FromUnixSeconds(20'000LL * 86'400 + 43'200);
 
 class MemoryTest : public testing::Test {
  protected:
@@ -40,17 +40,17 @@ class MemoryTest : public testing::Test {
   }
 
   ScriptedLog log_;
-  runtime::ManualClock clock_{kStart};
+  runtime::ManualClock clock_{kNoon};
   Home home_{log_, clock_};
 };
 
 TEST_F(MemoryTest, ACallersIdIsRememberedForItsTimeAndThenForgotten) {
   ASSERT_TRUE(home_.Answer(Put("a"), "c-1").ok());
-  clock_.Set(kStart + runtime::kCommandMemory);
+  clock_.Set(kNoon + runtime::kCommandMemory);
   ASSERT_TRUE(home_.Answer(Put("b"), "c-2").ok());
   EXPECT_TRUE(home_.Answer(Put("a"), "c-1")->repeated())
       << "it is just old enough to be remembered";
-  clock_.Set(kStart + runtime::kCommandMemory + absl::Hours(24));
+  clock_.Set(kNoon + runtime::kCommandMemory + absl::Hours(24));
   EXPECT_TRUE(home_.Answer(Put("a"), "c-1")->repeated())
       << "only an event makes time pass in the log";
   ASSERT_TRUE(home_.Answer(Put("c"), "c-3").ok());
@@ -64,7 +64,7 @@ TEST_F(MemoryTest, ACallersIdIsRememberedForItsTimeAndThenForgotten) {
 TEST_F(MemoryTest, AReactionsIdIsRememberedForEver) {
   ASSERT_TRUE(home_.Answer(PutConfirmed("a"), "c-1").ok());
   ASSERT_TRUE(home_.StepUntil([&] { return CountOf(TheHistory(), "ItemConfirmed") == 1; }));
-  clock_.Set(kStart + 50 * runtime::kCommandMemory);
+  clock_.Set(kNoon + 50 * runtime::kCommandMemory);
   ASSERT_TRUE(home_.Answer(Put("b"), "c-2").ok());
   v1::Command confirm;
   confirm.mutable_confirm_item()->set_name("a");
@@ -76,16 +76,16 @@ TEST_F(MemoryTest, AReactionsIdIsRememberedForEver) {
 
 TEST_F(MemoryTest, AnIdThatIsUsedAgainAfterItWasForgottenIsRememberedAnew) {
   ASSERT_TRUE(home_.Answer(Put("a"), "c-1").ok());
-  clock_.Set(kStart + 2 * runtime::kCommandMemory);
+  clock_.Set(kNoon + 2 * runtime::kCommandMemory);
   ASSERT_TRUE(home_.Answer(Put("b"), "c-2").ok());
   ASSERT_FALSE(home_.Answer(Put("a"), "c-1")->repeated());
-  clock_.Set(kStart + 3 * runtime::kCommandMemory);
+  clock_.Set(kNoon + 3 * runtime::kCommandMemory);
   ASSERT_TRUE(home_.Answer(Put("c"), "c-3").ok());
   EXPECT_TRUE(home_.Answer(Put("a"), "c-1")->repeated());
 }
 
 TEST_F(MemoryTest, WriterRestartRebuildAndReplicaForgetTheSame) {
-  absl::Time now = kStart;
+  absl::Time now = kNoon;
   for (int i = 0; i < 60; ++i) {
     now += absl::Hours(11);
     clock_.Set(now);
