@@ -150,9 +150,10 @@ std::string Gist(const node::v1::EventRecord& record) {
   // Whatever else it says, as far as there is room.
   const auto* type = opened.fact->GetDescriptor();
   for (int i = 0; i < type->field_count() && parts.size() < kMostSaid; ++i) {
-    const std::string_view name = type->field(i)->name();
-    if (IsScalar(*type->field(i)) && !absl::c_linear_search(kFirst, name) &&
-        !absl::c_linear_search(kUnsaid, name)) {
+    const auto& field = *type->field(i);
+    const std::string_view name = field.name();
+    if (IsScalar(field) && field.type() != google::protobuf::FieldDescriptor::TYPE_BYTES &&
+        !absl::c_linear_search(kFirst, name) && !absl::c_linear_search(kUnsaid, name)) {
       say(name);
     }
   }

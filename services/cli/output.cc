@@ -4,6 +4,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <absl/algorithm/container.h>
+#include <absl/strings/escaping.h>
 #include <absl/strings/str_split.h>
 
 #include <algorithm>
@@ -35,6 +36,7 @@ std::string ValueText(const Message& message, const FieldDescriptor& field, int 
     case FieldDescriptor::CPPTYPE_STRING: {
       const std::string text = many ? reflection->GetRepeatedString(message, &field, index)
                                     : reflection->GetString(message, &field);
+      if (field.type() == FieldDescriptor::TYPE_BYTES) return absl::BytesToHexString(text);
       // Deep names become short; names that need their parent, such as contracts, keep it.
       const Kind* kind = shorten ? KindOfName(text) : nullptr;
       if (kind == nullptr) return text;

@@ -238,8 +238,15 @@ absl::Status Narrow(const Kind& kind, const std::vector<std::string>& where,
 
 absl::Status RunGet(Session& session, const GetOptions& options) {
   // What is computed of many resources, and is none itself.
-  if (options.words.size() == 1 && options.words[0] == "months") return RunMonths(session);
-  if (options.words.size() == 1 && options.words[0] == "stages") return RunStages(session);
+  const std::string computed = options.words.empty() ? "" : options.words[0];
+  if (computed == "months" || computed == "stages") {
+    if (options.words.size() > 1) {
+      return WithNext(absl::InvalidArgumentError(fmt::format("found '{}', expected get {} alone",
+                                                             options.words[1], computed)),
+                      "get --help");
+    }
+    return computed == "months" ? RunMonths(session) : RunStages(session);
+  }
   const auto target = ParseTarget(options.words);
   if (!target.ok()) return target.status();
   const auto site = session.site();

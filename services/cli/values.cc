@@ -181,7 +181,7 @@ absl::StatusOr<const google::protobuf::EnumValueDescriptor*> ParseEnum(
     if (wanted == ShortEnum(*value) || text == value->name()) return value;
     Append(&names, names.empty() ? "" : ", ", ShortEnum(*value));
   }
-  return Expected(FlagName(type.name()), text, fmt::format("one of {}", names));
+  return absl::InvalidArgumentError(fmt::format("found '{}', expected one of {}", text, names));
 }
 
 absl::StatusOr<int64_t> ParseWatts(std::string_view text) {

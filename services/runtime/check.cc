@@ -124,7 +124,8 @@ absl::Status CheckText(std::string_view field, std::string_view value, Presence 
 
 absl::Status CheckRange(std::string_view field, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return absl::OkStatus();
-  return Wrong(field, fmt::format("{}", value), fmt::format("{} to {}", least, most));
+  return Wrong(field, fmt::format("{}", value),
+               least == most ? fmt::format("{}", least) : fmt::format("{} to {}", least, most));
 }
 
 absl::Status CheckPositive(std::string_view field, int64_t value) {

@@ -62,6 +62,12 @@ TEST(Fields, OfDurationsAreWrittenAsTheyAreRead) {
   EXPECT_THAT(DescribeText(contract), HasSubstr("lock time:              14d\n"));
 }
 
+TEST(Fields, OfBytesAreHexadecimal) {
+  compliance::v1::ReservationJudged judged;
+  judged.set_facts_digest(std::string("\xff\0\n", 3));
+  EXPECT_EQ(FieldText(judged, "facts_digest"), "ff000a");
+}
+
 TEST(Fields, OfSentencesAreNotShortened) {
   reservations::v1::Reservation reservation;
   reservation.set_detail("expected at most the 4 of customers/hsbc/contracts/frame.");
