@@ -45,22 +45,21 @@ void SetSubmit(google::protobuf::Message& request, const std::string& request_id
   request.GetReflection()->MutableMessage(&request, field)->CopyFrom(submit);
 }
 
-// The last word about what was waited for: data, beside the answer's own line or document.
-void PrintDecided(Session& session, const google::protobuf::Message& resource,
-                  const std::string& subject, const std::string& state) {
-  const auto format = session.OutputFormat();
-  if (!format.ok() || *format == Format::kName) return;
-  std::ostream& out = session.console().out;
-  if (*format == Format::kYaml) fmt::print(out, "---\n");
-  if (*format == Format::kJson || *format == Format::kYaml) {
-    PrintMessage(out, *format, resource);
-  } else {
-    fmt::print(out, "{}  {}\n", subject, state);
+// The outcome as a document, with what was waited for in it.
+void PrintDecided(Session& session, Format format, const type::v1::Outcome& outcome,
+                  const google::protobuf::Message* resource) {
+  std::string json(Strip(ToJsonText(outcome)));
+  if (resource != nullptr) {
+    json.pop_back();
+    Append(&json, json == "{" ? "" : ",", " \"resource\": ", ToJsonText(*resource), "}");
   }
+  PrintDocument(session.console().out, format, json + "\n");
 }
 
-// Follows what the outcome names until it is decided. DEADLINE_EXCEEDED where it still is not.
-absl::Status WaitFor(Session& session, const Site& site, const type::v1::Outcome& outcome) {
+// Follows what the outcome names until it is decided; `last` is what it was then.
+// DEADLINE_EXCEEDED where it still is not.
+absl::Status WaitFor(Session& session, const Site& site, const type::v1::Outcome& outcome,
+                     bool table, Resource& last) {
   const auto timeout = session.Timeout(kWaitTimeout);
   if (!timeout.ok()) return timeout.status();
   const std::string& subject = outcome.subject();
@@ -70,7 +69,7 @@ absl::Status WaitFor(Session& session, const Site& site, const type::v1::Outcome
   const std::string next = fmt::format("explain {}", subject);
   std::string state;
   while (true) {
-    const auto resource =
+    auto resource =
         FetchResource(session, site, *kind, subject, nullptr, outcome.stream(), outcome.sequence());
     // A site that starts again, or folds slowly, may answer the next time.
     if (!resource.ok() && !absl::IsUnavailable(resource.status())) return resource.status();
@@ -78,13 +77,14 @@ absl::Status WaitFor(Session& session, const Site& site, const type::v1::Outcome
       state = FieldText(**resource, "state");
       if (ProgressOf(state) == Progress::kWaiting) {
         session.Say(fmt::format("{} is {}", subject, state));
-      } else {
-        PrintDecided(session, **resource, subject, state);
+      } else if (table) {
+        fmt::print(session.console().out, "{}  {}\n", subject, state);
       }
     }
+    if (resource.ok()) last = *std::move(resource);
     if (ProgressOf(state) == Progress::kReached) return absl::OkStatus();
     if (ProgressOf(state) == Progress::kMissed) {
-      const std::string detail = FieldText(**resource, "detail");
+      const std::string detail = FieldText(*last, "detail");
       return WithNext(absl::FailedPreconditionError(fmt::format(
                           "{} is {}{}{}", subject, state, detail.empty() ? "" : ": ", detail)),
                       next);
@@ -124,9 +124,25 @@ absl::Status SendOne(Session& session, const Verb& verb, const Site& site,
     }
     return Explained(session, verb, status, refusal ? &*refusal : nullptr, request_id);
   }
-  const absl::Status printed = PrintOutcome(session, outcome);
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
+  // A document says all of it at once.
+  const bool document = *format == Format::kJson || *format == Format::kYaml;
+  const absl::Status printed = wait && document ? absl::OkStatus() : PrintOutcome(session, outcome);
   if (!printed.ok() || !wait) return printed;
-  return WaitFor(session, site, outcome);
+  Resource last;
+  const bool table = !document && *format != Format::kName;
+  const absl::Status waited = WaitFor(session, site, outcome, table, last);
+  if (document) PrintDecided(session, *format, outcome, last.get());
+  return waited;
+}
+
+// The list in which one finds what was not found: that of the name with which the detail begins, or
+// else of what the command is about.
+std::string ListOf(const Verb& verb, std::string_view detail) {
+  ConsumePrefix(&detail, "\"");
+  const Kind* kind = KindOfName(detail.substr(0, detail.find_first_of(" \"")));
+  return fmt::format("get {}", kind == nullptr ? verb.collection : kind->collection);
 }
 
 }  // namespace
@@ -148,7 +164,7 @@ absl::Status Explained(const Session& session, const Verb& verb, const absl::Sta
     const std::string detail = refusal->detail().empty() ? MessageOf(status) : refusal->detail();
     const absl::Status refused(status.code(),
                                fmt::format("refused, {}: {}", refusal->reason(), detail));
-    if (absl::IsNotFound(status)) return WithNext(refused, fmt::format("get {}", verb.collection));
+    if (absl::IsNotFound(status)) return WithNext(refused, ListOf(verb, detail));
     // A refusal that was only tried out left no event to explain.
     if (refusal->validated_only()) return WithNext(refused, fmt::format("get {}", verb.collection));
     return WithNext(refused, fmt::format("explain --request {}", request_id));

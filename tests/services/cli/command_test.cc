@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include <atomic>
 
 #include "concordat/compliance/v1/api.pb.h"
@@ -35,14 +37,15 @@ Outcome Accepted(const std::string& subject, const std::string& event) {
 }
 
 // A site that refuses to commission servers, as the status and reason say.
-void Refuse(FakeSite& site, absl::StatusCode code, const std::string& reason) {
+void Refuse(FakeSite& site, absl::StatusCode code, const std::string& reason,
+            const std::string& detail = "the server is not qualified, expected a passed burn-in") {
   site.server().AddUnary(
       kCommission, inventory::v1::EnterServiceRequest::descriptor(),
       [=](const runtime::Call&, runtime::MessagePtr, runtime::ReplyCallback reply) {
         runtime::Reply out;
         out.status = absl::Status(code, "the server is not qualified");
         out.outcome.set_reason(reason);
-        out.outcome.set_detail("the server is not qualified, expected a passed burn-in");
+        out.outcome.set_detail(detail);
         reply(std::move(out));
       });
   site.Start();
@@ -279,7 +282,7 @@ TEST(Commands, ADocumentThatIsRefusedKeepsNoOtherBack) {
   EXPECT_THAT(ran.out, StartsWith("rules/b  RuleAdopted"));
 }
 
-TEST(Commands, ThatWaitEndTheirDocumentsWithWhatWasDecided) {
+TEST(Commands, ThatWaitSayInTheirDocumentWhatWasDecided) {
   FakeSite site;
   site.Answer<reservations::v1::ReserveRequest, Outcome>(kReserve, [](const auto&) {
     return Accepted("sites/paris/reservations/r-1", "ReservationHeld");
@@ -296,10 +299,13 @@ TEST(Commands, ThatWaitEndTheirDocumentsWithWhatWasDecided) {
   site.Start();
   const Ran json = Concordat(ReserveWords(site, {"--wait", "-o", "json"}));
   EXPECT_EQ(json.exit, Exit::kOk) << json.err;
-  EXPECT_THAT(json.out, HasSubstr("ReservationHeld"));
-  EXPECT_THAT(json.out, HasSubstr(R"("state": "RESERVATION_STATE_CONFIRMED")"));
+  const auto document = nlohmann::json::parse(json.out);  // one, or this fails
+  EXPECT_THAT(document["eventType"].get<std::string>(), EndsWith("ReservationHeld"));
+  EXPECT_EQ(document["resource"]["state"], "RESERVATION_STATE_CONFIRMED");
   EXPECT_THAT(Concordat(ReserveWords(site, {"--wait", "-o", "yaml"})).out,
-              HasSubstr("\n---\nname: sites/paris/reservations/r-1"));
+              HasSubstr("\nresource:\n  name: sites/paris/reservations/r-1"));
+  EXPECT_EQ(Concordat(ReserveWords(site, {"--wait", "-o", "name"})).out,
+            "sites/paris/reservations/r-1\n");
 }
 
 TEST(Commands, WithRelativeTimesAreRepeatedWithTheSameOnes) {
@@ -335,6 +341,18 @@ TEST(Refusals, SayReasonAndDetailAndHowToHaveThemExplained) {
             "error: refused, REASON_TEST_NOT_PASSED: the server is not qualified, expected a "
             "passed burn-in\n"
             "try: concordat explain --request id-1\n");
+}
+
+TEST(Refusals, OfWhatIsNotKnownPointToItsList) {
+  for (const auto& [detail, next] :
+       {std::pair("models/x is not known; expected RegisterModel first.", "get models"),
+        std::pair("\"customers/x\" is not known.", "get customers"),
+        std::pair("It is not known.", "get servers")}) {
+    FakeSite site;
+    Refuse(site, absl::StatusCode::kNotFound, "REASON_NOT_FOUND", detail);
+    EXPECT_THAT(Concordat({"commission", "server", "a", "--server", site.address()}).err,
+                EndsWith(fmt::format("try: concordat {}\n", next)));
+  }
 }
 
 TEST(Refusals, HaveTheExitCodeOfTheirStatus) {
