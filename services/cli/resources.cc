@@ -204,9 +204,12 @@ absl::StatusOr<std::vector<Condition>> ParseConditions(const Kind& kind,
   return conditions;
 }
 
-// Leaves only what meets all conditions, and of what several sites say alike, one.
-absl::Status Narrow(const Kind& kind, const std::vector<std::string>& where,
+// Leaves only what meets all conditions, and for people, of what several sites say alike, one.
+absl::Status Narrow(Session& session, const Kind& kind, const std::vector<std::string>& where,
                     node::v1::ListResourcesResponse& all) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
+  const bool document = *format == Format::kJson || *format == Format::kYaml;
   const auto conditions = ParseConditions(kind, where);
   if (!conditions.ok()) return conditions.status();
   std::set<std::string> seen;
@@ -228,7 +231,8 @@ absl::Status Narrow(const Kind& kind, const std::vector<std::string>& where,
       const std::string found = FieldText(**resource, path);
       meets = meets && (Lower(found) == Lower(value) || Lower(found) == Lower(ShortName(value)));
     }
-    if (meets && seen.insert(any.SerializeAsString()).second) left.add_resources()->Swap(&any);
+    if (meets && (document || seen.insert(any.SerializeAsString()).second))
+      left.add_resources()->Swap(&any);
   }
   all.mutable_resources()->Swap(left.mutable_resources());
   return absl::OkStatus();
@@ -256,7 +260,7 @@ absl::Status RunGet(Session& session, const GetOptions& options) {
   if (target->name.empty()) {
     auto all = FetchResources(session, **site, kind, home, "");
     if (!all.ok()) return all.status();
-    const absl::Status narrowed = Narrow(kind, options.where, *all);
+    const absl::Status narrowed = Narrow(session, kind, options.where, *all);
     return narrowed.ok() ? PrintList(session, kind, *all) : narrowed;
   }
   std::string_view typed = target->name;
@@ -275,7 +279,7 @@ absl::Status RunGet(Session& session, const GetOptions& options) {
   if (!SiteOfName(name).empty() && SiteOfName(name) != (*site)->name) home.clear();
   auto all = FetchResources(session, **site, kind, home, name);
   if (!all.ok()) return all.status();
-  const absl::Status narrowed = Narrow(kind, options.where, *all);
+  const absl::Status narrowed = Narrow(session, kind, options.where, *all);
   if (!narrowed.ok()) return narrowed;
   if (all->resources_size() == 0 && !is_prefix) {
     return WithNext(absl::NotFoundError(fmt::format(
