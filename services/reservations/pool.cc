@@ -100,6 +100,8 @@ bool operator==(const Schedule& a, const Schedule& b) {
 void Schedule::Insert(const Span& span, Holder holder) {
   if (span.start >= span.end) return;
   const Taken taken{span, holder};
+  // By an eighth, for there are many schedules and each grows slowly.
+  if (spans_.size() == spans_.capacity()) spans_.reserve(spans_.size() + spans_.size() / 8 + 1);
   const auto at =
       spans_.insert(std::upper_bound(spans_.begin(), spans_.end(), taken, Before), taken);
   const bool has_before = at != spans_.begin();

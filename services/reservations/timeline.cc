@@ -8,6 +8,8 @@ namespace concordat::reservations {
 namespace {
 
 constexpr absl::Duration kTick = absl::Nanoseconds(1);
+// Nodes grow by so many, not to twice their size: most of a timeline's memory is in its leaves.
+constexpr size_t kGrowth = 4;
 
 int64_t Sum(int64_t a, int64_t b) { return a + b; }
 int64_t Highest(int64_t a, int64_t b) { return std::max(a, b); }
@@ -90,6 +92,7 @@ void Timeline<Amount>::Split(Node& node, size_t branch) {
     const auto middle = from.begin() + static_cast<std::ptrdiff_t>(from.size() / 2);
     to.assign(std::make_move_iterator(middle), std::make_move_iterator(from.end()));
     from.erase(middle, from.end());
+    from.shrink_to_fit();
   };
   move(first.changes, second->changes);
   move(first.branches, second->branches);
@@ -124,7 +127,10 @@ void Timeline<Amount>::Apply(Node& node, absl::Time at, const Amount& delta) {
     const auto found = std::partition_point(node.changes.begin(), node.changes.end(),
                                             [&](const Change& change) { return change.at < at; });
     if (found == node.changes.end() || found->at != at) {
-      node.changes.insert(found, {at, delta});
+      const auto place = found - node.changes.begin();
+      if (node.changes.size() == node.changes.capacity())
+        node.changes.reserve(node.changes.size() + kGrowth);
+      node.changes.insert(node.changes.begin() + place, {at, delta});
       return;
     }
     found->delta = Sum(found->delta, delta);
