@@ -158,7 +158,8 @@ v1::Event FulfilPart(const State& state, const v1::FulfilPart& command,
     declined.set_detail(obstacle->detail);
     declined.set_bundle(command.bundle());
     if (obstacle->shortage) *declined.mutable_shortage() = *obstacle->shortage;
-    if (obstacle->shortfall.ByteSizeLong() > 0) *declined.mutable_shortfall() = obstacle->shortfall;
+    if (!obstacle->shortfall.contract().empty())
+      *declined.mutable_shortfall() = obstacle->shortfall;
     return event;
   }
   *event.mutable_reservation_held() = std::get<v1::ReservationHeld>(std::move(held));

@@ -86,6 +86,7 @@ bool IsNamed(const v1::Terms& terms, const std::string& server) {
 // What is wrong with the exact servers that were asked for, each in a word or two.
 std::string NamedInVain(const State& state, const v1::Terms& terms, const Span& span,
                         const Span& block, absl::Time now) {
+  if (!IsExact(terms)) return "";
   const std::set<std::string> closed =
       ClosedServers(state, terms.model(), terms.customer(), span.start);
   std::vector<std::string> wrong;
