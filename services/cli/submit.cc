@@ -109,7 +109,7 @@ absl::Status SendOne(Session& session, const Verb& verb, const Site& site,
   if (!given) {
     session.Say(
         session.HasResolvedTimes()
-            ? fmt::format("request id {}; to retry safely: {}", request_id,
+            ? fmt::format("request id {}; to retry safely: concordat {}", request_id,
                           session.CommandLine(fmt::format("--request-id {}", request_id)))
             : fmt::format("request id {} (repeat with --request-id to retry safely)", request_id));
   }

@@ -317,7 +317,7 @@ TEST(Commands, WithRelativeTimesAreRepeatedWithTheSameOnes) {
   const Ran ran = Concordat({"--server", site.address(), "order", "server", "a", "--model", "m",
                              "--supplier", "dell", "--promised-time", "+30d"});
   EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
-  EXPECT_THAT(ran.err, HasSubstr("; to retry safely: "));
+  EXPECT_THAT(ran.err, HasSubstr("; to retry safely: concordat --server "));
   EXPECT_THAT(ran.err, HasSubstr("--promised-time 2027-01-31T12:00:00Z --request-id "));
 }
 
