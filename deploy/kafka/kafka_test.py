@@ -17,7 +17,12 @@ from pathlib import Path
 TOOL = Path(__file__).resolve().parent / "kafka.py"
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(TOOL.parent))
-import kafka  # noqa: E402  (the tool under test)
+from broker import EVENT_LOG  # noqa: E402  (the tool under test)
+from common import Failure  # noqa: E402
+from install import ensure_installed  # noqa: E402
+from jvm import java_command  # noqa: E402
+from pair import identity, is_alive  # noqa: E402
+from ports import free_port  # noqa: E402
 
 
 def run(*words, expect=0):
@@ -33,7 +38,7 @@ def describe(bootstrap, topic):
 
 def wait_until_gone(process, seconds=5):
     deadline = time.monotonic() + seconds
-    while kafka.is_alive(process) and time.monotonic() < deadline:
+    while is_alive(process) and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
@@ -67,7 +72,7 @@ class Records:
 
     def __init__(self):
         self.process = subprocess.Popen(
-            kafka.java_command("Records", "64m"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            java_command("Records", "64m"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, text=True, bufsize=1)
 
     def __enter__(self):
@@ -121,11 +126,11 @@ def event(number):
 class PortsTest(unittest.TestCase):
     """Programs that start at the same time and choose among the same ports do not meet."""
 
-    PROGRAM = ("import sys; sys.path.insert(0, sys.argv[1]); import kafka; "
-               "print(kafka.free_port(set()), kafka.free_port(set()), flush=True); sys.stdin.read()")
+    PROGRAM = ("import sys; sys.path.insert(0, sys.argv[1]); from ports import free_port; "
+               "print(free_port(set()), free_port(set()), flush=True); sys.stdin.read()")
 
     def test_each_program_gets_ports_of_its_own(self):
-        first = kafka.free_port(set())
+        first = free_port(set())
         environment = {**os.environ, "CONCORDAT_PORTS": f"{first - 9}-{first + 10}"}
         programs = [subprocess.Popen([sys.executable, "-c", self.PROGRAM, str(TOOL.parent)], env=environment, text=True,
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(6)]
@@ -144,8 +149,8 @@ class PortsTest(unittest.TestCase):
 
     def test_ports_that_are_none_are_refused(self):
         with unittest.mock.patch.dict(os.environ, {"CONCORDAT_PORTS": "300"}):
-            with self.assertRaisesRegex(kafka.Failure, "CONCORDAT_PORTS: found '300', expected two port numbers"):
-                kafka.free_port(set())
+            with self.assertRaisesRegex(Failure, "CONCORDAT_PORTS: found '300', expected two port numbers"):
+                free_port(set())
 
 
 class BrokerTest(unittest.TestCase):
@@ -163,7 +168,7 @@ class BrokerTest(unittest.TestCase):
             copy = describe(bootstrap, "borlange.inventory.events")
         self.assertEqual(1, home["partitions"])
         for topic in (home, copy):
-            self.assertEqual(kafka.EVENT_LOG, {k: topic["config"][k] for k in kafka.EVENT_LOG})
+            self.assertEqual(EVENT_LOG, {k: topic["config"][k] for k in EVENT_LOG})
         self.assertEqual("1", home["config"]["flush.messages"])
         self.assertNotEqual("1", copy["config"]["flush.messages"])
 
@@ -183,10 +188,10 @@ class BrokerTest(unittest.TestCase):
 
     def test_the_jvm_dies_with_its_supervisor(self):
         with Foreground("broker", "--dir", self.dir) as broker:
-            jvm = kafka.identity(broker.ready["pid"])
+            jvm = identity(broker.ready["pid"])
             broker.process.kill()
             wait_until_gone(jvm)
-            self.assertFalse(kafka.is_alive(jvm))
+            self.assertFalse(is_alive(jvm))
 
     def test_topics_are_created_altered_and_deleted(self):
         with Foreground("broker", "--dir", self.dir) as broker:
@@ -241,7 +246,7 @@ class PairTest(unittest.TestCase):
                 run("pair", "down", "--dir", pair)
             self.assertFalse(pair.exists())
             for part in state["parts"].values():
-                self.assertFalse(kafka.is_alive(part["jvm"]))
+                self.assertFalse(is_alive(part["jvm"]))
 
     def mirror_and_cut(self, pair):
         parts = json.loads((pair / "state.json").read_text())["parts"]
@@ -279,5 +284,5 @@ class PairTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    kafka.ensure_installed()
+    ensure_installed()
     unittest.main()
