@@ -153,6 +153,8 @@ void Writer::Append(Submission submission, Decision decision) {
         "the command's event would take {} bytes, expected at most {}; nothing was appended",
         record.data.size(), kMaxEventBytes);
     spdlog::warn("{}: {} of {}: {}", stream_, facts_.command_id, facts_.actor, what);
+    // A caller is told; nobody hears what a service's command is answered.
+    if (IsService(facts_.actor)) Alarm(fmt::format("{}: {}: {}", stream_, facts_.command_id, what));
     answers_.Add(std::move(submission.done), absl::InvalidArgumentError(what));
     return;
   }

@@ -1,5 +1,8 @@
 #include "services/runtime/engine.h"
 
+#include <absl/base/thread_annotations.h>
+#include <absl/container/flat_hash_map.h>
+#include <absl/synchronization/mutex.h>
 #include <fmt/format.h>
 
 namespace concordat::runtime {
@@ -8,13 +11,102 @@ namespace {
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
+using google::protobuf::OneofDescriptor;
 using google::protobuf::Reflection;
+
+// What a check of a message has to look at, found once for each type: most fields are neither
+// messages nor enums, and of the cases of an event one is set.
+struct Shape {
+  std::vector<const FieldDescriptor*> fields;  // messages and enums outside any `oneof`
+  std::vector<const OneofDescriptor*> oneofs;
+  std::vector<const Shape*> of_field;  // by the field's index; null where it is no message
+};
+
+// Shapes by type; they live as long as the process, as the types of its generated code do.
+class Shapes {
+ public:
+  const Shape& Of(const Descriptor* type) {
+    {
+      absl::ReaderMutexLock lock(&mutex_);
+      if (const auto found = shapes_.find(type); found != shapes_.end()) return *found->second;
+    }
+    absl::MutexLock lock(&mutex_);
+    return *Make(type);
+  }
+
+ private:
+  const Shape* Make(const Descriptor* type) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const auto [entry, is_new] = shapes_.try_emplace(type);
+    if (!is_new) return entry->second.get();
+    entry->second = std::make_unique<Shape>();
+    Shape* shape = entry->second.get();  // `entry` does not outlive what is made below
+    shape->of_field.resize(type->field_count());
+    for (int i = 0; i < type->field_count(); ++i) {
+      const FieldDescriptor* field = type->field(i);
+      const bool is_message = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+      if (is_message) shape->of_field[i] = Make(field->message_type());
+      const bool is_told = is_message || field->cpp_type() == FieldDescriptor::CPPTYPE_ENUM;
+      if (is_told && field->real_containing_oneof() == nullptr) shape->fields.push_back(field);
+    }
+    for (int i = 0; i < type->real_oneof_decl_count(); ++i) {
+      shape->oneofs.push_back(type->oneof_decl(i));
+    }
+    return shape;
+  }
+
+  absl::Mutex mutex_;
+  absl::flat_hash_map<const Descriptor*, std::unique_ptr<Shape>> shapes_ ABSL_GUARDED_BY(mutex_);
+};
 
 absl::Status CheckValue(const FieldDescriptor* field, int value) {
   if (field->enum_type()->FindValueByNumber(value) != nullptr) return absl::OkStatus();
   return absl::InvalidArgumentError(
       fmt::format("{} is {}, which this release does not know as a {}", field->full_name(), value,
                   field->enum_type()->name()));
+}
+
+absl::Status CheckMessage(const Message& message, const Shape& shape);
+
+// REQUIRES: a field that is not repeated is set, or an enum.
+absl::Status CheckField(const Message& message, const FieldDescriptor* field, const Shape* shape) {
+  const Reflection* reflection = message.GetReflection();
+  if (!field->is_repeated()) {
+    if (shape != nullptr) return CheckMessage(reflection->GetMessage(message, field), *shape);
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_ENUM) return absl::OkStatus();
+    return CheckValue(field, reflection->GetEnumValue(message, field));
+  }
+  const int count = reflection->FieldSize(message, field);
+  for (int i = 0; i < count; ++i) {
+    absl::Status status =
+        shape != nullptr ? CheckMessage(reflection->GetRepeatedMessage(message, field, i), *shape)
+                         : CheckValue(field, reflection->GetRepeatedEnumValue(message, field, i));
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMessage(const Message& message, const Shape& shape) {
+  const Reflection* reflection = message.GetReflection();
+  if (!reflection->GetUnknownFields(message).empty()) {
+    return absl::InvalidArgumentError(
+        fmt::format("field {} of {} is not known to this release",
+                    reflection->GetUnknownFields(message).field(0).number(),
+                    message.GetDescriptor()->full_name()));
+  }
+  for (const FieldDescriptor* field : shape.fields) {
+    const Shape* inner = shape.of_field[field->index()];
+    if (inner != nullptr && !field->is_repeated() && !reflection->HasField(message, field))
+      continue;
+    absl::Status status = CheckField(message, field, inner);
+    if (!status.ok()) return status;
+  }
+  for (const OneofDescriptor* oneof : shape.oneofs) {
+    const FieldDescriptor* field = reflection->GetOneofFieldDescriptor(message, oneof);
+    if (field == nullptr) continue;
+    absl::Status status = CheckField(message, field, shape.of_field[field->index()]);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 const FieldDescriptor* CaseOf(const Message& event) {
@@ -26,33 +118,8 @@ const FieldDescriptor* CaseOf(const Message& event) {
 }  // namespace
 
 absl::Status CheckKnown(const Message& message) {
-  const Reflection* reflection = message.GetReflection();
-  if (!reflection->GetUnknownFields(message).empty()) {
-    return absl::InvalidArgumentError(
-        fmt::format("field {} of {} is not known to this release",
-                    reflection->GetUnknownFields(message).field(0).number(),
-                    message.GetDescriptor()->full_name()));
-  }
-  std::vector<const FieldDescriptor*> fields;
-  reflection->ListFields(message, &fields);
-  for (const FieldDescriptor* field : fields) {
-    const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
-    for (int i = 0; i < count; ++i) {
-      absl::Status status;
-      if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-        status = CheckKnown(field->is_repeated() ? reflection->GetRepeatedMessage(message, field, i)
-                                                 : reflection->GetMessage(message, field));
-      } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
-        status = CheckValue(field, field->is_repeated()
-                                       ? reflection->GetRepeatedEnumValue(message, field, i)
-                                       : reflection->GetEnumValue(message, field));
-      } else {
-        break;
-      }
-      if (!status.ok()) return status;
-    }
-  }
-  return absl::OkStatus();
+  static auto& shapes = *new Shapes();
+  return CheckMessage(message, shapes.Of(message.GetDescriptor()));
 }
 
 bool IsSystemType(std::string_view type) { return type.substr(0, 20) == "concordat.system.v1."; }

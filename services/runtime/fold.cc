@@ -16,6 +16,9 @@ constexpr std::string_view kCommands = "commands";
 constexpr std::string_view kIntentPrefix("\0intent\0", 8);
 constexpr std::string_view kExpiryPrefix("\0expiry\0", 8);
 
+// An event of a day with a million ids to forget must not take longer than others.
+constexpr int kForgottenAtOnce = 64;
+
 std::string CommandKey(std::string_view actor, std::string_view command_id) {
   std::string key = storage::RowKey(kCommands, actor);
   key.push_back('\0');
@@ -112,43 +115,58 @@ void Fold::Remember(const google::protobuf::Message* event, const events::Attrib
   const int64_t day = DayOf(attributes.time);
   expiring_.push_back({attributes.sequence, day, std::move(key)});
   if (day == swept_day_) return;
-  swept_day_ = day;
   // Ids expire by the day of the log's time, so that every replica forgets the same ones at the
-  // same event: the first of a caller on a new day.
-  Forget(day - absl::ToInt64Hours(kCommandMemory) / 24);
+  // same event: those of callers on a new day, some at each.
+  if (Forget(day - absl::ToInt64Hours(kCommandMemory) / 24)) swept_day_ = day;
 }
 
-void Fold::Forget(int64_t day) {
+bool Fold::Forget(int64_t day) {
   storage::Journal& journal = projection_.journal();
-  std::vector<std::string> spent;
-  std::vector<ExpiryRow> rows;
-  journal.Scan(kExpiryPrefix, [&](std::string_view key, std::string_view value) {
-    if (key >= ExpiryKey(day, 0)) return false;
-    spent.emplace_back(key);
-    if (!rows.emplace_back().ParseFromArray(value.data(), static_cast<int>(value.size()))) {
-      std::fprintf(stderr,
-                   "an expiry of %s cannot be read: delete the projection and start again\n",
-                   stream_.c_str());
-      std::abort();
-    }
-    return true;
-  });
-  // An id that was forgotten and used again is remembered by its later event.
+  int left = kForgottenAtOnce;
+  // An id that was forgotten and used again is remembered by its later event. Only what is
+  // forgotten counts: how ids lie in rows depends on when a process committed them.
   const auto forget = [&](const std::string& command_key, uint64_t sequence) {
     bool same = false;
     journal.Read(command_key, [&](std::string_view value) {
       same = row_.ParseFromArray(value.data(), static_cast<int>(value.size())) &&
              row_.sequence() == sequence;
     });
-    if (same) journal.Write(command_key, std::nullopt);
+    if (same && left > 0) journal.Write(command_key, std::nullopt);
+    return !same || left-- > 0;
   };
-  for (const ExpiryRow& row : rows) {
-    for (const auto& command : row.commands()) forget(command.key(), command.sequence());
+  const std::string end = ExpiryKey(day, 0);
+  for (;;) {
+    std::string key;
+    ExpiryRow row;
+    journal.Scan(std::max(forget_from_, std::string(kExpiryPrefix)),
+                 [&](std::string_view found, std::string_view value) {
+                   if (found >= end) return false;
+                   key = found;
+                   if (row.ParseFromArray(value.data(), static_cast<int>(value.size())))
+                     return false;
+                   std::fprintf(stderr,
+                                "an expiry of %s cannot be read: delete the projection and start "
+                                "again\n",
+                                stream_.c_str());
+                   std::abort();
+                 });
+    if (key.empty()) break;
+    int gone = 0;
+    while (gone < row.commands_size() &&
+           forget(row.commands(gone).key(), row.commands(gone).sequence())) {
+      ++gone;
+    }
+    if (gone < row.commands_size()) {
+      row.mutable_commands()->DeleteSubrange(0, gone);
+      journal.Write(std::move(key), row.SerializeAsString());
+      return false;
+    }
+    forget_from_ = key;
+    journal.Write(std::move(key), std::nullopt);
   }
-  for (const std::string& key : spent) journal.Write(key, std::nullopt);
-  for (const Expiring& expiring : expiring_) {
-    if (expiring.day < day) forget(expiring.command_key, expiring.sequence);
-  }
+  return std::all_of(expiring_.begin(), expiring_.end(), [&](const Expiring& expiring) {
+    return expiring.day >= day || forget(expiring.command_key, expiring.sequence);
+  });
 }
 
 void Fold::KeepReactions(const google::protobuf::Message& event,
@@ -176,6 +194,7 @@ void Fold::Rollback() {
   pending_.clear();
   while (!expiring_.empty() && expiring_.back().sequence >= next) expiring_.pop_back();
   swept_day_ = -1;
+  forget_from_.clear();
 }
 
 absl::Status Fold::Commit(storage::Projection::Notes notes) {

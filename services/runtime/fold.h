@@ -21,8 +21,6 @@ namespace concordat::runtime {
 // How long a caller's command id is remembered, in the stream's time. A reaction's is for ever.
 // With a longer one old streams would hold ids that were used again too soon: see Fold::Remember().
 inline constexpr absl::Duration kCommandMemory = absl::Hours(24 * 7);
-// Actors that begin with this are services; no caller may use it.
-inline constexpr std::string_view kSystemActor = "system:";
 
 // What a command was answered, with the digest of its content.
 struct Answered {
@@ -78,7 +76,8 @@ class Fold {
   };
 
   void Remember(const google::protobuf::Message* event, const events::Attributes& attributes);
-  void Forget(int64_t day);
+  // Forgets the oldest ids of before the day, a bounded number of them; whether none is left.
+  bool Forget(int64_t day);
   void KeepReactions(const google::protobuf::Message& event, const events::Attributes& attributes);
 
   Engine& engine_;
@@ -89,6 +88,7 @@ class Fold {
   std::vector<Pending> pending_;
   std::deque<Expiring> expiring_;  // of events that are not committed yet
   CommandRow row_;                 // used again and again, to keep its memory
+  std::string forget_from_;        // no expiry is left before this key
   int64_t swept_day_ = -1;  // the day of the log's time up to which expired ids were forgotten
 };
 

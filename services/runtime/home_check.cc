@@ -170,12 +170,14 @@ absl::StatusOr<events::Link> Writer::LinkAt(const events::Head& head, int64_t se
     absl::flat_hash_map<events::Link, events::Link> parents;
     const absl::Status assigned = reader_->Assign(stream_, from);
     if (!assigned.ok()) return assigned;
-    const absl::Time deadline = machine_.Now() + kPeerPatience;
+    absl::Time deadline = machine_.Now() + kPeerPatience;
     for (int64_t next = from; next <= head.offset;) {
       if (stopping_ || machine_.Now() > deadline)
         return absl::UnavailableError(fmt::format("{}: the log does not answer", stream_));
       const auto records = reader_->Read(1000, absl::Milliseconds(100));
       if (!records.ok()) return records.status();
+      // Much to read takes its time; only silence is none.
+      if (!records->empty()) deadline = machine_.Now() + kPeerPatience;
       for (const storage::StoredRecord& stored : *records) {
         next = stored.offset + 1;
         const events::Reading reading = events::Read(stored.record, source_);

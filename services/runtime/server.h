@@ -61,7 +61,7 @@ class Server {
 
   // Listens on `address`, `127.0.0.1:0` for any free port; the port. UNAVAILABLE where it is taken.
   absl::StatusOr<int> Start(const std::string& address);
-  // Health of the whole server: SERVING or NOT_SERVING.
+  // Health of the whole server, as grpc.health.v1 answers it: SERVING or NOT_SERVING.
   void SetServing(bool serving);
   // Ends within a few seconds: calls that are open are cancelled then.
   void Stop();

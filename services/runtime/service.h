@@ -1,13 +1,12 @@
-// What a service is to the runtime: four pure functions and a struct that names its types.
+// What a service is to the runtime: pure functions and a struct that names its types.
 //
-//     Event   Decide(const State&, const Command&, const Facts&);    the fact, or its refusal
-//     void    Evolve(Rows&, const Accepted<Event>&);                 the only way that rows change
-//     Intents React(const Rows&, const Accepted<Event>&);            to own events, right after
-//     Evolve Intents React(const Accepted<Other>&);                         to others' events,
-//     without state Intents Due(const Rows&, absl::Time now, size_t limit);        deadlines that
-//     have passed absl::Status Validate(const Command&);                         what the bytes
-//     alone can tell std::string Subject(const Command&, const Facts&);             the resource
-//     the command is about
+//     Event   Decide(const State&, const Command&, const Facts&);   the fact, or its refusal
+//     void    Evolve(Rows&, const Accepted<Event>&);                the only way that rows change
+//     Intents React(const Rows&, const Accepted<Event>&);           to an own event, once evolved
+//     Intents React(const Accepted<Other>&);                        to another's event; no state
+//     Intents Due(const Rows&, absl::Time now, size_t limit);       deadlines that have passed
+//     absl::Status Validate(const Command&);                        what bytes alone can tell
+//     std::string Subject(const Command&, const Facts&);            what the command is about
 //
 // They are free functions of the service's namespace; its Service struct names them as static
 // members, for the runtime cannot find an overload over another service's event by
@@ -34,6 +33,9 @@
 #include "storage/projection/rows.h"
 
 namespace concordat::runtime {
+
+// Actors that begin with this are services; no caller may use it.
+inline constexpr std::string_view kSystemActor = "system:";
 
 // The event that led to a command.
 struct Cause {

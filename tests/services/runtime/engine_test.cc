@@ -1,6 +1,8 @@
 #include "services/runtime/engine.h"
 
 #include <gmock/gmock.h>
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/type.pb.h>
 #include <gtest/gtest.h>
 
 #include "services/runtime/writer.h"
@@ -42,6 +44,41 @@ TEST(Engine, WhatANewerReleaseWroteIsRefusedByName) {
   value.mutable_command_refused()->set_detail("detail");
   const auto unknown_value = ParseEvent(Event::descriptor(), value.SerializeAsString());
   EXPECT_THAT(std::string(unknown_value.status().message()), HasSubstr("reason is 99"));
+}
+
+TEST(Engine, WhatIsNotKnownIsFoundWhereverItStands) {
+  const auto complaint = [](const google::protobuf::Message& message) {
+    return std::string(CheckKnown(message).message());
+  };
+  const auto add_unknown = [](google::protobuf::Message& message) {
+    message.GetReflection()->MutableUnknownFields(&message)->AddVarint(99, 1);
+  };
+  google::protobuf::Type type;
+  type.set_syntax(google::protobuf::SYNTAX_PROTO3);
+  for (const char* name : {"a", "b"}) type.add_fields()->set_name(name);
+  google::protobuf::Any& any = *type.mutable_fields(1)->add_options()->mutable_value();
+  EXPECT_EQ(complaint(type), "");
+  add_unknown(any);
+  EXPECT_THAT(complaint(type), HasSubstr("field 99 of google.protobuf.Any"));
+  any.Clear();
+  EXPECT_EQ(complaint(type), "");
+  type.mutable_fields(1)->set_kind(static_cast<google::protobuf::Field::Kind>(77));
+  EXPECT_THAT(complaint(type), HasSubstr("google.protobuf.Field.kind is 77"));
+  type.mutable_fields(1)->clear_kind();
+  type.set_syntax(static_cast<google::protobuf::Syntax>(78));
+  EXPECT_THAT(complaint(type), HasSubstr("google.protobuf.Type.syntax is 78"));
+
+  // A type within itself, by a case; an enum as a case, and a number as one.
+  google::protobuf::ListValue root;
+  google::protobuf::ListValue& list = *root.add_values()->mutable_list_value();
+  list.add_values()->set_number_value(1);
+  list.add_values()->set_null_value(google::protobuf::NULL_VALUE);
+  EXPECT_EQ(complaint(root), "");
+  list.mutable_values(1)->set_null_value(static_cast<google::protobuf::NullValue>(79));
+  EXPECT_THAT(complaint(root), HasSubstr("null_value is 79"));
+  list.mutable_values(1)->Clear();
+  add_unknown(*list.mutable_values(1));
+  EXPECT_THAT(complaint(root), HasSubstr("field 99 of google.protobuf.Value"));
 }
 
 TEST(Engine, BytesThatAreNoEventAreRefused) {

@@ -3,7 +3,10 @@
 // the only witness; log and projection have to agree with it after every death.
 //
 // `kill_test --kills N` is the parent. The steps are the calls of the log, and, where failpoints
-// are compiled in (CONCORDAT_SIMULATION), every one of those.
+// are compiled in (CONCORDAT_SIMULATION), every one of those: their turn comes one after the other,
+// and a step that is never reached fails the test. Beside the writer run, as in a site, a replica
+// of its stream and a feed, whose orders come from a second writer that dies with the first.
+#include <absl/functional/function_ref.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
@@ -21,9 +24,11 @@
 #include <random>
 #include <set>
 #include <sstream>
+#include <vector>
 
 #include "services/runtime/clock.h"
 #include "services/runtime/fold.h"
+#include "services/runtime/follower.h"
 #include "services/runtime/home_check.h"
 #include "services/runtime/writer.h"
 #include "storage/log/embedded.h"
@@ -34,16 +39,20 @@ namespace concordat::test {
 namespace {
 
 constexpr char kStream[] = "paris.ledger.events";
+constexpr char kOrders[] = "borlange.ledger.events";
 constexpr char kCode[] = "kill/1";
-// Failpoints of the runtime and the stores, and the calls of the log.
+// The calls of the log, and the failpoints of the runtime.
 constexpr std::array kPlaces = {
-    "log_append",     "log_poll",        "log_reported",   "log_read",        "before_claim",
-    "after_claim",    "before_readback", "after_readback", "after_decide",    "after_append",
-    "before_commit",  "after_commit",    "after_react",    "before_reports",  "after_reports",
-    "before_resolve", "after_start",     "before_answer",  "before_recovery", "before_note"};
+    "log_append",    "log_poll",        "log_reported",   "log_read",      "before_claim",
+    "after_claim",   "before_readback", "after_readback", "after_decide",  "after_append",
+    "before_commit", "after_commit",    "after_react",    "after_issue",   "before_reports",
+    "after_reports", "before_resolve",  "after_start",    "before_answer", "before_recovery",
+    "before_flush",  "after_flush",     "before_batch",   "after_batch",   "before_note"};
 
 // The first of them; the others are reached in builds for tests only.
 constexpr size_t kLogPlaces = 4;
+// How often a process may end by itself before its step counts as one that is never reached.
+constexpr int kMaxEnds = 6;
 
 // Ends the process, as the kernel does, at the n-th time that it comes to a place.
 class KillingMachine final : public storage::Machine {
@@ -126,6 +135,44 @@ void Tell(int pipe, const std::string& line) {
   if (write(pipe, line.data(), line.size()) != static_cast<ssize_t>(line.size())) _exit(3);
 }
 
+absl::StatusOr<std::unique_ptr<storage::Projection>> OpenProjection(const std::string& dir,
+                                                                    const std::string& name) {
+  const bool home = name != "copy";
+  return storage::Projection::Open(
+      fmt::format("{}/{}", dir, name), name == "orders" ? kOrders : kStream,
+      home ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored, "test");
+}
+
+// Borlänge, whose events paris follows: a writer of its own on the same log.
+class Orders {
+ public:
+  Orders(storage::Log& log, runtime::Clock& clock, storage::Projection& projection)
+      : engine_(projection.journal()), writer_(engine_, projection, log, clock, Options()) {
+    writer_.Run();
+  }
+  ~Orders() { writer_.Stop(); }
+  // Orders an item from paris; asked again under the same number it is the same order.
+  void Order(int number) {
+    v1::Command command = Put(fmt::format("order-{}", number));
+    command.mutable_put_item()->set_order_to("paris");
+    runtime::Submission submission;
+    submission.command = std::make_unique<v1::Command>(std::move(command));
+    submission.command_id = fmt::format("o-{}", number);
+    submission.actor = "bob";
+    writer_.Submit(std::move(submission));
+  }
+
+ private:
+  static runtime::WriterOptions Options() {
+    runtime::WriterOptions options;
+    options.site = "borlange";
+    options.release = "test";
+    return options;
+  }
+  runtime::EngineOf<ledger::Service> engine_;
+  runtime::Writer writer_;
+};
+
 // The process that is killed: asks for commands `first` to `last` until it dies.
 int Child(const std::string& dir, const std::string& place, int64_t countdown, int first, int last,
           int pipe) {
@@ -133,11 +180,13 @@ int Child(const std::string& dir, const std::string& place, int64_t countdown, i
   spdlog::set_level(spdlog::level::off);
   KillingMachine machine(place, countdown);
   auto stored = storage::EmbeddedLog::Open(dir + "/log");
-  auto projection =
-      storage::Projection::Open(dir + "/projection", kStream, events::Chain::Origin::kHome, "test");
-  if (!stored.ok() || !projection.ok()) {
-    Tell(pipe,
-         fmt::format("failed {} {}\n", stored.status().ToString(), projection.status().ToString()));
+  auto projection = OpenProjection(dir, "projection");
+  auto copy = OpenProjection(dir, "copy");
+  auto orders = OpenProjection(dir, "orders");
+  for (const absl::Status& status :
+       {stored.status(), projection.status(), copy.status(), orders.status()}) {
+    if (status.ok()) continue;
+    Tell(pipe, fmt::format("failed {}\n", status.ToString()));
     return 1;
   }
   KillingLog log(**stored, machine);
@@ -153,7 +202,14 @@ int Child(const std::string& dir, const std::string& place, int64_t countdown, i
   options.home_check = &check;
   options.machine = &machine;
   runtime::Writer writer(engine, **projection, log, clock, options);
+  runtime::EngineOf<ledger::Service> copying((*copy)->journal());
+  runtime::Replica replica(copying, **copy, "borlange", machine, kCode);
+  runtime::Feed feed(engine, writer, **projection, kOrders, v1::Event::descriptor(), "paris",
+                     machine);
+  runtime::Follower follower(**stored, {&replica, &feed}, machine);
   writer.Run();
+  Orders borlange(**stored, clock, **orders);
+  follower.Run(absl::Milliseconds(1));
   const auto settled = [&](int count) {
     return writer.View().state == runtime::WriterState::kStopped ||
            static_cast<int64_t>(writer.counters().accepted + writer.counters().repeated) >= count;
@@ -172,6 +228,7 @@ int Child(const std::string& dir, const std::string& place, int64_t countdown, i
                              outcome->reason().empty() ? "-" : outcome->reason()));
     };
     writer.Submit(std::move(submission));
+    if (i % 7 == 0) borlange.Order(i);
     // Several groups, not one.
     if (i % 16 == 15) WaitUntil([&] { return settled(i - first - 16); }, absl::Seconds(20));
   }
@@ -179,6 +236,9 @@ int Child(const std::string& dir, const std::string& place, int64_t countdown, i
   WaitUntil([&] { return settled(last - first); }, absl::Seconds(20));
   if (writer.View().state == runtime::WriterState::kStopped)
     Tell(pipe, fmt::format("failed {}\n", writer.View().alarm));
+  if (replica.View().diverged || feed.View().condition != events::Condition::kOk)
+    Tell(pipe, fmt::format("failed {} {}\n", replica.View().alarm, feed.View().alarm));
+  follower.Stop();
   writer.Stop();
   return 0;
 }
@@ -198,56 +258,80 @@ struct Answer {
     }                                                                         \
   } while (false)
 
-// Log and projection against what was answered.
-bool Check(const std::string& dir, int kill, const std::map<std::string, Answer>& answers) {
-  auto log = storage::EmbeddedLog::Open(dir + "/log");
-  REQUIRE(log.ok(), "{}", log.status().ToString());
-  const auto stored = (*log)->ReadFrom(kStream, 0, 10'000'000);
+// Folds a stream anew and compares what was kept of it, projections by their names, with the fold
+// at their heads. `see` is called with each accepted event.
+bool CompareFolds(const std::string& dir, int kill, storage::EmbeddedLog& log, const char* stream,
+                  const std::vector<std::string>& names,
+                  absl::FunctionRef<bool(const events::Attributes&)> see) {
+  const auto stored = log.ReadFrom(stream, 0, 10'000'000);
   REQUIRE(stored.ok(), "{}", stored.status().ToString());
   std::filesystem::remove_all(dir + "/anew");
   auto anew =
-      storage::Projection::Open(dir + "/anew", kStream, events::Chain::Origin::kHome, "test");
+      storage::Projection::Open(dir + "/anew", stream, events::Chain::Origin::kHome, "test");
   REQUIRE(anew.ok(), "{}", anew.status().ToString());
   runtime::EngineOf<ledger::Service> engine((*anew)->journal());
-  runtime::Fold fold(engine, **anew, "paris");
-  std::map<std::string, int> seen;
-  std::map<std::string, std::string> digest_at;  // by link
-  auto kept =
-      storage::Projection::Open(dir + "/projection", kStream, events::Chain::Origin::kHome, "test");
-  REQUIRE(kept.ok(), "{}", kept.status().ToString());
-  const events::Head head = (*kept)->chain().head();
-  bool passed_head = head.sequence < 0;
+  runtime::Fold fold(engine, **anew, events::SiteOf(stream));
+  struct Kept {
+    std::string name;
+    std::unique_ptr<storage::Projection> projection;
+    bool passed_head = false;
+  };
+  std::vector<Kept> all;
+  for (const std::string& name : names) {
+    auto projection = OpenProjection(dir, name);
+    REQUIRE(projection.ok(), "{}", projection.status().ToString());
+    const bool fresh = (*projection)->chain().head().sequence < 0;
+    all.push_back({name, *std::move(projection), fresh});
+  }
   for (const storage::StoredRecord& record : *stored) {
     const runtime::Delivery delivery(record);
     const auto outcome = fold.Offer(delivery);
     REQUIRE(outcome.ok(), "{}", outcome.status().ToString());
     if (*outcome != events::Outcome::kAccepted) continue;
-    const events::Attributes& attributes = delivery.attributes();
-    if (attributes.actor == "alice") {
-      const std::string& id = attributes.command_id;
-      REQUIRE(++seen[id] == 1, "{} is in the log {} times", id, seen[id]);
-      const auto answer = answers.find(id);
-      if (answer != answers.end()) {
-        REQUIRE(answer->second.link == attributes.id.ToHex() &&
-                    answer->second.sequence == attributes.sequence,
-                "{} was answered {} {} and stands at {} {}", id, answer->second.sequence,
-                answer->second.link, attributes.sequence, attributes.id.ToHex());
-      }
-    }
-    if (attributes.id == head.link) {
+    if (!see(delivery.attributes())) return false;
+    for (Kept& kept : all) {
+      const events::Head head = kept.projection->chain().head();
+      if (delivery.attributes().id != head.link) continue;
       REQUIRE(fold.Commit().ok(), "the disk");
-      passed_head = true;
-      REQUIRE((*anew)->digests().Total().ToHex() == (*kept)->digests().Total().ToHex(),
-              "the projection at sequence {} is not what its events fold to", head.sequence);
+      kept.passed_head = true;
+      REQUIRE((*anew)->digests().Total().ToHex() == kept.projection->digests().Total().ToHex(),
+              "the {} at sequence {} is not what its events fold to", kept.name, head.sequence);
     }
   }
-  REQUIRE(passed_head, "the projection's head {} is not in the log", head.sequence);
-  for (const auto& [id, answer] : answers)
-    REQUIRE(seen.count(id) == 1, "{} was answered at {} and is not in the log", id,
-            answer.sequence);
-  REQUIRE(storage::Digests::Of(**kept) == (*kept)->digests(), "rows and digest at {}",
-          head.sequence);
+  for (const Kept& kept : all) {
+    const int64_t at = kept.projection->chain().head().sequence;
+    REQUIRE(kept.passed_head, "the head {} of the {} is not in the log", at, kept.name);
+    REQUIRE(storage::Digests::Of(*kept.projection) == kept.projection->digests(),
+            "rows and digest of the {} at {}", kept.name, at);
+  }
   return true;
+}
+
+// Log and projections against what was answered.
+bool Check(const std::string& dir, int kill, const std::map<std::string, Answer>& answers) {
+  auto log = storage::EmbeddedLog::Open(dir + "/log");
+  REQUIRE(log.ok(), "{}", log.status().ToString());
+  std::map<std::string, int> seen;  // by who asked, and the command's id
+  const auto once = [&](const events::Attributes& attributes) {
+    const std::string id = attributes.actor + " " + attributes.command_id;
+    REQUIRE(++seen[id] == 1, "{} is in the log {} times", id, seen[id]);
+    return true;
+  };
+  const auto as_answered = [&](const events::Attributes& attributes) {
+    if (!once(attributes)) return false;
+    const auto answer = answers.find(attributes.command_id);
+    if (attributes.actor != "alice" || answer == answers.end()) return true;
+    REQUIRE(answer->second.link == attributes.id.ToHex() &&
+                answer->second.sequence == attributes.sequence,
+            "{} was answered {} {} and stands at {} {}", answer->first, answer->second.sequence,
+            answer->second.link, attributes.sequence, attributes.id.ToHex());
+    return true;
+  };
+  if (!CompareFolds(dir, kill, **log, kStream, {"projection", "copy"}, as_answered)) return false;
+  for (const auto& [id, answer] : answers)
+    REQUIRE(seen.count("alice " + id) == 1, "{} was answered at {} and is not in the log", id,
+            answer.sequence);
+  return CompareFolds(dir, kill, **log, kOrders, {"orders"}, once);
 }
 
 int Parent(int kills, uint64_t seed) {
@@ -256,18 +340,20 @@ int Parent(int kills, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::map<std::string, Answer> answers;
   std::map<std::string, int> by_place;
+  const size_t places = events::kSimulation ? kPlaces.size() : kLogPlaces;
   int killed = 0;
   int ended = 0;
+  int ended_here = 0;
   int first = 0;
   for (int run = 0; killed < kills; ++run) {
-    if (run > 6 * kills) {
-      fmt::print(stderr, "only {} of {} runs were killed\n", killed, run);
+    const std::string place = kPlaces[static_cast<size_t>(killed) % places];
+    if (ended_here > kMaxEnds) {
+      fmt::print(stderr, "{} runs ended without coming to {} once\n", ended_here, place);
       return 1;
     }
-    const std::string place =
-        kPlaces[random() % (events::kSimulation ? kPlaces.size() : kLogPlaces)];
-    // Appends are many, everything else comes once a group.
-    const int64_t countdown = 1 + static_cast<int64_t>(random() % (place == "log_append" ? 30 : 4));
+    // Appends are many, everything else comes once a group. Some steps come once a run.
+    const int64_t countdown =
+        ended_here > 0 ? 1 : 1 + static_cast<int64_t>(random() % (place == "log_append" ? 30 : 4));
     // Some of what was asked before is asked again; what is new follows.
     const int from = std::max(0, first - static_cast<int>(random() % 30));
     const int to = first + 20 + static_cast<int>(random() % 60);
@@ -298,8 +384,10 @@ int Parent(int kills, uint64_t seed) {
     if (was_killed) {
       ++killed;
       ++by_place[place];
+      ended_here = 0;
     } else {
       ++ended;
+      ++ended_here;
       if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         fmt::print(stderr, "run {}, {} {}: ended with {}: {}\n", run, place, countdown, status,
                    told);
@@ -331,11 +419,15 @@ int Parent(int kills, uint64_t seed) {
     }
     // A log that grows for ever would make the checks the longest part.
     if (first > 1000) {
-      for (const char* part : {"/log", "/projection", "/run"})
+      for (const char* part : {"/log", "/projection", "/copy", "/orders", "/run"})
         std::filesystem::remove_all(dir + part);
       answers.clear();
       first = 0;
     }
+  }
+  if (kills >= static_cast<int>(places) && by_place.size() != places) {
+    fmt::print(stderr, "only {} of {} places were killed at\n", by_place.size(), places);
+    return 1;
   }
   fmt::print("{} kills, {} ends;", killed, ended);
   for (const auto& [place, count] : by_place) fmt::print(" {} {}", place, count);

@@ -35,6 +35,10 @@ class MemoryTest : public testing::Test {
     return (*projection)->digests().Total().ToHex();
   }
 
+  // The row that remembers a command of alice.
+  static std::string CommandKeyOf(const std::string& id) {
+    return storage::RowKey("commands", "alice") + std::string(1, '\0') + id;
+  }
   static v1::Command Numbered(int i) {
     return i % 3 == 0 ? PutConfirmed(std::to_string(i)) : Put(std::to_string(i));
   }
@@ -111,6 +115,36 @@ TEST_F(MemoryTest, WriterRestartRebuildAndReplicaForgetTheSame) {
   });
   EXPECT_LT(remembered, 25) << "ids were forgotten on the way";
   EXPECT_GT(remembered, 10);
+  home_.Stop();
+  home_.Wipe();
+  home_.Start();
+  EXPECT_EQ(home_.Digest(), digest);
+}
+
+TEST_F(MemoryTest, ABusyDaysIdsAreForgottenAFewAtEachEventAndByAllAlike) {
+  constexpr int kBusy = 300;
+  for (int i = 0; i < kBusy; ++i)
+    ASSERT_TRUE(home_.Answer(Put(std::to_string(i)), "c-" + std::to_string(i)).ok());
+  const auto remembered = [&] {
+    int known = 0;
+    for (int i = 0; i < kBusy; ++i)
+      known += home_.projection().Contains(CommandKeyOf("c-" + std::to_string(i))) ? 1 : 0;
+    return known;
+  };
+  ASSERT_EQ(remembered(), kBusy);
+  clock_.Set(kNoon + runtime::kCommandMemory + absl::Hours(24));
+  std::vector<int> left;
+  for (int i = 0; left.empty() || left.back() > 0; ++i) {
+    ASSERT_LT(i, 20);
+    ASSERT_TRUE(home_.Answer(Put("later " + std::to_string(i)), "l-" + std::to_string(i)).ok());
+    home_.Step(5);
+    left.push_back(remembered());
+    if (i == 1) home_.Restart();
+  }
+  EXPECT_GT(left.front(), kBusy - 100) << "the first event of the day bears a part of it";
+  for (size_t i = 1; i < left.size(); ++i) EXPECT_LT(left[i], left[i - 1]);
+  const std::string digest = home_.Digest();
+  EXPECT_EQ(ReplicaDigest(), digest);
   home_.Stop();
   home_.Wipe();
   home_.Start();

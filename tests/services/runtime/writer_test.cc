@@ -246,6 +246,10 @@ TEST_F(WriterTest, AnEventTooLargeForALogIsRefusedAndTheStreamGoesOn) {
   EXPECT_EQ(Records().size(), before);
   EXPECT_FALSE(home_.Item("large").has_value());
   EXPECT_TRUE(home_.Answer(Put("small"), "c-2").ok());
+  EXPECT_EQ(home_.alarm(), "") << "its caller was told";
+  // What a service asks for nobody hears of otherwise.
+  EXPECT_FALSE(home_.Answer(large, "s-1", "system:other").ok());
+  EXPECT_THAT(home_.alarm(), testing::HasSubstr("s-1: the command's event would take"));
 }
 
 // The embedded log, and which threads hand it groups.
