@@ -3,6 +3,7 @@
 #include <absl/time/clock.h>
 #include <fmt/format.h>
 
+#include <chrono>
 #include <utility>
 
 #include "storage/projection/rocksdb_store.h"
@@ -38,7 +39,11 @@ std::string EventKey(std::string_view stream, uint64_t sequence) {
 }
 
 absl::Status ArchiveStatus(const absl::Status& status) {
-  return {status.code(), fmt::format("the archive: {}", std::string(status.message()))};
+  return {status.code(),
+          fmt::format("the archive: {}{}", std::string(status.message()),
+                      absl::IsDataLoss(status)
+                          ? "; delete the archive and start again, it is filled anew from the log"
+                          : "")};
 }
 
 absl::StatusOr<ArchivedEvent> EventOf(const std::string& key, std::string_view value) {
@@ -63,14 +68,18 @@ absl::StatusOr<ArchivedEvent> EventOf(const std::string& key, std::string_view v
 absl::StatusOr<std::unique_ptr<Archive>> Archive::Open(const std::string& dir) {
   absl::StatusOr<std::unique_ptr<Store>> store = OpenRocksDbStore(dir, StoreUse::kRecords);
   if (!store.ok()) return store.status();
-  return std::make_unique<Archive>(*std::move(store));
+  return Open(*std::move(store));
 }
 
-Archive::Archive(std::unique_ptr<Store> store)
-    : store_(std::move(store)), batch_(store_->NewBatch()) {
-  const auto next = store_->Get(kNextArrivalKey);
-  if (next.ok() && *next) next_arrival_ = NumberOf(**next);
+absl::StatusOr<std::unique_ptr<Archive>> Archive::Open(std::unique_ptr<Store> store) {
+  // Events that arrive must not take the places of those that are there.
+  const auto next = store->Get(kNextArrivalKey);
+  if (!next.ok()) return ArchiveStatus(next.status());
+  return std::unique_ptr<Archive>(new Archive(std::move(store), *next ? NumberOf(**next) : 0));
 }
+
+Archive::Archive(std::unique_ptr<Store> store, uint64_t next_arrival)
+    : store_(std::move(store)), next_arrival_(next_arrival) {}
 
 Archive::~Archive() { store_->Flush(true).IgnoreError(); }
 
@@ -86,20 +95,29 @@ void Archive::Add(const std::string& stream, const events::Attributes& attribute
                   const events::Record& record) {
   const std::string key = EventKey(stream, attributes.sequence);
   const std::string arrival = Number(next_arrival_++);
-  batch_->Put(key, events::EncodeRecord(record));
-  batch_->Put(Prefix('s', attributes.subject) + arrival, key);
+  StoreBatch& batch = *BatchOf(stream);
+  batch.Put(key, events::EncodeRecord(record));
+  batch.Put(Prefix('s', attributes.subject) + arrival, key);
   if (!attributes.correlation_id.empty()) {
-    batch_->Put(Prefix('c', attributes.correlation_id) + arrival, key);
+    batch.Put(Prefix('c', attributes.correlation_id) + arrival, key);
   }
 }
 
+// One a stream: without its chain an event would be added once more after a crash.
+std::unique_ptr<StoreBatch>& Archive::BatchOf(const std::string& stream) {
+  std::unique_ptr<StoreBatch>& batch = batches_[stream];
+  if (batch == nullptr) batch = store_->NewBatch();
+  return batch;
+}
+
 absl::Status Archive::Commit(const events::Chain& chain) {
-  batch_->Put(Prefix('h', chain.stream()), chain.Encode());
-  batch_->Put(kNextArrivalKey, Number(next_arrival_));
-  absl::Status written = store_->Write(*batch_);
-  if (!written.ok() && store_->Resume().ok()) written = store_->Write(*batch_);
+  std::unique_ptr<StoreBatch>& batch = BatchOf(chain.stream());
+  batch->Put(Prefix('h', chain.stream()), chain.Encode());
+  batch->Put(kNextArrivalKey, Number(next_arrival_));
+  absl::Status written = store_->Write(*batch);
+  if (!written.ok() && store_->Resume().ok()) written = store_->Write(*batch);
   if (!written.ok()) return ArchiveStatus(written);
-  batch_ = store_->NewBatch();
+  batch.reset();
   absl::MutexLock lock(&mutex_);
   committed_.SignalAll();
   return absl::OkStatus();
@@ -162,13 +180,14 @@ absl::StatusOr<std::vector<ArchivedEvent>> Archive::ByIndex(const std::string& p
 }
 
 bool Archive::WaitFor(const std::string& stream, uint64_t sequence, absl::Duration wait) const {
-  const absl::Time deadline = absl::Now() + wait;
+  const auto deadline = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(wait);
   for (;;) {
     const auto value = store_->Get(EventKey(stream, sequence));
     if (value.ok() && *value) return true;
-    if (absl::Now() >= deadline) return false;
+    const absl::Duration left = absl::FromChrono(deadline - std::chrono::steady_clock::now());
+    if (left <= absl::ZeroDuration()) return false;
     absl::MutexLock lock(&mutex_);
-    committed_.WaitWithTimeout(&mutex_, std::min(deadline - absl::Now(), absl::Milliseconds(50)));
+    committed_.WaitWithTimeout(&mutex_, std::min(left, absl::Milliseconds(50)));
   }
 }
 

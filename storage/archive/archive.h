@@ -3,6 +3,7 @@
 // writes events that this one cannot read.
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
 #include <absl/functional/function_ref.h>
 #include <absl/status/statusor.h>
 #include <absl/synchronization/mutex.h>
@@ -31,7 +32,8 @@ class Archive {
  public:
   // On RocksDB in `dir`. FAILED_PRECONDITION where another process holds it.
   static absl::StatusOr<std::unique_ptr<Archive>> Open(const std::string& dir);
-  explicit Archive(std::unique_ptr<Store> store);
+  // In any store. DATA_LOSS where it cannot be read, with what to do.
+  static absl::StatusOr<std::unique_ptr<Archive>> Open(std::unique_ptr<Store> store);
   ~Archive();
 
   // Where the stream's chain stood at the last commit; a new one where it was never added.
@@ -64,10 +66,12 @@ class Archive {
   bool WaitFor(const std::string& stream, uint64_t sequence, absl::Duration wait) const;
 
  private:
+  Archive(std::unique_ptr<Store> store, uint64_t next_arrival);
+  std::unique_ptr<StoreBatch>& BatchOf(const std::string& stream);
   absl::StatusOr<std::vector<ArchivedEvent>> ByIndex(const std::string& prefix, size_t limit) const;
 
   const std::unique_ptr<Store> store_;
-  std::unique_ptr<StoreBatch> batch_;
+  absl::flat_hash_map<std::string, std::unique_ptr<StoreBatch>> batches_;  // not committed yet
   uint64_t next_arrival_ = 0;
   mutable absl::Mutex mutex_;
   mutable absl::CondVar committed_;

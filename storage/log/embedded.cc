@@ -6,6 +6,7 @@
 #include <rocksdb/write_batch.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <utility>
 
@@ -121,14 +122,46 @@ absl::StatusOr<std::unique_ptr<EmbeddedLog>> EmbeddedLog::Open(const std::string
   // A torn tail was never acknowledged; anything else that is broken must be seen.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   rocksdb::DB* raw = nullptr;
-  const absl::Status status = FromRocksDb(rocksdb::DB::Open(options, dir, &raw),
-                                          fmt::format("cannot open the log in {}", dir));
+  absl::Status status = FromRocksDb(rocksdb::DB::Open(options, dir, &raw),
+                                    fmt::format("cannot open the log in {}", dir));
+  std::unique_ptr<EmbeddedLog> log;
+  if (status.ok()) {
+    log.reset(new EmbeddedLog(std::unique_ptr<rocksdb::DB>(raw)));
+    status = log->Load();
+  }
+  if (absl::IsDataLoss(status)) {
+    return absl::DataLossError(fmt::format(
+        "{}; its disk has changed it: move the site's folder aside and start again, it is filled "
+        "from the other sites; see docs/operations/recover.md",
+        std::string(status.message())));
+  }
   if (!status.ok()) return status;
-  return std::unique_ptr<EmbeddedLog>(new EmbeddedLog(std::unique_ptr<rocksdb::DB>(raw)));
+  return log;
 }
 
 EmbeddedLog::EmbeddedLog(std::unique_ptr<rocksdb::DB> db) : db_(std::move(db)) {}
 EmbeddedLog::~EmbeddedLog() = default;
+
+// Where each stream ends, and the notes. Whatever cannot be read is told now: a stream that seems
+// to end earlier would be written over.
+absl::Status EmbeddedLog::Load() {
+  constexpr std::string_view kReading = "cannot read the log";
+  absl::MutexLock lock(&mutex_);
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+  for (it->Seek("n"); it->Valid() && it->key().starts_with("n"); it->Next())
+    notes_.emplace(it->key().ToString().substr(1), it->value().ToString());
+  if (!it->status().ok()) return FromRocksDb(it->status(), kReading);
+  for (it->Seek("r"); it->Valid() && it->key().starts_with("r"); it->Next()) {
+    const std::string_view key(it->key().data(), it->key().size());
+    const std::string stream(key.substr(1, key.find('\0') - 1));
+    it->SeekForPrev(RecordKey(stream, INT64_MAX));
+    if (!it->Valid()) break;
+    auto& known = streams_[stream];
+    known = std::make_unique<Stream>();
+    known->end = OffsetOf({it->key().data(), it->key().size()}) + 1;
+  }
+  return FromRocksDb(it->status(), kReading);
+}
 
 std::unique_ptr<LogReader> EmbeddedLog::NewReader() {
   return std::make_unique<EmbeddedReader>(*this);
@@ -143,15 +176,7 @@ absl::Status EmbeddedLog::Check(const std::string&, const LogDemands&) { return 
 EmbeddedLog::Stream& EmbeddedLog::StreamOf(const std::string& stream) {
   absl::MutexLock lock(&mutex_);
   auto& known = streams_[stream];
-  if (known == nullptr) {
-    known = std::make_unique<Stream>();
-    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
-    it->SeekForPrev(RecordKey(stream, INT64_MAX));
-    const std::string prefix = "r" + stream + std::string(1, '\0');
-    if (it->Valid() && it->key().starts_with(prefix)) {
-      known->end = OffsetOf({it->key().data(), it->key().size()}) + 1;
-    }
-  }
+  if (known == nullptr) known = std::make_unique<Stream>();
   return *known;
 }
 
@@ -182,13 +207,15 @@ absl::StatusOr<int64_t> EmbeddedLog::AppendNow(const std::string& stream,
   if (!status.ok()) return status;
   absl::MutexLock lock(&mutex_);
   known.end = first + static_cast<int64_t>(records.size());
+  if (!meta_key.empty()) notes_[meta_key] = meta_value;
   appended_.SignalAll();
   return first;
 }
 
 std::string EmbeddedLog::Note(const std::string& meta_key) {
-  std::string value;
-  return db_->Get({}, "n" + meta_key, &value).ok() ? value : std::string();
+  absl::MutexLock lock(&mutex_);
+  const auto note = notes_.find(meta_key);
+  return note == notes_.end() ? std::string() : note->second;
 }
 
 int64_t EmbeddedLog::End(const std::string& stream) {
@@ -220,14 +247,15 @@ absl::StatusOr<std::vector<StoredRecord>> EmbeddedLog::ReadFrom(const std::strin
 }
 
 bool EmbeddedLog::WaitUntil(const std::function<bool()>& ready, absl::Duration wait) {
-  const absl::Time deadline = absl::Now() + wait;
+  const auto deadline = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(wait);
   for (;;) {
     if (ready()) return true;
     absl::MutexLock lock(&mutex_);
     // An append between the look and the lock would be missed for as long as the wait, so it is
     // short.
-    if (absl::Now() >= deadline) return false;
-    appended_.WaitWithTimeout(&mutex_, std::min(deadline - absl::Now(), absl::Milliseconds(20)));
+    const absl::Duration left = absl::FromChrono(deadline - std::chrono::steady_clock::now());
+    if (left <= absl::ZeroDuration()) return false;
+    appended_.WaitWithTimeout(&mutex_, std::min(left, absl::Milliseconds(20)));
   }
 }
 

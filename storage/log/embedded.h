@@ -19,7 +19,8 @@ namespace concordat::storage {
 
 class EmbeddedLog final : public Log {
  public:
-  // Opens or creates the log in `dir`. FAILED_PRECONDITION where another process holds it.
+  // Opens or creates the log in `dir`. FAILED_PRECONDITION where another process holds it;
+  // DATA_LOSS where its files cannot be read, with what to do.
   static absl::StatusOr<std::unique_ptr<EmbeddedLog>> Open(const std::string& dir);
   ~EmbeddedLog() override;
 
@@ -53,12 +54,14 @@ class EmbeddedLog final : public Log {
     int64_t end = 0;        // guarded by EmbeddedLog::mutex_
   };
   explicit EmbeddedLog(std::unique_ptr<rocksdb::DB> db);
+  absl::Status Load();
   Stream& StreamOf(const std::string& stream);
 
   std::unique_ptr<rocksdb::DB> db_;
   absl::Mutex mutex_;
   absl::CondVar appended_;
   absl::flat_hash_map<std::string, std::unique_ptr<Stream>> streams_;
+  absl::flat_hash_map<std::string, std::string> notes_;
 };
 
 }  // namespace concordat::storage

@@ -189,6 +189,8 @@ class RocksDbStore final : public Store {
 
 }  // namespace
 
+size_t RowCacheBytes() { return SharedCache()->GetUsage(); }
+
 absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const std::string& dir, StoreUse use,
                                                         size_t gathered_bytes) {
   std::error_code error;

@@ -18,4 +18,7 @@ namespace concordat::storage {
 absl::StatusOr<std::unique_ptr<Store>> OpenRocksDbStore(const std::string& dir, StoreUse use,
                                                         size_t gathered_bytes = 64 << 20);
 
+// What the process's cache of rows holds now, in bytes, of at most 256 MB.
+size_t RowCacheBytes();
+
 }  // namespace concordat::storage

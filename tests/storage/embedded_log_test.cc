@@ -1,13 +1,19 @@
 // The embedded log: the common contract, and what only a log in this process can be asked.
 #include "storage/log/embedded.h"
 
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "tests/storage/full_disk.h"
@@ -16,10 +22,33 @@
 #include "tests/support/records.h"
 #include "tests/support/temp_dir.h"
 
+namespace {
+
+// How often a write-ahead log was synced. The linker prefers what stands here to the library's own.
+std::atomic<int64_t> log_syncs = 0;
+
+int SyncCounted(const char* name, int file) {
+  std::array<char, 4096> path{};
+  const std::string link = "/proc/self/fd/" + std::to_string(file);
+  if (::readlink(link.c_str(), path.data(), path.size() - 1) > 0 &&
+      std::string_view(path.data()).ends_with(".log")) {
+    ++log_syncs;
+  }
+  return reinterpret_cast<int (*)(int)>(::dlsym(RTLD_NEXT, name))(file);
+}
+
+}  // namespace
+
+extern "C" {
+int fsync(int file) { return SyncCounted("fsync", file); }
+int fdatasync(int file) { return SyncCounted("fdatasync", file); }
+}
+
 namespace concordat::storage {
 namespace {
 
 using test::kStream;
+namespace fs = std::filesystem;
 
 std::unique_ptr<EmbeddedLog> OpenLog(const std::string& dir) {
   auto log = EmbeddedLog::Open(dir);
@@ -137,6 +166,27 @@ TEST(EmbeddedLog, AGroupOfAppendsIsOneWrite) {
   EXPECT_LT(WriteCalls() - before, kGroup / 20) << "each record was written by itself";
 }
 
+TEST(EmbeddedLog, WhatIsReportedWasSyncedAndAGroupSharesItsSyncs) {
+  test::TempDir dir;
+  auto log = OpenLog(dir.path());
+  const auto appender = log->NewAppender(kStream);
+  AppendAll(*appender, {Numbered(0)});
+  constexpr int kGroup = 2000;
+  int64_t before = log_syncs;
+  for (int i = 0; i < kGroup; ++i) appender->Append(Numbered(i), static_cast<uint64_t>(i));
+  ASSERT_EQ(appender->Poll(absl::Seconds(1)).size(), static_cast<size_t>(kGroup));
+  EXPECT_GE(log_syncs - before, 1) << "a record was reported that a power loss takes back";
+  EXPECT_LT(log_syncs - before, kGroup / 20) << "each record was synced by itself";
+  for (int i = 0; i < 10; ++i) {
+    before = log_syncs;
+    ASSERT_TRUE(log->AppendNow(kStream, {Numbered(i)}).ok());
+    EXPECT_GE(log_syncs - before, 1) << i;
+    before = log_syncs;
+    ASSERT_TRUE(log->AppendNow(kStream, {}, "mirror", std::to_string(i)).ok());
+    EXPECT_GE(log_syncs - before, 1) << "a note, " << i;
+  }
+}
+
 TEST(EmbeddedLog, ThreadsThatAppendAtTheSameTimeShareStreamsWithoutHoles) {
   test::TempDir dir;
   auto log = OpenLog(dir.path());
@@ -231,6 +281,170 @@ TEST(EmbeddedLog, OnAFullDiskAppendsFailLoseNothingAndGoOnOnceThereIsSpace) {
   log.reset();
   log = OpenLog(disk / "log");
   expect_all();
+}
+
+std::string BytesOf(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+void PutBytes(const fs::path& file, const std::string& bytes) {
+  std::ofstream(file, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+// A log whose records stand in one sorted file, as they do after a restart, and that file. The
+// records cannot be compressed, so each is found in the file as it is.
+class SortedLog {
+ public:
+  static constexpr int kRecords = 60;
+
+  SortedLog() {
+    std::vector<events::Record> records;
+    for (int i = 0; i < kRecords; ++i) {
+      data_.push_back(test::Incompressible(1000, i));
+      records.push_back(Numbered(i));
+      records.back().data = data_.back();
+    }
+    EXPECT_TRUE(OpenLog(whole_)->AppendNow(kStream, records, "mirror", "position 60").ok());
+    OpenLog(whole_);  // what the write-ahead log holds becomes a sorted file
+    for (const auto& entry : fs::directory_iterator(whole_)) {
+      if (entry.path().extension() != ".sst") continue;
+      EXPECT_EQ(file_, "") << "one file";
+      file_ = entry.path().filename();
+    }
+    bytes_ = BytesOf(fs::path(whole_) / file_);
+    EXPECT_GT(bytes_.size(), 1000u * kRecords);
+  }
+
+  const std::string& bytes() const { return bytes_; }
+  // Where a record's data stands in the file.
+  size_t At(int record) const {
+    const size_t at = bytes_.find(data_[static_cast<size_t>(record)]);
+    EXPECT_NE(at, std::string::npos);
+    return at;
+  }
+  std::string Flipped(size_t at) const {
+    std::string bytes = bytes_;
+    bytes[at] = static_cast<char>(bytes[at] ^ 4);
+    return bytes;
+  }
+  // Opens a copy of the log whose file holds other bytes.
+  absl::StatusOr<std::unique_ptr<EmbeddedLog>> OpenWith(const std::string& bytes) {
+    const std::string dir = dir_ / std::to_string(++copies_);
+    fs::copy(whole_, dir);
+    PutBytes(fs::path(dir) / file_, bytes);
+    return EmbeddedLog::Open(dir);
+  }
+  // What became of reading everything: DATA_LOSS, or each record as it was appended.
+  absl::Status ReadAll(EmbeddedLog& log) const {
+    EXPECT_EQ(log.Note("mirror"), "position 60");
+    const auto records = log.ReadFrom(kStream, 0, kRecords + 1);
+    if (!records.ok()) return records.status();
+    EXPECT_EQ(records->size(), data_.size()) << "it seems to be shorter";
+    for (size_t i = 0; i < std::min(records->size(), data_.size()); ++i)
+      EXPECT_TRUE((*records)[i].record.data == data_[i]) << i;
+    return absl::OkStatus();
+  }
+
+ private:
+  test::TempDir dir_;
+  const std::string whole_ = dir_ / "whole";
+  std::vector<std::string> data_;
+  std::string file_;
+  std::string bytes_;
+  int copies_ = 0;
+};
+
+void ExpectRefused(const absl::Status& status) {
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              testing::AllOf(testing::HasSubstr("aside"), testing::HasSubstr("recover.md")));
+}
+
+TEST(DamagedEmbeddedLog, OneWhoseLastRecordCannotBeReadIsNotTakenForAShorterOne) {
+  SortedLog log;
+  const auto opened = log.OpenWith(log.Flipped(log.At(SortedLog::kRecords - 1) + 500));
+  ExpectRefused(opened.status());
+}
+
+TEST(DamagedEmbeddedLog, ARecordInTheMiddleThatCannotBeReadIsAnErrorForWhoeverReadsIt) {
+  SortedLog log;
+  const auto opened = log.OpenWith(log.Flipped(log.At(SortedLog::kRecords / 2) + 500));
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ((*opened)->End(kStream), SortedLog::kRecords);
+  const absl::Status read = log.ReadAll(**opened);
+  EXPECT_TRUE(absl::IsDataLoss(read)) << read;
+  const auto reader = (*opened)->NewReader();
+  EXPECT_TRUE(absl::IsDataLoss(AwaitError(*reader, kStream, SortedLog::kRecords / 2)));
+  EXPECT_TRUE((*opened)->ReadFrom(kStream, SortedLog::kRecords - 1, 1).ok()) << "the others stand";
+}
+
+TEST(DamagedEmbeddedLog, ABitFlippedAnywhereIsAnErrorOrChangesNothing) {
+  SortedLog log;
+  int refused = 0;
+  int unread = 0;
+  constexpr size_t kFlips = 80;
+  for (size_t i = 0; i < kFlips; ++i) {
+    // Half of them among the last bytes, where the index and what else is not a record stand.
+    const size_t from_end = i % 2 == 0 ? i * log.bytes().size() / kFlips : i * 40;
+    const size_t at = log.bytes().size() - 1 - from_end % log.bytes().size();
+    SCOPED_TRACE(at);
+    const auto opened = log.OpenWith(log.Flipped(at));
+    if (!opened.ok()) {
+      ++refused;
+      continue;
+    }
+    EXPECT_EQ((*opened)->End(kStream), SortedLog::kRecords);
+    const absl::Status read = log.ReadAll(**opened);
+    EXPECT_TRUE(read.ok() || absl::IsDataLoss(read)) << read;
+    unread += read.ok() ? 0 : 1;
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_GT(unread, 0);
+}
+
+TEST(DamagedEmbeddedLog, OneWhoseSortedFileIsCutShortIsNotOpened) {
+  SortedLog log;
+  for (const size_t left : {log.bytes().size() - 1, log.bytes().size() / 2, size_t{0}}) {
+    SCOPED_TRACE(left);
+    ExpectRefused(log.OpenWith(log.bytes().substr(0, left)).status());
+  }
+}
+
+// That is what a torn write looks like; whoever knows that there was more has to say so.
+TEST(DamagedEmbeddedLog, OneWhoseWriteAheadLogIsCutShortHoldsAPrefixWithItsNote) {
+  test::TempDir dir;
+  constexpr int kAppended = 40;
+  {
+    auto log = OpenLog(dir / "whole");
+    for (int i = 0; i < kAppended; ++i)
+      ASSERT_TRUE(log->AppendNow(kStream, {Numbered(i)}, "mirror", std::to_string(i)).ok());
+  }
+  fs::path file;
+  for (const auto& entry : fs::directory_iterator(dir / "whole"))
+    if (entry.path().extension() == ".log") file = entry.path();
+  const std::string bytes = BytesOf(file);
+  int64_t longest = 0;
+  for (size_t left = 0; left < bytes.size(); left += 97) {
+    SCOPED_TRACE(left);
+    const std::string cut = dir / std::to_string(left);
+    fs::copy(dir / "whole", cut);
+    PutBytes(fs::path(cut) / file.filename(), bytes.substr(0, left));
+    const auto log = OpenLog(cut);
+    const int64_t end = log->End(kStream);
+    EXPECT_GE(end, longest);
+    EXPECT_LT(end, kAppended);
+    longest = end;
+    EXPECT_EQ(log->Note("mirror"), end == 0 ? "" : std::to_string(end - 1));
+    const auto records = log->ReadFrom(kStream, 0, kAppended);
+    ASSERT_TRUE(records.ok()) << records.status();
+    ASSERT_EQ(static_cast<int64_t>(records->size()), end);
+    for (const StoredRecord& stored : *records)
+      EXPECT_EQ(stored.record.data, Numbered(static_cast<int>(stored.offset)).data);
+    ASSERT_EQ(*log->AppendNow(kStream, {Numbered(0)}), end) << "it goes on";
+    fs::remove_all(cut);
+  }
+  EXPECT_GT(longest, kAppended / 2);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// A small disk of a test's own that can be filled: a tmpfs, mounted by root. Law: nothing is
-// skipped; where it cannot be mounted the test fails and says so.
+// A small disk of a test's own that can be filled: a tmpfs, mounted by root, or by anybody in a
+// user namespace of the test's own. Law: nothing is skipped; where it cannot be mounted the test
+// fails and says so.
 #pragma once
 
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <string>
 #include <vector>
@@ -20,19 +22,30 @@
 
 namespace concordat::test {
 
+// Whoever is not root is it among himself.
+inline bool EnterNamespaces() {
+  if (::geteuid() == 0) return ::unshare(CLONE_NEWNS) == 0;
+  const std::string uid = std::to_string(::geteuid()), gid = std::to_string(::getegid());
+  if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+  std::ofstream("/proc/self/setgroups") << "deny";
+  std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
+  std::ofstream("/proc/self/gid_map") << "0 " << gid << " 1";
+  return true;
+}
+
 // Mounts of this process are its own, so that none outlives it. Before any thread is there, for
 // each thread has the mounts of the one that made it.
 inline const bool kMountsAreOurs =
-    ::unshare(CLONE_NEWNS) == 0 && ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+    EnterNamespaces() && ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
 
 class FullDisk {
  public:
   // `size` as mount takes it, `48m`.
   explicit FullDisk(const std::string& size) {
     if (::mount("tmpfs", dir_.path().c_str(), "tmpfs", 0, ("size=" + size).c_str()) != 0) {
-      ADD_FAILURE()
-          << "cannot mount a tmpfs on " << dir_.path() << ": " << std::strerror(errno)
-          << "; this test needs a disk that it can fill: run it as root with CAP_SYS_ADMIN";
+      ADD_FAILURE() << "cannot mount a tmpfs on " << dir_.path() << ": " << std::strerror(errno)
+                    << "; this test needs a disk that it can fill: run it as root, or where users "
+                       "may have namespaces";
       return;
     }
     mounted_ = true;
