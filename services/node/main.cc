@@ -1,6 +1,7 @@
 // concordatd: a site's four services, or some of them, in one process.
 #include <absl/time/clock.h>
 #include <fmt/format.h>
+#include <grpc/support/log.h>
 #include <signal.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -10,6 +11,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "services/node/config.h"
 #include "services/node/mirror.h"
@@ -24,19 +26,16 @@
 namespace concordat::node {
 namespace {
 
-// A log line is one JSON object, whatever its text holds.
+constexpr absl::Duration kHealthInterval = absl::Seconds(1);
+
+// A log line is one JSON object, whatever its text holds: what is no UTF-8 becomes U+FFFD.
 class JsonText final : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&,
               spdlog::memory_buf_t& out) override {
-    for (const char c : message.payload) {
-      if (c == '"' || c == '\\') out.push_back('\\');
-      if (static_cast<unsigned char>(c) < 0x20) {
-        fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<int>(c));
-      } else {
-        out.push_back(c);
-      }
-    }
+    const nlohmann::json text(std::string(message.payload.data(), message.payload.size()));
+    const std::string quoted = text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    out.append(quoted.data(), quoted.data() + quoted.size());
   }
   std::unique_ptr<custom_flag_formatter> clone() const override {
     return std::make_unique<JsonText>();
@@ -46,11 +45,17 @@ class JsonText final : public spdlog::custom_flag_formatter {
 void StartLogging(const std::string& level) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<JsonText>('*').set_pattern(
-      R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","message":"%*"})");
+      R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l","message":%*})");
   auto logger = spdlog::stderr_logger_mt("concordatd");
   logger->set_formatter(std::move(formatter));
   spdlog::set_default_logger(logger);
   spdlog::set_level(spdlog::level::from_str(level));
+  // What gRPC says by itself is a line of the log as any other.
+  gpr_set_log_function([](gpr_log_func_args* said) {
+    const auto severity =
+        said->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::err : spdlog::level::debug;
+    spdlog::log(severity, "grpc: {}", said->message);
+  });
 }
 
 // The address that was configured, with the port that was bound.
@@ -113,9 +118,14 @@ class Node {
         if (!absl::IsDeadlineExceeded(status)) return status;
         spdlog::warn("{}", std::string(status.message()));
       }
-      running.server->SetServing(true);
+      TellHealth();
     }
     return absl::OkStatus();
+  }
+
+  // What the doors' health checks answer: whether every writer of the site writes now.
+  void TellHealth() {
+    for (auto& [name, running] : running_) running.server->SetServing(running.site->Ready());
   }
 
   std::string Addresses() const {
@@ -245,7 +255,8 @@ int Main(int argc, char** argv) {
   app.add_option("--config", path,
                  "the configuration, a YAML file; docs/operations/configure.md explains every key")
       ->required();
-  app.add_option("--log-level", level, "debug, info, warning, error or critical");
+  app.add_option("--log-level", level, "debug, info, warning, error or critical")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "critical"}));
   std::string snapshot;
   app.add_option("--restore", snapshot,
                  "put this snapshot's folder back as the projection it was taken of, and end; no "
@@ -261,9 +272,9 @@ int Main(int argc, char** argv) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   bool stop = false;
-  const auto asked_to_stop = [&] {
-    const timespec none{};
-    if (!stop && sigtimedwait(&signals, nullptr, &none) > 0) stop = true;
+  const auto asked_to_stop = [&](absl::Duration wait) {
+    const timespec most = absl::ToTimespec(wait);
+    if (!stop && sigtimedwait(&signals, nullptr, &most) > 0) stop = true;
     return stop;
   };
 
@@ -275,7 +286,9 @@ int Main(int argc, char** argv) {
   if (!snapshot.empty()) return Restore(snapshot);
   Node node(*std::move(config));
   absl::Status status = node.Start();
-  if (status.ok()) status = node.WaitUntilWriting(asked_to_stop);
+  if (status.ok()) {
+    status = node.WaitUntilWriting([&] { return asked_to_stop(absl::ZeroDuration()); });
+  }
   if (!status.ok()) {
     spdlog::critical("{}", std::string(status.message()));
     node.Stop();
@@ -285,8 +298,7 @@ int Main(int argc, char** argv) {
     fmt::print("READY {}\n", node.Addresses());
     std::fflush(stdout);
     spdlog::info("ready");
-    int signal = 0;
-    sigwait(&signals, &signal);
+    while (!asked_to_stop(kHealthInterval)) node.TellHealth();
   }
   spdlog::info("stopping");
   node.Stop();

@@ -12,6 +12,7 @@ namespace concordat::node {
 namespace {
 
 constexpr size_t kChunk = 500;
+constexpr absl::Duration kRetry = absl::Seconds(1);
 
 std::string NoteKey(const std::string& stream) { return "mirror/" + stream; }
 
@@ -32,6 +33,11 @@ void Mirror::Run() {
     while (!stopping_) {
       const bool carried = !cut_ && CarrySome();
       if (carried) continue;
+      // What failed is not tried again at once: a full disk is full for some time.
+      if (!failures_.empty()) {
+        from_.WaitUntil([this] { return stopping_.load(); }, kRetry);
+        continue;
+      }
       from_.WaitUntil([this] { return stopping_ || (!cut_ && HasWork()); },
                       absl::Milliseconds(100));
     }
@@ -93,10 +99,11 @@ bool Mirror::CarrySome() {
     }
     const auto read = from_.ReadFrom(stream, position, kChunk);
     if (!read.ok()) {
-      spdlog::error("the link from {} cannot read {}: {}", origin_, stream,
-                    std::string(read.status().message()));
+      Fails(stream,
+            fmt::format("cannot read {}: {}", stream, std::string(read.status().message())));
       continue;
     }
+    if (read->empty()) failures_.erase(stream);
     if (read->empty() || cut_) continue;
     std::vector<events::Record> records;
     for (const storage::StoredRecord& stored : *read) records.push_back(stored.record);
@@ -105,13 +112,22 @@ bool Mirror::CarrySome() {
                       fmt::format("{} {}", position + static_cast<int64_t>(records.size()),
                                   events::HeaderValue(records.back(), "ce_id")));
     if (!appended.ok()) {
-      spdlog::error("the link from {} cannot write {}: {}", origin_, stream,
-                    std::string(appended.status().message()));
+      Fails(stream,
+            fmt::format("cannot write {}: {}", stream, std::string(appended.status().message())));
       continue;
     }
+    failures_.erase(stream);
     carried = true;
   }
   return carried;
+}
+
+// Told once, until something is carried again or something else fails.
+void Mirror::Fails(const std::string& stream, const std::string& failure) {
+  std::string& told = failures_[stream];
+  if (told == failure) return;
+  spdlog::error("the link from {} {}", origin_, failure);
+  told = failure;
 }
 
 void Mirror::Redeliver(const std::string& stream, int64_t records) {

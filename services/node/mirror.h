@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <thread>
@@ -41,6 +42,7 @@ class Mirror {
   // Whether the origin still holds the record that was carried last, where it was.
   bool Continues(const std::string& stream, int64_t position);
   bool CarrySome();
+  void Fails(const std::string& stream, const std::string& failure);
 
   const std::string origin_;
   storage::EmbeddedLog& from_;
@@ -49,6 +51,8 @@ class Mirror {
   const std::function<bool(const std::string&)> is_home_;
   std::set<std::string> homes_;      // the mirror's thread: streams for which is_home_ was true
   std::set<std::string> continued_;  // the mirror's thread: streams that were looked at
+  std::map<std::string, std::string>
+      failures_;  // the mirror's thread: what cannot be carried, and why
   std::atomic<bool> cut_ = false;
   std::atomic<bool> stopping_ = false;
   std::thread thread_;

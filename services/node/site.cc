@@ -157,14 +157,11 @@ absl::StatusOr<std::unique_ptr<Site>> Site::Open(const Config& config, const std
   if (!archive.ok()) return archive;
   site->AddSources();
 
-  std::vector<runtime::Sink*> feeds;
-  for (const auto& feed : site->feeds_) feeds.push_back(feed.get());
   std::vector<runtime::Sink*> replicas;
   for (const auto& folded : site->folded_) {
     if (folded->replica != nullptr) replicas.push_back(folded->replica.get());
   }
   for (const auto& sink : site->archive_sinks_) replicas.push_back(sink.get());
-  site->feed_follower_ = std::make_unique<runtime::Follower>(log, std::move(feeds), site->machine_);
   site->replica_follower_ =
       std::make_unique<runtime::Follower>(log, std::move(replicas), site->machine_);
   return site;
@@ -257,6 +254,8 @@ void Site::AddPeer(Site& other) {
 void Site::OpenFeeds() {
   for (const auto& folded : folded_) {
     if (!folded->home()) continue;
+    // A follower a writer: one that does not write makes those wait that wait for it, and no other.
+    std::vector<runtime::Sink*> sinks;
     for (const google::protobuf::Descriptor* event : folded->engine->followed()) {
       const std::string service = ServiceOfEvent(event);
       const bool peers = service == folded->service;
@@ -266,8 +265,11 @@ void Site::OpenFeeds() {
         feeds_.push_back(std::make_unique<runtime::Feed>(
             *folded->engine, *folded->writer, *folded->projection,
             events::StreamName(site.name, service), event, name_, machine_));
+        sinks.push_back(feeds_.back().get());
       }
     }
+    feed_followers_.push_back(
+        std::make_unique<runtime::Follower>(log_, std::move(sinks), machine_));
   }
 }
 
@@ -276,7 +278,9 @@ absl::Status Site::OpenArchive() {
   auto store = parts_.open_store(fmt::format("{}/{}/archive", config_.data_dir, name_),
                                  storage::StoreUse::kRecords);
   if (!store.ok()) return store.status();
-  archive_ = std::make_unique<storage::Archive>(*std::move(store));
+  auto archive = storage::Archive::Open(*std::move(store));
+  if (!archive.ok()) return archive.status();
+  archive_ = *std::move(archive);
   for (const SiteConfig& site : config_.sites) {
     for (const std::string& service : AllServices()) {
       auto chain = archive_->ChainOf(
@@ -294,7 +298,7 @@ void Site::Run() {
   for (const auto& folded : folded_) {
     if (folded->home()) folded->writer->Run();
   }
-  feed_follower_->Run(parts_.idle);
+  for (const auto& follower : feed_followers_) follower->Run(parts_.idle);
   replica_follower_->Run(parts_.idle);
   if (Home("deployment") != nullptr)
     executor_ = machine_.Start("executor", [this] { ExecuteDeployments(); });
@@ -303,7 +307,7 @@ void Site::Run() {
 void Site::Stop() {
   if (stopping_.exchange(true)) return;
   if (executor_ != nullptr) executor_->Join();
-  if (feed_follower_ != nullptr) feed_follower_->Stop();
+  for (const auto& follower : feed_followers_) follower->Stop();
   if (replica_follower_ != nullptr) replica_follower_->Stop();
   for (const auto& folded : folded_) {
     if (folded->home()) folded->writer->Stop();
@@ -326,16 +330,22 @@ void Site::ExecuteDeployments() {
       submission.command_id = step.command_id;
       submission.actor = fmt::format("{}deployment", runtime::kSystemActor);
       submission.correlation_id = step.deployment.correlation_id();
-      absl::Mutex mutex;
-      bool answered = false;
-      submission.done = [&](const absl::StatusOr<type::v1::Outcome>&) {
-        absl::MutexLock lock(&mutex);
-        answered = true;
+      struct Answer {
+        absl::Mutex mutex;
+        bool given ABSL_GUARDED_BY(mutex) = false;
+      };
+      const auto answer = std::make_shared<Answer>();
+      submission.done = [answer](const absl::StatusOr<type::v1::Outcome>&) {
+        absl::MutexLock lock(&answer->mutex);
+        answer->given = true;
       };
       home.writer->Submit(std::move(submission));
-      absl::MutexLock lock(&mutex);
-      // The writer answers everything, at the latest when it stops.
-      machine_.Await(mutex, absl::Condition(&answered), absl::InfiniteDuration());
+      absl::MutexLock lock(&answer->mutex);
+      // A writer whose log does not answer says nothing until it stops, and it stops after this. A
+      // step that was not recorded is made again.
+      const auto over = [&] { return answer->given || stopping_.load(); };
+      while (!machine_.Await(answer->mutex, absl::Condition(&over), absl::Milliseconds(100))) {
+      }
     }
     for (int i = 0; i < 5 && !stopping_ && steps.empty(); ++i) machine_.Sleep(parts_.idle / 5);
   }

@@ -26,7 +26,7 @@
 namespace concordat::node {
 
 // Changes with the layout of any row; a projection of another layout is folded anew.
-inline constexpr char kSchema[] = "1";
+inline constexpr char kSchema[] = "2";
 
 // A service's engine over a journal.
 std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal);
@@ -113,7 +113,7 @@ class Site {
 
   const std::string& name() const { return name_; }
   const std::vector<std::string>& services() const { return services_; }
-  runtime::Clock& clock() { return clock_; }
+  runtime::Clock& clock() const { return clock_; }
   // The site's own stream of a service; nothing where this process does not run it.
   Folded* Home(const std::string& service) const;
   // Own streams first, then the others by site.
@@ -163,7 +163,7 @@ class Site {
   std::unique_ptr<storage::Archive> archive_;
   std::vector<std::unique_ptr<ArchiveSink>> archive_sinks_;
   // Feeds wait for their commands to be decided, so replicas have a thread of their own.
-  std::unique_ptr<runtime::Follower> feed_follower_;
+  std::vector<std::unique_ptr<runtime::Follower>> feed_followers_;  // one a home service
   std::unique_ptr<runtime::Follower> replica_follower_;
   std::unique_ptr<storage::Thread> executor_;
   std::atomic<bool> stopping_ = false;

@@ -4,11 +4,14 @@
 #include <httplib.h>
 #include <prometheus/counter.h>
 #include <prometheus/text_serializer.h>
+#include <sys/socket.h>
 
 #include <cstdlib>
+#include <map>
 
 #include "services/inventory/state.h"
 #include "services/reservations/state.h"
+#include "services/runtime/check.h"
 
 namespace concordat::node {
 namespace {
@@ -51,6 +54,32 @@ double CountOverrunning(const storage::Projection& projection) {
     return true;
   });
   return count;
+}
+
+// How many servers are in a state for longer than the site's limit for it, by state. Where there is
+// a limit each server is looked at, some microseconds each.
+std::map<inventory::v1::ServerState, double> CountOverdue(const storage::Projection& projection,
+                                                          const std::string& site, absl::Time now) {
+  const auto view = projection.View();
+  const inventory::Rows rows(*view);
+  const auto row = rows.sites.Get(fmt::format("sites/{}", site));
+  std::map<inventory::v1::ServerState, double> overdue;
+  std::map<inventory::v1::ServerState, absl::Duration> limits;
+  if (!row) return overdue;
+  for (const inventory::v1::StageLimitSet& limit : row->stage_limits()) {
+    limits[limit.state()] = absl::Seconds(limit.most().seconds());
+    overdue[limit.state()] = 0;
+  }
+  if (limits.empty()) return overdue;
+  rows.servers.Scan("", [&](std::string_view, const inventory::v1::Server& server) {
+    const auto limit = limits.find(server.state());
+    if (limit != limits.end() && server.has_state_time() &&
+        now - runtime::ToTime(server.state_time()) > limit->second) {
+      ++overdue[server.state()];
+    }
+    return true;
+  });
+  return overdue;
 }
 
 }  // namespace
@@ -196,6 +225,15 @@ std::string Telemetry::Metrics() const {
                MetricType::Gauge);
     overrunning.metric.push_back(
         Metric({{"site", site_.name()}}, CountOverrunning(*folded->projection), MetricType::Gauge));
+    MetricFamily& overdue = family(
+        "concordat_servers_overdue",
+        "Servers that are in a state for longer than the site's limit for it", MetricType::Gauge);
+    for (const auto& [state, count] :
+         CountOverdue(*folded->projection, site_.name(), site_.clock().Now())) {
+      overdue.metric.push_back(
+          Metric({{"site", site_.name()}, {"state", inventory::v1::ServerState_Name(state)}}, count,
+                 MetricType::Gauge));
+    }
   }
   MetricFamily& build =
       family("concordat_build_info", "The release, as a label", MetricType::Gauge);
@@ -209,6 +247,11 @@ absl::StatusOr<int> Telemetry::Start(const std::string& address) {
   int port = colon == address.npos ? 0 : std::atoi(address.c_str() + colon + 1);
   http_ = std::make_unique<httplib::Server>();
   http_->new_task_queue = [] { return new httplib::ThreadPool(2); };
+  // Two processes must not share an address by accident, as the library's own options allow.
+  http_->set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  });
   http_->Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
     response.set_content(Metrics(), "text/plain; version=0.0.4; charset=utf-8");
   });
