@@ -63,8 +63,8 @@ std::vector<Step> Work(const Rows& rows, absl::Time now, size_t limit) {
     if (!deployment) continue;
     const std::string_view step =
         deployment->state() == v1::DEPLOYMENT_STATE_PLACING ? "place" : "remove";
-    std::string id =
-        fmt::format("{}:{}:{}", name, step, int64_t{deployment->failed_attempts()} + 1);
+    std::string id = fmt::format("{}:{}:{}:{}", name, step, deployment->steps(),
+                                 int64_t{deployment->failed_attempts()} + 1);
     steps.push_back({*std::move(deployment), std::move(id)});
   }
   return steps;

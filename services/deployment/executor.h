@@ -17,8 +17,9 @@ namespace concordat::deployment {
 // One attempt to be made.
 struct Step {
   v1::Deployment deployment;  // as it stands; its correlation id goes with the command
-  // The id of the command that Execute() returns, `sites/paris/deployments/d-7k2m9x4q1b:place:1`:
-  // from deployment, step and attempt, so that an attempt is recorded once.
+  // The id of the command that Execute() returns,
+  // `sites/paris/deployments/d-7k2m9x4q1b:remove:2:1`: from deployment, step, which of its steps it
+  // is, and attempt, so that an attempt is recorded once, and none of a later step is taken for it.
   std::string command_id;
 };
 

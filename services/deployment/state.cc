@@ -21,9 +21,11 @@ void Put(Rows& rows, const v1::Deployment& deployment) {
   }
 }
 
-// A step begins: no attempt of it has failed yet, and the first may be made at once.
+// A step begins: no attempt of it has failed yet, and the first may be made at once. A removal may
+// begin while another is under way: a window drains the servers, and then the reservation ends.
 void Begin(Rows& rows, v1::Deployment deployment, v1::DeploymentState step, absl::Time time) {
   deployment.set_state(step);
+  deployment.set_steps(deployment.steps() + 1);
   deployment.set_failed_attempts(0);
   *deployment.mutable_retry_time() = runtime::ToTimestamp(time);
   Put(rows, deployment);

@@ -212,19 +212,19 @@ TEST(Work, IsWhatIsPlacedOrRemovedAndDue) {
     return ids;
   };
   EXPECT_THAT(names("2027-03-01T00:00:00Z", 10),
-              ElementsAre("sites/paris/deployments/d-placing:place:1",
-                          "sites/paris/deployments/d-removing:remove:1"));
+              ElementsAre("sites/paris/deployments/d-placing:place:1:1",
+                          "sites/paris/deployments/d-removing:remove:2:1"));
   EXPECT_THAT(names("2027-02-28T23:59:59Z", 10), ElementsAre());
   EXPECT_THAT(names("2027-03-01T00:00:00Z", 0), ElementsAre());
   // After a failed attempt another one goes first, and comes with the number of its attempt.
   scenario.Given(R"(placement_failed { name: "sites/paris/deployments/d-placing" attempt: 1 })");
   EXPECT_THAT(names("2027-03-01T00:00:00Z", 10),
-              ElementsAre("sites/paris/deployments/d-removing:remove:1"));
+              ElementsAre("sites/paris/deployments/d-removing:remove:2:1"));
   EXPECT_THAT(names("2027-03-01T00:00:01Z", 1),
-              ElementsAre("sites/paris/deployments/d-removing:remove:1"));
+              ElementsAre("sites/paris/deployments/d-removing:remove:2:1"));
   EXPECT_THAT(names("2027-03-01T00:00:01Z", 10),
-              ElementsAre("sites/paris/deployments/d-removing:remove:1",
-                          "sites/paris/deployments/d-placing:place:2"));
+              ElementsAre("sites/paris/deployments/d-removing:remove:2:1",
+                          "sites/paris/deployments/d-placing:place:1:2"));
 }
 
 TEST(Work, ListsExactlyTheDeploymentsInThoseStates) {
@@ -300,6 +300,34 @@ TEST(Executor, DoesAStepAgainThatItCouldNotReportBeforeARestart) {
   const v1::Command again = Execute(target, after[0].deployment);
   EXPECT_EQ(again.SerializeAsString(), lost.SerializeAsString());
   EXPECT_TRUE(scenario.When(again, after[0].command_id).has_model_placed());
+}
+
+// A window drains the servers, the host is dead for hours, and the reservation ends meanwhile: the
+// removal that begins then is none that was recorded before.
+TEST(Executor, ARemovalThatIsBegunAgainIsRecordedAnew) {
+  Folder folder;
+  ManifestTarget target(folder.path());
+  Scenario scenario;
+  GivenAReservation(scenario);
+  GivenARunning(scenario);
+  std::set<std::string> ids;
+  const auto attempt = [&](const std::string& at, bool fails) {
+    const std::vector<Step> steps = Work(scenario.state().rows, test::Time(at), 10);
+    EXPECT_EQ(steps.size(), 1u);
+    EXPECT_TRUE(ids.insert(steps[0].command_id).second) << steps[0].command_id;
+    v1::Command command = Execute(target, steps[0].deployment);
+    if (fails) command.mutable_record_removal()->set_error("the host is dead");
+    return scenario.At(at).When(command, steps[0].command_id);
+  };
+  scenario.At("2027-03-02T00:00:00Z")
+      .When(
+          R"(drain_servers { window: "sites/paris/windows/w" servers: "sites/paris/servers/a01" })");
+  ASSERT_EQ(StateOf(scenario), "REMOVING");
+  EXPECT_TRUE(attempt("2027-03-02T00:00:00Z", true).has_removal_failed());
+  scenario.When(R"(vacate_reservation { reservation: "sites/paris/reservations/r-1" })");
+  EXPECT_TRUE(attempt("2027-03-02T00:00:00Z", true).has_removal_failed());
+  EXPECT_TRUE(attempt("2027-03-02T00:00:01Z", false).has_model_removed());
+  EXPECT_EQ(StateOf(scenario), "REMOVED");
 }
 
 // An executor planned a placement and was paused; the reservation ended meanwhile, and another
