@@ -141,6 +141,8 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kWindowAborted:
     case Event::kWindowCancelled:
     case Event::kStageLimitSet:
+    case Event::kFacilityReported:
+    case Event::kReadingRecorded:
     case Event::kFeedEnvelopeSet:
     case Event::kCommandRefused:
     case Event::EVENT_NOT_SET:

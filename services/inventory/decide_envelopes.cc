@@ -46,6 +46,8 @@ v1::Event SetEnvelope(const State& state, const v1::SetEnvelopeRequest& request,
   v1::Event event;
   *event.mutable_envelope_set() = StepOf(request, facts);
   event.mutable_envelope_set()->set_cooling_watts(request.cooling_watts());
+  if (request.has_plan() && facts.actor.starts_with(runtime::kSystemActor))
+    *event.mutable_envelope_set()->mutable_plan() = request.plan();
   return event;
 }
 

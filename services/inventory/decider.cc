@@ -275,6 +275,8 @@ v1::Event DecideServer(const State& state, const v1::Command& command,
     case v1::Command::kSetEnvelope:
     case v1::Command::kSetFeedEnvelope:
     case v1::Command::kSetStageLimit:
+    case v1::Command::kReportFacility:
+    case v1::Command::kRecordReading:
     case v1::Command::kRegisterModel:
     case v1::Command::kOrderServer:
     case v1::Command::kDefineRack:
@@ -342,6 +344,10 @@ std::string Subject(const v1::Command& command, const runtime::Facts& facts) {
       return command.set_feed_envelope().name();
     case v1::Command::kSetStageLimit:
       return command.set_stage_limit().site();
+    case v1::Command::kReportFacility:
+      return command.report_facility().site();
+    case v1::Command::kRecordReading:
+      return command.record_reading().name();
     case v1::Command::kRegisterPlan:
       return command.register_plan().name();
     case v1::Command::kRecordTenancyEnd:
@@ -406,6 +412,10 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
       return SetFeedEnvelope(state, command.set_feed_envelope(), facts);
     case v1::Command::kSetStageLimit:
       return SetStageLimit(state, command.set_stage_limit(), facts);
+    case v1::Command::kReportFacility:
+      return ReportFacility(state, command.report_facility(), facts);
+    case v1::Command::kRecordReading:
+      return RecordReading(state, command.record_reading(), facts);
     case v1::Command::kRegisterModel:
       return RegisterModel(state, command.register_model(), facts);
     case v1::Command::kOrderServer:

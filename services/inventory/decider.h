@@ -57,6 +57,11 @@ v1::Event SetFeedEnvelope(const State& state, const v1::SetFeedEnvelopeRequest& 
                           const runtime::Facts& facts);
 v1::Event SetStageLimit(const State& state, const v1::SetStageLimitRequest& request,
                         const runtime::Facts& facts);
+// decide_facility.cc: what the site's plant can give, and what its meters say.
+v1::Event ReportFacility(const State& state, const v1::ReportFacilityRequest& request,
+                         const runtime::Facts& facts);
+v1::Event RecordReading(const State& state, const v1::RecordReadingRequest& request,
+                        const runtime::Facts& facts);
 
 // decide_tests.cc: plans, burn-ins, and what makes them stale.
 v1::Event RegisterPlan(const State& state, const v1::RegisterPlanRequest& request,

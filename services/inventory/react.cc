@@ -3,6 +3,7 @@
 #include <absl/algorithm/container.h>
 #include <utility>
 
+#include "services/inventory/facility.h"
 #include "services/inventory/windows.h"
 #include "services/runtime/check.h"
 
@@ -49,6 +50,29 @@ Intents Uncordon(const Rows& rows, const Over& over) {
     v1::Command command;
     command.mutable_uncordon_server()->set_name(name);
     intents.push_back(Intent{.kind = "uncordon", .subject = name, .command = std::move(command)});
+  }
+  return intents;
+}
+
+// The envelope comes to what the facility can give.
+Intents FollowFacility(const Rows& rows, const v1::FacilityReported& reported, absl::Time now) {
+  Intents intents;
+  const auto site = rows.sites.Get(reported.site());
+  if (!site) return intents;
+  for (const v1::EnvelopeSet& step : StepsOf(*site, now)) {
+    v1::Command command;
+    v1::SetEnvelopeRequest& set = *command.mutable_set_envelope();
+    set.set_site(step.site());
+    *set.mutable_effective_from() = step.effective_from();
+    *set.mutable_until() = step.until();
+    set.set_it_power_watts(step.it_power_watts());
+    set.set_cooling_watts(step.cooling_watts());
+    set.set_cause(step.cause());
+    set.set_detail(step.detail());
+    *set.mutable_plan() = step.plan();
+    intents.push_back(Intent{.kind = "follow",
+                             .subject = runtime::ToText(runtime::ToTime(step.effective_from())),
+                             .command = std::move(command)});
   }
   return intents;
 }
@@ -110,6 +134,8 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return Uncordon(rows, event.window_closed());
     case v1::Event::kWindowAborted:
       return Uncordon(rows, event.window_aborted());
+    case v1::Event::kFacilityReported:
+      return FollowFacility(rows, event.facility_reported(), accepted.time);
     case v1::Event::kSiteOpened:
     case v1::Event::kEnvelopeSet:
     case v1::Event::kModelRegistered:
@@ -131,6 +157,7 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kTenancyEnded:
     case v1::Event::kFeedDefined:
     case v1::Event::kFeedEnvelopeSet:
+    case v1::Event::kReadingRecorded:
     case v1::Event::kStageLimitSet:
     case v1::Event::kServerPlanned:
     case v1::Event::kDeliverySlipped:

@@ -48,7 +48,8 @@ struct Service {
             {"feeds", &v1::Feed::default_instance()},
             {"manifests", &v1::Manifest::default_instance()},
             {"parts", &v1::Part::default_instance()},
-            {"windows", &v1::Window::default_instance()}};
+            {"windows", &v1::Window::default_instance()},
+            {"readings", &v1::Reading::default_instance()}};
   }
 };
 

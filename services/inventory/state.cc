@@ -68,6 +68,30 @@ void SetEnvelope(Rows& rows, const v1::FeedEnvelopeSet& set) {
   rows.feeds.Put(set.feed(), feed);
 }
 
+void Report(Rows& rows, const v1::FacilityReported& reported) {
+  v1::Site site = rows.sites.Get(reported.site()).value_or(v1::Site());
+  site.set_name(reported.site());
+  *site.mutable_facility() = reported;
+  rows.sites.Put(reported.site(), site);
+}
+
+std::string ReadingEndKey(const v1::ReadingRecorded& reading) {
+  return fmt::format("{}/{}", TimeKey(runtime::ToTime(reading.end_time())), reading.name());
+}
+
+void Record(Rows& rows, const v1::ReadingRecorded& recorded) {
+  const std::optional<v1::Reading> before = rows.readings.Get(recorded.name());
+  if (before) rows.reading_ends.Delete(ReadingEndKey(before->reading()));
+  v1::Reading reading;
+  reading.set_name(recorded.name());
+  *reading.mutable_reading() = recorded;
+  reading.set_corrections(before ? before->corrections() + 1 : 0);
+  rows.readings.Put(recorded.name(), reading);
+  google::protobuf::StringValue name;
+  name.set_value(recorded.name());
+  rows.reading_ends.Put(ReadingEndKey(recorded), name);
+}
+
 void SetStageLimit(Rows& rows, const v1::StageLimitSet& set) {
   v1::Site site = rows.sites.Get(set.site()).value_or(v1::Site());
   site.set_name(set.site());
@@ -467,6 +491,10 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return SetEnvelope(rows, event.feed_envelope_set());
     case v1::Event::kStageLimitSet:
       return SetStageLimit(rows, event.stage_limit_set());
+    case v1::Event::kFacilityReported:
+      return Report(rows, event.facility_reported());
+    case v1::Event::kReadingRecorded:
+      return Record(rows, event.reading_recorded());
     case v1::Event::kModelRegistered:
       return RegisterModel(rows, event.model_registered());
     case v1::Event::kPlanRegistered:

@@ -30,7 +30,9 @@ struct Rows {
         slots("slots", journal, &journal),
         deadlines("deadlines", journal, &journal),
         windows("windows", journal, &journal),
-        window_deadlines("window_deadlines", journal, &journal) {}
+        window_deadlines("window_deadlines", journal, &journal),
+        readings("readings", journal, &journal),
+        reading_ends("reading_ends", journal, &journal) {}
   explicit Rows(const storage::RowSource& source)
       : sites("sites", source),
         models("models", source),
@@ -47,7 +49,9 @@ struct Rows {
         slots("slots", source),
         deadlines("deadlines", source),
         windows("windows", source),
-        window_deadlines("window_deadlines", source) {}
+        window_deadlines("window_deadlines", source),
+        readings("readings", source),
+        reading_ends("reading_ends", source) {}
 
   storage::Table<v1::Site> sites;
   storage::Table<v1::Model> models;
@@ -72,6 +76,9 @@ struct Rows {
   storage::Table<v1::Window> windows;
   // Every window that waits for a time, by WindowDeadlineKey() of windows.h; the value is its name.
   storage::Table<google::protobuf::StringValue> window_deadlines;
+  storage::Table<v1::Reading> readings;
+  // Every reading by its end, `TimeKey()/name`; the value is its name.
+  storage::Table<google::protobuf::StringValue> reading_ends;
 };
 
 using Index = runtime::NoIndex;

@@ -21,6 +21,9 @@ constexpr int kHighestPosition = 60;
 constexpr int kMostSerials = 1000;
 constexpr int kMostVersions = 10'000;
 constexpr int kMostDescriptions = 20;
+constexpr int64_t kMostWattHours = 1'000'000'000'000'000;
+constexpr int64_t kMostLitres = 1'000'000'000'000;
+constexpr absl::Duration kLongestReading = absl::Hours(366 * 24);
 
 absl::Status CheckWordText(std::string_view field, std::string_view value) {
   return runtime::CheckText(field, value, runtime::Presence::kRequired, kWordBytes);
@@ -185,6 +188,47 @@ absl::Status Check(const v1::RegisterPlanRequest& request) {
       CheckDuration("validity", request.has_validity(), request.validity()),
       CheckDuration("retest_margin", request.has_retest_margin(), request.retest_margin()),
   });
+}
+
+absl::Status Check(const v1::ReportFacilityRequest& request) {
+  return FirstError({
+      runtime::CheckName("site", request.site(), "sites/*"),
+      CheckWatts("it_power_watts", request.has_it_power_watts(), request.it_power_watts()),
+      CheckWatts("cooling_watts", request.has_cooling_watts(), request.cooling_watts()),
+      runtime::CheckTime("until", request.has_until(), request.until()),
+      request.cause() == v1::ENVELOPE_CAUSE_UNSPECIFIED
+          ? absl::OkStatus()
+          : runtime::CheckEnum("cause", request.cause()),
+      runtime::CheckText("detail", request.detail(), runtime::Presence::kOptional),
+  });
+}
+
+// A part of all the energy that the data centre took.
+absl::Status CheckPartOf(std::string_view field, int64_t part, int64_t total) {
+  if (part >= 0 && part <= total) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{}: found {}, expected from 0 to total_watt_hours, {}", field, part, total));
+}
+
+absl::Status Check(const v1::RecordReadingRequest& request) {
+  absl::Status fields = FirstError({
+      runtime::CheckName("name", request.name(), "sites/*/readings/*"),
+      runtime::CheckSpan("start_time", request.has_start_time(), request.start_time(), "end_time",
+                         request.has_end_time(), request.end_time()),
+      runtime::CheckRange("total_watt_hours", request.total_watt_hours(), 1, kMostWattHours),
+      CheckPartOf("it_watt_hours", request.it_watt_hours(), request.total_watt_hours()),
+      CheckPartOf("renewable_watt_hours", request.renewable_watt_hours(),
+                  request.total_watt_hours()),
+      CheckPartOf("reused_watt_hours", request.reused_watt_hours(), request.total_watt_hours()),
+      runtime::CheckRange("water_litres", request.water_litres(), 0, kMostLitres),
+      runtime::CheckText("source", request.source(), runtime::Presence::kRequired),
+      runtime::CheckText("correction", request.correction(), runtime::Presence::kOptional),
+  });
+  const absl::Time start = runtime::ToTime(request.start_time());
+  if (!fields.ok() || runtime::ToTime(request.end_time()) - start <= kLongestReading) return fields;
+  return absl::InvalidArgumentError(
+      fmt::format("end_time: found {}, expected 366 days after start_time at most",
+                  runtime::ToText(runtime::ToTime(request.end_time()))));
 }
 
 absl::Status Check(const v1::SetStageLimitRequest& request) {
@@ -352,6 +396,10 @@ absl::Status Validate(const v1::Command& command) {
       return Check(command.set_feed_envelope());
     case v1::Command::kSetStageLimit:
       return Check(command.set_stage_limit());
+    case v1::Command::kReportFacility:
+      return Check(command.report_facility());
+    case v1::Command::kRecordReading:
+      return Check(command.record_reading());
     case v1::Command::kRegisterModel:
       return Check(command.register_model());
     case v1::Command::kOrderServer:
