@@ -29,6 +29,12 @@ enum class Flaw {
   kSkipsHomeCheck,           // a writer starts without asking what others have seen
   kReadsPastUnknown,         // an event of a newer release is passed over
   kForgetsFeeds,             // what may be drawn from a power feed is not looked at
+  kAmendsBeyondPower,        // whether there is power for an amendment is not looked at
+  kDecidesForOthers,         // a release wave of another site is planned here
+  kRevivesEnded,             // what has ended may be cancelled
+  kKeepsDroppedTerms,        // the terms of an amendment stay when it is dropped
+  kIgnoresWaves,             // servers that no wave has opened are given away
+  kForgetsShortfalls,        // a lower envelope is never said to cut into what is promised
   kCount,
 };
 

@@ -6,10 +6,12 @@
 #include <set>
 #include <utility>
 
+#include "events/flaw.h"
 #include "services/reservations/amendments.h"
 #include "services/reservations/decider.h"
 #include "services/reservations/margins.h"
 #include "services/reservations/quotas.h"
+#include "services/reservations/waves.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -96,7 +98,7 @@ Checked CheckParts(const State& state, const Frame& frame, const v1::Reservation
     const google::protobuf::RepeatedPtrField<std::string> servers(part.servers.begin(),
                                                                   part.servers.end());
     if (auto obstacle = CheckApart(state, wanted, servers, part.span, facts.now)) return obstacle;
-    if (part.watts != Watts()) {
+    if (part.watts != Watts() && !events::Has(events::Flaw::kAmendsBeyondPower)) {
       if (auto obstacle = CheckPower(state, frame, part.span, part.watts, facts)) return obstacle;
     }
     if (auto obstacle = CheckFeeds(state, part.servers, part.span, facts.now)) return obstacle;
@@ -121,6 +123,12 @@ std::vector<std::string> ServersFor(const State& state, const v1::Reservation& r
   const size_t count = static_cast<size_t>(amendment.terms().count());
   const Span block = BlockOf(amendment.terms(), amendment.margins());
   const Span old = BlockOf(reservation.terms(), reservation.margins());
+  // An earlier start may be one at which a wave has not opened them yet.
+  const absl::Time start = UseOf(amendment.terms()).start;
+  const std::set<std::string> closed =
+      start < UseOf(reservation.terms()).start
+          ? ClosedServers(state, amendment.terms().model(), amendment.terms().customer(), start)
+          : std::set<std::string>();
   std::vector<std::string> servers;
   std::set<std::string> known;
   if (amendment.terms().model() == reservation.terms().model()) {
@@ -131,7 +139,8 @@ std::vector<std::string> ServersFor(const State& state, const v1::Reservation& r
       const bool free_after =
           block.end <= old.end ||
           state.index.IsFree(server, {std::max(block.start, old.end), block.end}, facts.now);
-      const bool usable = !IsLost(reservation, server) && free_before && free_after;
+      const bool usable =
+          !IsLost(reservation, server) && !closed.contains(server) && free_before && free_after;
       if (servers.size() < count && (usable || IsActive(reservation))) {
         servers.push_back(server);
         known.insert(server);
@@ -244,8 +253,9 @@ absl::Time HoldUntil(const v1::Reservation& reservation, const v1::Amendment& am
                      absl::Time now) {
   const Span before = UseOf(reservation.terms());
   const Span after = UseOf(amendment.terms());
-  const absl::Time latest =
-      IsActive(reservation) ? std::min(before.end, after.end) : std::min(before.start, after.start);
+  // A start that clocks which differ a little already call past begins once it is confirmed.
+  const absl::Time start = after.start > now ? std::min(before.start, after.start) : before.start;
+  const absl::Time latest = IsActive(reservation) ? std::min(before.end, after.end) : start;
   return std::min(now + kHoldTtl, std::max(latest, now));
 }
 

@@ -157,6 +157,7 @@ v1::Event FulfilPart(const State& state, const v1::FulfilPart& command,
     declined.set_reason(obstacle->reason);
     declined.set_detail(obstacle->detail);
     declined.set_bundle(command.bundle());
+    declined.set_name_taken(existing.has_value());
     if (obstacle->shortage) *declined.mutable_shortage() = *obstacle->shortage;
     if (!obstacle->shortfall.contract().empty())
       *declined.mutable_shortfall() = obstacle->shortfall;
@@ -259,9 +260,16 @@ v1::Event SettleBundle(const State& state, const v1::SettleBundle& command,
     const auto waits = std::find_if(parts.begin(), parts.end(), [](const v1::PartRecord& part) {
       return part.state() != v1::PART_STATE_PROMISED;
     });
-    return Aborted(*bundle, v1::REASON_HOLD_LAPSED,
-                   fmt::format("{} is {} at {}, expected a promise by then.", waits->reservation(),
-                               v1::PartState_Name(waits->state()), runtime::ToText(expires)));
+    // A site that promises before it is asked to keeps the bundle from being prepared.
+    const std::string detail =
+        waits == parts.end()
+            ? fmt::format(
+                  "Every part is promised and {} is {} at {}, expected promises that were "
+                  "asked for by then.",
+                  bundle->name(), v1::BundleState_Name(bundle->state()), runtime::ToText(expires))
+            : fmt::format("{} is {} at {}, expected a promise by then.", waits->reservation(),
+                          v1::PartState_Name(waits->state()), runtime::ToText(expires));
+    return Aborted(*bundle, v1::REASON_HOLD_LAPSED, detail);
   }
   return WrongState(command, *bundle, "every part promised, one that failed, or its time over");
 }

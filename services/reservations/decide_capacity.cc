@@ -390,7 +390,7 @@ Checked CheckPower(const State& state, const Frame& frame, const Span& span, con
 Checked CheckFeeds(const State& state, const std::vector<std::string>& servers, const Span& span,
                    absl::Time now) {
   const auto draws = state.index.FeedDraws(servers);
-  const auto found = state.index.FirstFeedShort(draws, span, now);
+  const auto found = state.index.feeds().FirstShort(draws, span, now);
   if (!found) return std::nullopt;
   const int64_t more = draws.at(found->feed);
   return Obstacle{

@@ -5,9 +5,11 @@
 #include <optional>
 #include <utility>
 
+#include "events/flaw.h"
 #include "services/reservations/bundles.h"
 #include "services/reservations/decider.h"
 #include "services/reservations/margins.h"
+#include "services/reservations/quotas.h"
 #include "services/runtime/check.h"
 
 namespace concordat::reservations {
@@ -110,8 +112,8 @@ v1::Event Delayed(const v1::Reservation& reservation, const std::vector<std::str
 
 Checked CheckFeedsNow(const State& state, const std::vector<std::string>& servers, absl::Time now) {
   for (const auto& [feed, watts] : state.index.FeedDraws(servers)) {
-    const auto limit = state.index.FeedLimitAt(feed, now);
-    const int64_t after = state.index.FeedRunning(feed) + watts;
+    const auto limit = state.index.feeds().LimitAt(feed, now);
+    const int64_t after = state.index.feeds().Running(feed) + watts;
     if (!limit || after <= *limit) continue;
     return Obstacle{
         v1::REASON_POWER_ENVELOPE,
@@ -159,8 +161,11 @@ v1::Event Cancel(const State& state, const v1::CancelReservationRequest& request
                                "RevokeReservation with a legal basis.",
                                request.name()));
   }
-  const Found found = Find(state, request, request.name(), facts,
-                           {v1::RESERVATION_STATE_HELD, v1::RESERVATION_STATE_CONFIRMED});
+  const bool revives = events::Has(events::Flaw::kRevivesEnded) && known &&
+                       known->state() == v1::RESERVATION_STATE_ENDED;
+  const Found found = revives ? Found{known, {}}
+                              : Find(state, request, request.name(), facts,
+                                     {v1::RESERVATION_STATE_HELD, v1::RESERVATION_STATE_CONFIRMED});
   if (!found.reservation) return found.refusal;
   if (auto refusal = Promised(request, *found.reservation)) return *refusal;
   if (const auto locked = CheckUnlocked(*found.reservation, facts.now))
@@ -258,6 +263,11 @@ v1::Event Start(const State& state, const v1::StartReservation& command,
   }
   // No more than was booked, whatever the inventory says of the servers meanwhile.
   started.set_accelerators(std::min(started.accelerators(), reservation.accelerators()));
+  if (!reservation.segments().empty() && started.accelerators() < reservation.accelerators()) {
+    for (const v1::Segment& segment :
+         SegmentsFrom(reservation, started.accelerators(), absl::InfinitePast()))
+      *started.add_segments() = segment;
+  }
   *started.mutable_end_time() = terms.end_time();
   return event;
 }

@@ -88,8 +88,8 @@ Selection Powered(const State& state, const Pool& pool, const Wanted& wanted,
   const std::map<std::string, int64_t> given_up = index.FeedDraws(wanted.gives_up);
   std::vector<std::string> unpowered;
   for (const std::string& feed : pool.Feeds()) {
-    if (!index.HasLimit(feed) || block.start >= block.end) continue;
-    int64_t left = index.FeedLeft(feed, block, now);
+    if (!index.feeds().HasLimit(feed) || block.start >= block.end) continue;
+    int64_t left = index.feeds().Left(feed, block, now);
     if (left == INT64_MAX) continue;  // its limit begins later
     if (const auto more = given_up.find(feed); more != given_up.end()) left += more->second;
     if (most == 0 || left / most >= count) continue;
@@ -160,13 +160,28 @@ std::vector<std::string> Choose(const Pool& pool, const Selection& selection,
   return pool.Pack(selection, count);
 }
 
-// Counts servers that are ruled out.
+// What release waves have not opened to the customer, of every model.
+std::set<std::string> HiddenFrom(const State& state, const std::string& customer,
+                                 absl::Time start) {
+  std::set<std::string> hidden;
+  for (const auto& [model, unused] : state.index.models())
+    hidden.merge(ClosedServers(state, model, customer, start));
+  return hidden;
+}
+
+// Counts servers that are ruled out, and names some of them. Those that are hidden are counted:
+// they are for those to see whom a wave opens them to.
 class Exclusions {
  public:
-  explicit Exclusions(v1::Shortage& shortage, size_t most_examples = kMostExamples)
-      : most_examples_(most_examples), shortage_(shortage) {}
+  explicit Exclusions(v1::Shortage& shortage, std::set<std::string> hidden)
+      : shortage_(shortage), hidden_(std::move(hidden)) {}
+  // All of them, none hidden.
+  explicit Exclusions(v1::Shortage& shortage) : most_examples_(SIZE_MAX), shortage_(shortage) {}
 
-  size_t most_examples() const { return most_examples_; }
+  // How many names are enough to take examples from.
+  size_t enough() const {
+    return most_examples_ == SIZE_MAX ? SIZE_MAX : most_examples_ + hidden_.size();
+  }
 
   template <typename Names>
   void Add(v1::ExclusionReason reason, size_t count, const Names& examples) {
@@ -176,17 +191,18 @@ class Exclusions {
     exclusion.set_count(static_cast<int32_t>(count));
     for (const std::string& name : examples) {
       if (static_cast<size_t>(exclusion.examples_size()) == most_examples_) break;
-      exclusion.add_examples(name);
+      if (!hidden_.contains(name)) exclusion.add_examples(name);
     }
   }
 
  private:
-  const size_t most_examples_;
+  const size_t most_examples_ = kMostExamples;
   v1::Shortage& shortage_;
+  const std::set<std::string> hidden_;
 };
 
 void AddOtherModels(const Index& index, const std::string& model, Exclusions& exclusions) {
-  const size_t most = exclusions.most_examples();
+  const size_t most = exclusions.enough();
   size_t count = 0;
   std::set<std::string> names;
   for (const auto& [name, other] : index.models()) {
@@ -225,7 +241,7 @@ Watts LeftOf(const Index& index, const v1::SiteRecord& site, const Span& span, a
 // The servers of a model, one reason after the other.
 void AddOfModel(const State& state, const Frame& frame, const Wanted& wanted, const Span& span,
                 absl::Time now, Exclusions& exclusions) {
-  const size_t most = exclusions.most_examples();
+  const size_t most = exclusions.enough();
   const std::string& model = wanted.terms.model();
   const auto known = state.index.models().find(model);
   if (known == state.index.models().end()) return;
@@ -247,12 +263,17 @@ void AddOfModel(const State& state, const Frame& frame, const Wanted& wanted, co
     left = room;
   };
   if (CheckHours(frame, span)) limit(v1::EXCLUSION_REASON_ACCESS_HOURS, 0);
+  size_t allowed = left;
   if (frame.contract.max_servers_per_site() > 0) {
-    limit(v1::EXCLUSION_REASON_CONTRACT,
-          RoomFor(frame.contract.max_servers_per_site() -
-                      state.index.ContractPeak(frame.contract.name(), span),
-                  1));
+    allowed = std::min(allowed, RoomFor(frame.contract.max_servers_per_site() -
+                                            state.index.ContractPeak(frame.contract.name(), span),
+                                        1));
   }
+  if (const auto accelerators = AcceleratorsLeft(state, frame, span); accelerators && left > 0) {
+    const int64_t each = state.index.AcceleratorsOf(pool->Names(free, 1).front());
+    allowed = std::min(allowed, RoomFor(*accelerators, each));
+  }
+  limit(v1::EXCLUSION_REASON_CONTRACT, allowed);
   const Watts each = state.index.LeastWatts(model, 1);
   const Watts watts = LeftOf(state.index, frame.site, block, now);
   limit(v1::EXCLUSION_REASON_POWER, RoomFor(watts.it_power, each.it_power));
@@ -322,7 +343,7 @@ absl::Time FeedKeptFrom(const Index& index, const std::string& feed, const Span&
   while (cannot + 1 < can) {
     const int64_t middle = cannot + (can - cannot) / 2;
     const Span rest{span.start + absl::Seconds(middle), span.end};
-    const bool gives = rest.start >= rest.end || index.FeedLeft(feed, rest, now) >= more;
+    const bool gives = rest.start >= rest.end || index.feeds().Left(feed, rest, now) >= more;
     (gives ? can : cannot) = middle;
   }
   return std::min(span.end, span.start + absl::Seconds(can));
@@ -340,8 +361,8 @@ absl::Time NextChange(const State& state, const Frame& frame, const v1::Terms& t
   const int64_t each = state.index.LeastWatts(terms.model(), 1).it_power;
   bool limited = false;
   for (const std::string& feed : pool->Feeds()) {
-    if (!state.index.HasLimit(feed) || each == 0) continue;
-    const int64_t left = std::max<int64_t>(0, state.index.FeedLeft(feed, block, now));
+    if (!state.index.feeds().HasLimit(feed) || each == 0) continue;
+    const int64_t left = std::max<int64_t>(0, state.index.feeds().Left(feed, block, now));
     if (left == INT64_MAX) continue;
     limited = true;
     const int64_t one_more = (left / each + 1) * each;
@@ -437,17 +458,17 @@ std::string Describe(const v1::Shortage& shortage) {
 }
 
 // The feed of the first server that a shortage says has no power, and when it lacks that of one.
-std::optional<Index::FeedShort> ShortFeed(const State& state, const Wanted& wanted,
-                                          const v1::Shortage& shortage, const Span& block,
-                                          absl::Time now) {
+std::optional<Feeds::Short> ShortFeed(const State& state, const Wanted& wanted,
+                                      const v1::Shortage& shortage, const Span& block,
+                                      absl::Time now) {
   for (const v1::Exclusion& exclusion : shortage.exclusions()) {
     if (exclusion.reason() != v1::EXCLUSION_REASON_FEED || exclusion.examples().empty()) continue;
     const ServerPlace* place = state.index.PlaceOf(exclusion.examples(0));
     if (place == nullptr) return std::nullopt;
     const std::map<std::string, int64_t> draws = {
         {place->feed, std::max(state.index.MostPower(wanted.terms.model()),
-                               state.index.FeedLeft(place->feed, block, now) + 1)}};
-    return state.index.FirstFeedShort(draws, block, now);
+                               state.index.feeds().Left(place->feed, block, now) + 1)}};
+    return state.index.feeds().FirstShort(draws, block, now);
   }
   return std::nullopt;
 }
@@ -457,7 +478,7 @@ bool IsShortage(v1::Reason reason) {
   return reason == v1::REASON_NO_CAPACITY || reason == v1::REASON_POWER_ENVELOPE ||
          reason == v1::REASON_COOLING_ENVELOPE || reason == v1::REASON_CONTRACT ||
          reason == v1::REASON_ACCESS_HOURS || reason == v1::REASON_MARGIN ||
-         reason == v1::REASON_WAVE;
+         reason == v1::REASON_WAVE || reason == v1::REASON_QUOTA_EXHAUSTED;
 }
 
 }  // namespace
@@ -485,8 +506,9 @@ Checked CheckPowered(const State& state, const Wanted& wanted, const Span& use, 
   const std::vector<std::string> first = pool->Names(unpowered, 1);
   // Of the feed of the first that it cannot power: one more than it has room for is too much.
   const std::string& feed = state.index.PlaceOf(first.at(0))->feed;
-  const std::map<std::string, int64_t> draws = {{feed, state.index.FeedLeft(feed, block, now) + 1}};
-  const auto at = state.index.FirstFeedShort(draws, block, now);
+  const std::map<std::string, int64_t> draws = {
+      {feed, state.index.feeds().Left(feed, block, now) + 1}};
+  const auto at = state.index.feeds().FirstShort(draws, block, now);
   return Obstacle{
       v1::REASON_POWER_ENVELOPE,
       fmt::format("{} servers of {} are free within {} and there is power for {} of them, expected "
@@ -516,7 +538,7 @@ Obstacle Explained(const State& state, const Frame& frame, const Wanted& wanted,
                    const runtime::Facts& facts, Obstacle obstacle) {
   if (!IsShortage(obstacle.reason)) return obstacle;
   v1::Shortage& shortage = obstacle.shortage.emplace();
-  Exclusions exclusions(shortage);
+  Exclusions exclusions(shortage, HiddenFrom(state, wanted.terms.customer(), span.start));
   AddOtherModels(state.index, wanted.terms.model(), exclusions);
   AddOfModel(state, frame, wanted, span, facts.now, exclusions);
   const Watts least = state.index.LeastWatts(wanted.terms.model(), wanted.terms.count());
@@ -534,8 +556,10 @@ Obstacle Explained(const State& state, const Frame& frame, const Wanted& wanted,
   *shortage.mutable_terms() = wanted.terms;
   *shortage.mutable_start_time() = runtime::ToTimestamp(span.start);
   *shortage.mutable_end_time() = runtime::ToTimestamp(span.end);
-  // Another start of one occurrence would be another schedule.
-  if (!wanted.terms.has_access()) {
+  // Another start of one occurrence would be another schedule; and hours of which too few are
+  // allotted are too few at any time.
+  const bool lacks_hours = obstacle.shortfall.missing().accelerator_seconds() > 0;
+  if (!wanted.terms.has_access() && !lacks_hours) {
     if (const auto start = EarliestStart(state, frame, wanted, span, facts))
       *shortage.mutable_earliest_start() = runtime::ToTimestamp(*start);
   }
@@ -555,7 +579,7 @@ std::vector<std::pair<std::string, v1::ExclusionReason>> VerdictsOf(const State&
   }
   const auto frame = FrameOf(state, shortage.terms().contract(), facts);
   v1::Shortage all;
-  Exclusions exclusions(all, SIZE_MAX);
+  Exclusions exclusions(all);
   const Span span{runtime::ToTime(shortage.start_time()), runtime::ToTime(shortage.end_time())};
   AddOtherModels(state.index, shortage.terms().model(), exclusions);
   if (const auto* known = std::get_if<Frame>(&frame))

@@ -96,6 +96,12 @@ Level LevelWithin(const Index& index, const v1::Quota& quota, int64_t accelerato
 
 }  // namespace
 
+std::optional<int64_t> AcceleratorsLeft(const State& state, const Frame& frame, const Span& span) {
+  if (!frame.quota || frame.quota->total().accelerators() == 0) return std::nullopt;
+  const Level level = LevelWithin(state.index, *frame.quota, 0, span);
+  return std::max<int64_t>(0, level.allotted - level.used);
+}
+
 Checked CheckAllotment(const State& state, const Frame& frame, int64_t accelerators,
                        int64_t more_seconds, const Span& span) {
   if (!frame.quota) return std::nullopt;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "events/flaw.h"
 #include "services/reservations/decider.h"
 #include "services/reservations/envelopes.h"
 #include "services/reservations/shortfalls.h"
@@ -15,6 +16,7 @@ namespace {
 // is known already.
 bool Cuts(const State& state, const std::string& feed, const v1::EnvelopeRecorded& step,
           const runtime::Facts& facts) {
+  if (events::Has(events::Flaw::kForgetsShortfalls)) return false;
   v1::SiteRecord site = state.rows.site_records.Get(Here(facts)).value_or(v1::SiteRecord());
   PutStep(site, feed, step);
   const absl::Time from = std::max(facts.now, runtime::ToTime(step.effective_from()));

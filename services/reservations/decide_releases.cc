@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "events/flaw.h"
 #include "services/reservations/decider.h"
 #include "services/reservations/notices.h"
 #include "services/runtime/check.h"
@@ -83,7 +84,8 @@ v1::Event RecordNoticeDelivery(const State& state, const v1::RecordNoticeDeliver
 
 v1::Event PlanWave(const State& state, const v1::PlanWaveRequest& request,
                    const runtime::Facts& facts) {
-  if (runtime::SiteOfName(request.name()) != facts.site)
+  if (runtime::SiteOfName(request.name()) != facts.site &&
+      !events::Has(events::Flaw::kDecidesForOthers))
     return NotHome(request, request.name(), facts);
   const absl::Time start = runtime::ToTime(request.start_time());
   const auto known = state.rows.waves.Get(request.name());

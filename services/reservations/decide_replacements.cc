@@ -8,6 +8,7 @@
 
 #include "services/reservations/decider.h"
 #include "services/reservations/margins.h"
+#include "services/reservations/quotas.h"
 #include "services/reservations/replacements.h"
 #include "services/reservations/windows.h"
 #include "services/runtime/check.h"
@@ -41,10 +42,42 @@ Checked CheckNoAmendment(const v1::Reservation& reservation) {
                               reservation.name(), reservation.amendment().name())};
 }
 
-// `added` instead of `removed`. REASON_POWER_ENVELOPE where they draw more: the envelope was found
-// to suffice for what the reservation had.
+// Whether a server of what is in use counts for it: it was handed over, though it may be lost by
+// now. What was lost before the start was not, and has no outage.
+bool Counts(const v1::Reservation& reservation, const std::string& server) {
+  return !IsLost(reservation, server) ||
+         absl::c_any_of(reservation.outages(), [&](const v1::Outage& outage) {
+           return outage.server() == server && !outage.has_end_time();
+         });
+}
+
+// What the reservation in use gets beside what counts for it: the accelerators of those of `added`
+// that stand in for a server that its start went without.
+int64_t JoiningAccelerators(const State& state, const v1::Reservation& reservation,
+                            const Servers& removed, const Servers& added) {
+  int64_t joining = 0;
+  for (size_t i = 0; IsInUse(reservation) && i < added.size(); ++i) {
+    if (!Counts(reservation, removed[i])) joining += state.index.AcceleratorsOf(added[i]);
+  }
+  return joining;
+}
+
+// Whether the quota suffices for so many accelerators more, for what is left of the reservation.
+Checked CheckJoining(const State& state, const v1::Reservation& reservation, int64_t joining,
+                     const runtime::Facts& facts) {
+  if (joining == 0) return std::nullopt;
+  const auto found = FrameOf(state, reservation.terms().contract(), facts);
+  if (const auto* obstacle = std::get_if<Obstacle>(&found)) return *obstacle;
+  const Span left = LeftOf(reservation, facts.now);
+  return CheckAllotment(state, std::get<Frame>(found), joining, AcceleratorSeconds(joining, left),
+                        left);
+}
+
+// `added` instead of `removed`, one for one. REASON_POWER_ENVELOPE where they draw more: the
+// envelope was found to suffice for what the reservation had. REASON_QUOTA_EXHAUSTED where more
+// would be in use than the quota allows.
 Reassigned Reassign(const State& state, const v1::Reservation& reservation, const Servers& removed,
-                    const Servers& added, const std::string& window, absl::Time now) {
+                    const Servers& added, const std::string& window, const runtime::Facts& facts) {
   const Watts before = SumOf(state, removed);
   const Watts after = SumOf(state, added);
   if (after.it_power > before.it_power || after.cooling > before.cooling) {
@@ -55,6 +88,8 @@ Reassigned Reassign(const State& state, const v1::Reservation& reservation, cons
             "and {} W of those that it has.",
             after.it_power, after.cooling, before.it_power, before.cooling)};
   }
+  const int64_t joining = JoiningAccelerators(state, reservation, removed, added);
+  if (Checked obstacle = CheckJoining(state, reservation, joining, facts)) return *obstacle;
   v1::Event event;
   v1::ServersReassigned& reassigned = *event.mutable_servers_reassigned();
   reassigned.set_reservation(reservation.name());
@@ -70,8 +105,12 @@ Reassigned Reassign(const State& state, const v1::Reservation& reservation, cons
   reassigned.set_cooling_watts(reservation.cooling_watts() - before.cooling + after.cooling);
   for (const std::string& server : reservation.lost_servers()) {
     if (!absl::c_linear_search(removed, server))
-      *reassigned.mutable_retry_time() = runtime::ToTimestamp(now + kFirstRetry);
+      *reassigned.mutable_retry_time() = runtime::ToTimestamp(facts.now + kFirstRetry);
   }
+  if (joining == 0) return event;
+  reassigned.set_accelerators(reservation.accelerators() + joining);
+  for (const v1::Segment& segment : SegmentsFrom(reservation, reassigned.accelerators(), facts.now))
+    *reassigned.add_segments() = segment;
   return event;
 }
 
@@ -81,20 +120,21 @@ v1::Event OrRefused(const google::protobuf::Message& command, const Reassigned& 
 }
 
 // Those of its lost servers that are back in service, tested and wiped; they are still its own.
-Servers ReturnedTo(const State& state, const v1::Reservation& reservation) {
+Servers ReturnedOf(const State& state, const Servers& lost) {
   Servers returned;
-  for (const std::string& server : reservation.lost_servers()) {
+  for (const std::string& server : lost) {
     const auto record = state.rows.server_records.Get(server);
     if (record && IsBookable(record->server())) returned.push_back(server);
   }
   return returned;
 }
 
-// For its lost servers, as many as there are: its own that came back, then others.
-Servers FindReplacements(const State& state, const v1::Reservation& reservation, absl::Time now) {
-  Servers found = ReturnedTo(state, reservation);
+// For lost servers of it, as many as there are: its own that came back, then others.
+Servers FindReplacements(const State& state, const v1::Reservation& reservation,
+                         const Servers& lost, absl::Time now) {
+  Servers found = ReturnedOf(state, lost);
   Servers missing;
-  for (const std::string& server : reservation.lost_servers()) {
+  for (const std::string& server : lost) {
     if (!absl::c_linear_search(found, server)) missing.push_back(server);
   }
   if (missing.empty()) return found;
@@ -103,17 +143,43 @@ Servers FindReplacements(const State& state, const v1::Reservation& reservation,
   return found;
 }
 
-// So many of its lost servers as are replaced; one that came back for itself.
-Servers ReplacedBy(const v1::Reservation& reservation, const Servers& added) {
+// So many of the lost servers as are replaced, each by the one at its place in `added`; one that
+// came back for itself.
+Servers ReplacedBy(const Servers& lost, const Servers& added) {
   Servers replaced;
-  for (const std::string& server : reservation.lost_servers()) {
+  for (const std::string& server : lost) {
     if (absl::c_linear_search(added, server)) replaced.push_back(server);
   }
-  for (const std::string& server : reservation.lost_servers()) {
+  for (const std::string& server : lost) {
     if (replaced.size() < added.size() && !absl::c_linear_search(added, server))
       replaced.push_back(server);
   }
   return replaced;
+}
+
+Reassigned Replace(const State& state, const v1::Reservation& reservation, const Servers& lost,
+                   const runtime::Facts& facts) {
+  const Servers added = FindReplacements(state, reservation, lost, facts.now);
+  if (added.empty()) {
+    return Obstacle{v1::REASON_NO_CAPACITY,
+                    fmt::format("No other server is free for {} now, expected at least one; "
+                                "others are looked for until its end.",
+                                reservation.name())};
+  }
+  return Reassign(state, reservation, ReplacedBy(lost, added), added, "", facts);
+}
+
+// Others for its lost servers, as many as there are. Where the quota does not suffice for those
+// that its start went without, it gets others for those that count all the same.
+Reassigned ReplaceLost(const State& state, const v1::Reservation& reservation,
+                       const runtime::Facts& facts) {
+  Servers lost(reservation.lost_servers().begin(), reservation.lost_servers().end());
+  Reassigned all = Replace(state, reservation, lost, facts);
+  const auto* obstacle = std::get_if<Obstacle>(&all);
+  if (obstacle == nullptr || obstacle->reason != v1::REASON_QUOTA_EXHAUSTED) return all;
+  std::erase_if(lost, [&](const std::string& server) { return !Counts(reservation, server); });
+  Reassigned some = Replace(state, reservation, lost, facts);
+  return std::holds_alternative<v1::Event>(some) ? some : all;
 }
 
 // The reservation where it has lost servers and can get others now.
@@ -142,15 +208,16 @@ v1::Event Missing(const v1::Reservation& reservation, absl::Time now) {
   return event;
 }
 
-v1::Event Offered(const v1::Reservation& reservation, const Servers& free, absl::Time now) {
+v1::Event Offered(const v1::Reservation& reservation,
+                  const google::protobuf::RepeatedPtrField<std::string>& free, absl::Time now) {
   v1::Event event;
   v1::ReplacementOffered& offered = *event.mutable_replacement_offered();
   offered.set_reservation(reservation.name());
   offered.set_customer(reservation.terms().customer());
   *offered.mutable_lost_servers() = reservation.lost_servers();
-  offered.mutable_free_servers()->Assign(free.begin(), free.end());
+  *offered.mutable_free_servers() = free;
   // Where they are too few, others are looked for as if there were none.
-  const bool all = static_cast<int>(free.size()) == reservation.lost_servers_size();
+  const bool all = free.size() == reservation.lost_servers_size();
   *offered.mutable_retry_time() =
       runtime::ToTimestamp(all ? now + kOfferTerm : now + RetryAfter(reservation.heals()));
   return event;
@@ -190,7 +257,7 @@ Checked CheckKept(const State& state, const v1::Reservation& reservation, const 
     if (const auto drawn = draws.find(feed); drawn != draws.end()) drawn->second -= watts;
   }
   std::erase_if(draws, [](const auto& drawn) { return drawn.second <= 0; });
-  const auto at = state.index.FirstFeedShort(draws, left, now);
+  const auto at = state.index.feeds().FirstShort(draws, left, now);
   if (!at) return std::nullopt;
   return Obstacle{v1::REASON_POWER_ENVELOPE,
                   fmt::format("At {} feed {} gives {} W of {} W already, expected {} W for {}.",
@@ -225,7 +292,7 @@ v1::Event Move(const State& state, const v1::ReassignServers& command,
           CheckKept(state, reservation, removed, kept, window.window(), facts.now))
     return Refused(command, *obstacle);
   Reassigned reassigned =
-      Reassign(state, reservation, removed, {kept.begin(), kept.end()}, window.window(), facts.now);
+      Reassign(state, reservation, removed, {kept.begin(), kept.end()}, window.window(), facts);
   if (auto* event = std::get_if<v1::Event>(&reassigned)) {
     v1::ServersReassigned& moved = *event->mutable_servers_reassigned();
     const absl::Duration cleaning = ToDuration(reservation.margins().after());
@@ -300,8 +367,7 @@ v1::Event ReassignServers(const State& state, const v1::ReassignServers& command
                    fmt::format("{} servers are free for {}, expected {}.", added.size(), name,
                                removed.size()));
   }
-  return OrRefused(command,
-                   Reassign(state, *reservation, removed, added, command.window(), facts.now));
+  return OrRefused(command, Reassign(state, *reservation, removed, added, command.window(), facts));
 }
 
 v1::Event Heal(const State& state, const v1::HealReservation& command,
@@ -312,14 +378,12 @@ v1::Event Heal(const State& state, const v1::HealReservation& command,
   const v1::Reservation& reservation = *found.reservation;
   // A timer that comes late looks for nothing, and must not keep the end waiting.
   if (IsOver(reservation, facts.now)) return Missing(reservation, facts.now);
-  const Servers added = FindReplacements(state, reservation, facts.now);
-  if (added.empty()) return Missing(reservation, facts.now);
-  const Reassigned reassigned =
-      Reassign(state, reservation, ReplacedBy(reservation, added), added, "", facts.now);
-  if (std::holds_alternative<Obstacle>(reassigned)) return Missing(reservation, facts.now);
+  const Reassigned reassigned = ReplaceLost(state, reservation, facts);
+  const auto* event = std::get_if<v1::Event>(&reassigned);
+  if (event == nullptr) return Missing(reservation, facts.now);
   // What runs is not moved unasked.
-  return IsInUse(reservation) ? Offered(reservation, added, facts.now)
-                              : std::get<v1::Event>(reassigned);
+  return IsInUse(reservation) ? Offered(reservation, event->servers_reassigned().added(), facts.now)
+                              : *event;
 }
 
 v1::Event AcceptReplacement(const State& state, const v1::AcceptReplacementRequest& request,
@@ -332,15 +396,7 @@ v1::Event AcceptReplacement(const State& state, const v1::AcceptReplacementReque
     return Refused(request, v1::REASON_TIME,
                    fmt::format("{} is to end, expected a request before it.", reservation.name()));
   }
-  const Servers added = FindReplacements(state, reservation, facts.now);
-  if (added.empty()) {
-    return Refused(request, v1::REASON_NO_CAPACITY,
-                   fmt::format("No other server is free for {} now, expected at least one; others "
-                               "are looked for until its end.",
-                               reservation.name()));
-  }
-  return OrRefused(
-      request, Reassign(state, reservation, ReplacedBy(reservation, added), added, "", facts.now));
+  return OrRefused(request, ReplaceLost(state, reservation, facts));
 }
 
 }  // namespace concordat::reservations

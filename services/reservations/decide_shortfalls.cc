@@ -28,7 +28,8 @@ std::vector<std::pair<absl::Time, Watts>> LevelsOf(const Index& index, const std
                                                    const Span& span) {
   if (feed.empty()) return index.Levels(span);
   std::vector<std::pair<absl::Time, Watts>> levels;
-  for (const auto& [at, watts] : index.FeedLevels(feed, span)) levels.push_back({at, {watts, 0}});
+  for (const auto& [at, watts] : index.feeds().Levels(feed, span))
+    levels.push_back({at, {watts, 0}});
   return levels;
 }
 
@@ -176,7 +177,7 @@ std::optional<v1::Shortfall> KnownOf(const Rows& rows, const std::string& feed) 
 std::vector<Lack> ShortSpans(const Index& index, const v1::SiteRecord& site,
                              const std::string& feed, const Span& span) {
   std::vector<Lack> lacks;
-  const Watts ending = feed.empty() ? index.ending() : Watts{index.FeedEnding(feed), 0};
+  const Watts ending = feed.empty() ? index.ending() : Watts{index.feeds().Ending(feed), 0};
   ForEachStep(StepsOf(site, feed), span, [&](const Span& part, const v1::EnvelopeRecorded* step) {
     // Before its first step a site has nothing, a feed no limit.
     if (step == nullptr && !feed.empty()) return true;

@@ -135,10 +135,11 @@ v1::WindowAffects Affects(const State& state, v1::WindowAffects window,
   const v1::WindowAffects before = window;
   window.clear_affected();
   const Span claimed = SpanOf(window);
-  std::set<std::string> taken(window.servers().begin(), window.servers().end());
+  const std::set<std::string> servers(window.servers().begin(), window.servers().end());
+  std::set<std::string> taken = servers;
   for (const auto& [name, reservation] : LiveReservations(state.rows)) {
     if (!WholeOf(reservation).Overlaps(claimed)) continue;
-    const std::vector<std::string> shared = ClaimedOf(reservation, window);
+    const std::vector<std::string> shared = ClaimedOf(reservation, servers);
     if (shared.empty()) continue;
     v1::AffectedReservation& affected = *window.add_affected();
     affected.set_reservation(name);
@@ -185,11 +186,16 @@ Span SpanOf(const v1::WindowAffects& window) {
 
 std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
                                    const v1::WindowAffects& window) {
+  return ClaimedOf(reservation,
+                   std::set<std::string>(window.servers().begin(), window.servers().end()));
+}
+
+std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
+                                   const std::set<std::string>& claimed) {
   std::vector<std::string> shared;
-  const auto& claimed = window.servers();
   for (const auto* servers : {&reservation.servers(), &reservation.amendment().servers()}) {
     for (const std::string& server : *servers) {
-      if (absl::c_linear_search(claimed, server) && !absl::c_linear_search(shared, server))
+      if (claimed.contains(server) && !absl::c_linear_search(shared, server))
         shared.push_back(server);
     }
   }
@@ -199,13 +205,13 @@ std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
 std::optional<std::string> ClaimantOf(
     const Rows& rows, const google::protobuf::RepeatedPtrField<std::string>& servers,
     const Span& span, const std::string& besides) {
+  const std::set<std::string_view> wanted(servers.begin(), servers.end());
   std::optional<std::string> claimant;
   rows.window_records.Scan("", [&](std::string_view name, const v1::WindowRecord& record) {
     const v1::WindowAffects& window = record.window();
     if (name != besides && SpanOf(window).Overlaps(span) &&
-        absl::c_any_of(window.servers(), [&](const std::string& server) {
-          return absl::c_linear_search(servers, server);
-        }))
+        absl::c_any_of(window.servers(),
+                       [&](const std::string& server) { return wanted.contains(server); }))
       claimant = name;
     return !claimant;
   });

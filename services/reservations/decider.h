@@ -162,6 +162,9 @@ v1::Event EndSeparation(const State& state, const v1::EndSeparationRequest& requ
 // are left of what this site is allotted. What changes a reservation asks for the difference.
 Checked CheckAllotment(const State& state, const Frame& frame, int64_t accelerators,
                        int64_t more_seconds, const Span& span);
+// How many accelerators at once are left of the site's allotment at any instant of the span;
+// nothing where the contract sets no such limit.
+std::optional<int64_t> AcceleratorsLeft(const State& state, const Frame& frame, const Span& span);
 // What each site begins with.
 std::vector<v1::Allotment> AllotmentsOf(const v1::SignContractRequest& request,
                                         const std::string& home);

@@ -17,34 +17,6 @@
 namespace concordat::reservations {
 namespace {
 
-// Whatever an event says, sums stay far from overflow.
-constexpr int64_t kMostWatts = 1'000'000'000'000'000;
-
-int64_t Bounded(int64_t amount) { return std::clamp<int64_t>(amount, 0, kMostWatts); }
-
-Occupancy::Phase PhaseOf(const v1::Reservation& reservation) {
-  switch (reservation.state()) {
-    case v1::RESERVATION_STATE_HELD:
-    case v1::RESERVATION_STATE_CONFIRMED:
-      return Occupancy::Phase::kPlanned;
-    case v1::RESERVATION_STATE_ACTIVE:
-    case v1::RESERVATION_STATE_CLEANING:
-      return Occupancy::Phase::kActive;
-    case v1::RESERVATION_STATE_ENDING:
-      return IsInGrace(reservation) ? Occupancy::Phase::kActive : Occupancy::Phase::kEnding;
-    case v1::RESERVATION_STATE_ENDED:
-    case v1::RESERVATION_STATE_CANCELLED:
-    case v1::RESERVATION_STATE_DECLINED:
-    case v1::RESERVATION_STATE_LAPSED:
-    case v1::RESERVATION_STATE_REVOKED:
-    case v1::RESERVATION_STATE_UNSPECIFIED:
-    case v1::ReservationState_INT_MIN_SENTINEL_DO_NOT_USE_:
-    case v1::ReservationState_INT_MAX_SENTINEL_DO_NOT_USE_:
-      return Occupancy::Phase::kNone;
-  }
-  return Occupancy::Phase::kNone;
-}
-
 // Racks and domains have names of their own, so a word says which it is.
 ServerPlace PlaceIn(const v1::ServerRecorded& recorded) {
   ServerPlace place;
@@ -65,41 +37,6 @@ std::optional<Message> Parse(const storage::Change& change,
 
 }  // namespace
 
-Occupancy OccupancyOf(const v1::Reservation& reservation) {
-  Occupancy occupancy;
-  occupancy.phase = PhaseOf(reservation);
-  const v1::Terms& terms = reservation.terms();
-  // What has a schedule takes nothing itself; its occurrences do.
-  if (terms.has_access()) occupancy.phase = Occupancy::Phase::kNone;
-  if (occupancy.phase == Occupancy::Phase::kNone) return occupancy;
-  occupancy.reservation = reservation.name();
-  occupancy.contract = terms.contract();
-  occupancy.customer = terms.customer();
-  occupancy.count = terms.count();
-  occupancy.accelerators = Bounded(reservation.accelerators());
-  occupancy.use = UseOf(terms);
-  occupancy.span = BlockOf(terms, reservation.margins());
-  const v1::Ending& ending = reservation.ending();
-  if (ending.has_released_time())
-    occupancy.use.end = std::min(occupancy.use.end, runtime::ToTime(ending.released_time()));
-  if (reservation.state() == v1::RESERVATION_STATE_CLEANING)
-    occupancy.span.end = runtime::ToTime(ending.cleaning_until());
-  if (reservation.has_amendment()) {
-    occupancy.parts = PartsOf(reservation, reservation.amendment());
-    for (Part& part : occupancy.parts) {
-      part.watts = {Bounded(part.watts.it_power), Bounded(part.watts.cooling)};
-      part.accelerators = Bounded(part.accelerators);
-    }
-  }
-  for (const v1::LeftServer& left : reservation.left_servers()) {
-    occupancy.left.emplace_back(
-        left.server(), Span{runtime::ToTime(left.start_time()), runtime::ToTime(left.end_time())});
-  }
-  occupancy.watts = {Bounded(reservation.it_power_watts()), Bounded(reservation.cooling_watts())};
-  occupancy.servers.assign(reservation.servers().begin(), reservation.servers().end());
-  return occupancy;
-}
-
 void Index::Apply(const storage::Change& change) {
   const std::string_view table = storage::TableOf(change.key);
   if (table == "reservations") {
@@ -113,8 +50,8 @@ void Index::Apply(const storage::Change& change) {
     Release(before);
     Take(after);
   } else if (table == "site_records") {
-    SetFeeds(Parse<v1::SiteRecord>(change, change.before),
-             Parse<v1::SiteRecord>(change, change.after));
+    feeds_.SetLimits(Parse<v1::SiteRecord>(change, change.before),
+                     Parse<v1::SiteRecord>(change, change.after));
   } else if (table == "server_records") {
     const auto record = Parse<v1::ServerRecord>(change, change.after);
     SetServer(std::string(storage::KeyOf(change.key)), record ? &record->server() : nullptr);
@@ -122,14 +59,8 @@ void Index::Apply(const storage::Change& change) {
     SetSeparation(Parse<v1::Separation>(change, change.before),
                   Parse<v1::Separation>(change, change.after));
   } else if (table == "waves") {
-    const std::string name(storage::KeyOf(change.key));
-    if (const auto before = Parse<v1::Wave>(change, change.before)) {
-      const auto waves = waves_.find(before->plan().model());
-      waves->second.erase(name);
-      if (waves->second.empty()) waves_.erase(waves);
-    }
-    if (const auto after = Parse<v1::Wave>(change, change.after))
-      waves_[after->plan().model()].insert(name);
+    SetWave(std::string(storage::KeyOf(change.key)), Parse<v1::Wave>(change, change.before),
+            Parse<v1::Wave>(change, change.after));
   } else if (table == "window_records") {
     if (const auto before = Parse<v1::WindowRecord>(change, change.before))
       Claim(before->window(), false);
@@ -151,6 +82,16 @@ void Index::CountServer(const std::string& name, const Server& server, bool lost
     enters ? static_cast<void>(others.insert(name)) : static_cast<void>(others.erase(name));
   }
   if (model.known == 0) models_.erase(server.model);
+}
+
+void Index::SetWave(const std::string& name, const std::optional<v1::Wave>& before,
+                    const std::optional<v1::Wave>& after) {
+  if (before) {
+    const auto waves = waves_.find(before->plan().model());
+    waves->second.erase(name);
+    if (waves->second.empty()) waves_.erase(waves);
+  }
+  if (after) waves_[after->plan().model()].insert(name);
 }
 
 void Index::SetSeparation(const std::optional<v1::Separation>& before,
@@ -200,38 +141,21 @@ void Index::SetServer(const std::string& name, const v1::ServerRecorded* recorde
   if (server.empty()) servers_.erase(at);
 }
 
-// Enters what is drawn of a feed, or takes it out. Amounts add up, so that it is the same whether a
-// reservation comes after its servers' records or before them.
-void Index::Draw(const std::string& name, Occupancy::Phase phase, const Span& span, int64_t watts) {
-  if (name.empty() || watts == 0) return;
-  const bool ending = phase == Occupancy::Phase::kEnding;
-  const auto at = feeds_.try_emplace(name).first;
-  Feed& feed = at->second;
-  feed.watts.Add({span.start, ending ? absl::InfiniteFuture() : span.end}, watts);
-  if (phase != Occupancy::Phase::kPlanned) feed.running += watts;
-  if (ending) feed.ending += watts;
-  if (phase == Occupancy::Phase::kActive) {
-    int64_t& active = feed.active[span.end];
-    active += watts;
-    if (active == 0) feed.active.erase(span.end);
-  }
-  if (feed.empty()) feeds_.erase(at);
-}
-
 // Whatever reservations have a server, as its feed sees it.
 void Index::DrawAll(const Server& server, int64_t sign) {
   const int64_t watts = sign * server.watts.it_power;
-  server.schedule.VisitHeld(
-      [&](const Span& span) { Draw(server.place.feed, Occupancy::Phase::kPlanned, span, watts); });
+  server.schedule.VisitHeld([&](const Span& span) {
+    feeds_.Draw(server.place.feed, Occupancy::Phase::kPlanned, span, watts);
+  });
   // What is ACTIVE is in the schedule already, as what is planned is.
   for (const Run& run : server.running) {
     const bool ending = run.overdue_from == absl::InfinitePast();
     if (!ending) {
       const Span span{run.start, run.overdue_from};
-      Draw(server.place.feed, Occupancy::Phase::kPlanned, span, -watts);
-      Draw(server.place.feed, Occupancy::Phase::kActive, span, watts);
+      feeds_.Draw(server.place.feed, Occupancy::Phase::kPlanned, span, -watts);
+      feeds_.Draw(server.place.feed, Occupancy::Phase::kActive, span, watts);
     } else {
-      Draw(server.place.feed, Occupancy::Phase::kEnding, {run.start, run.start}, watts);
+      feeds_.Draw(server.place.feed, Occupancy::Phase::kEnding, {run.start, run.start}, watts);
     }
   }
 }
@@ -244,24 +168,7 @@ void Index::DrawFor(const std::vector<std::string>& servers, Occupancy::Phase ph
     if (server != servers_.end() && !server->second.place.feed.empty())
       draws[server->second.place.feed] += server->second.watts.it_power;
   }
-  for (const auto& [feed, watts] : draws) Draw(feed, phase, span, sign * watts);
-}
-
-void Index::SetFeeds(const std::optional<v1::SiteRecord>& before,
-                     const std::optional<v1::SiteRecord>& after) {
-  for (const auto* site : {&before, &after}) {
-    if (!*site) continue;
-    for (const v1::FeedRecord& record : (*site)->feeds()) {
-      const auto at = feeds_.try_emplace(record.feed()).first;
-      at->second.limits.clear();
-      for (const v1::EnvelopeRecorded& step : record.envelope()) {
-        if (site == &before) break;
-        at->second.limits.push_back(
-            {runtime::ToTime(step.effective_from()), Bounded(step.it_power_watts())});
-      }
-      if (at->second.empty()) feeds_.erase(at);
-    }
-  }
+  for (const auto& [feed, watts] : draws) feeds_.Draw(feed, phase, span, sign * watts);
 }
 
 void Index::TakeUse(const Occupancy& occupancy, int64_t sign) {
@@ -512,98 +419,18 @@ int64_t Index::ContractPeak(const std::string& contract, const Span& span) const
   return found == contracts_.end() ? 0 : found->second.Peak(span).servers;
 }
 
-int64_t Index::Feed::Late(absl::Time now) const {
-  int64_t late = 0;
-  for (const auto& [end, watts] : active) {
-    if (end > now) break;
-    late += watts;
-  }
-  return late;
-}
-
-bool Index::HasLimit(const std::string& feed) const {
-  if (events::Has(events::Flaw::kForgetsFeeds)) return false;
-  const auto found = feeds_.find(feed);
-  return found != feeds_.end() && !found->second.limits.empty();
-}
-
 std::map<std::string, int64_t> Index::FeedDraws(const std::vector<std::string>& servers) const {
   std::map<std::string, int64_t> draws;
   for (const std::string& name : servers) {
     const auto server = servers_.find(name);
-    if (server != servers_.end() && HasLimit(server->second.place.feed))
+    if (server != servers_.end() && feeds_.HasLimit(server->second.place.feed))
       draws[server->second.place.feed] += server->second.watts.it_power;
   }
   return draws;
 }
 
-int64_t Index::FeedLeft(const std::string& name, const Span& span, absl::Time now) const {
-  int64_t left = INT64_MAX;
-  const auto found = feeds_.find(name);
-  if (found == feeds_.end()) return left;
-  const Feed& feed = found->second;
-  const int64_t late = feed.Late(now);
-  for (size_t step = 0; step < feed.limits.size(); ++step) {
-    const absl::Time next = step + 1 < feed.limits.size() ? feed.limits[step + 1].from : span.end;
-    const Span part{std::max(span.start, feed.limits[step].from), std::min(span.end, next)};
-    if (part.start < part.end)
-      left = std::min(left, feed.limits[step].watts - late - feed.watts.Peak(part));
-  }
-  return left;
-}
-
-std::optional<Index::FeedShort> Index::FirstFeedShort(const std::map<std::string, int64_t>& draws,
-                                                      const Span& span, absl::Time now) const {
-  std::optional<FeedShort> first;
-  for (const auto& [name, watts] : draws) {
-    const auto found = feeds_.find(name);
-    if (found == feeds_.end()) continue;
-    const Feed& feed = found->second;
-    const int64_t late = feed.Late(now);
-    for (size_t step = 0; step < feed.limits.size(); ++step) {
-      const absl::Time next = step + 1 < feed.limits.size() ? feed.limits[step + 1].from : span.end;
-      const Span part{std::max(span.start, feed.limits[step].from), std::min(span.end, next)};
-      if (part.start >= part.end) continue;
-      const auto above = feed.watts.FirstAbove(part, feed.limits[step].watts - late - watts);
-      if (!above) continue;
-      if (!first || above->first < first->at)
-        first = FeedShort{name, above->first, above->second + late, feed.limits[step].watts};
-      break;
-    }
-  }
-  return first;
-}
-
-int64_t Index::FeedRunning(const std::string& feed) const {
-  const auto found = feeds_.find(feed);
-  return found == feeds_.end() ? 0 : found->second.running;
-}
-
-int64_t Index::FeedEnding(const std::string& feed) const {
-  const auto found = feeds_.find(feed);
-  return found == feeds_.end() ? 0 : found->second.ending;
-}
-
-std::optional<int64_t> Index::FeedLimitAt(const std::string& feed, absl::Time at) const {
-  const auto found = feeds_.find(feed);
-  std::optional<int64_t> limit;
-  if (found == feeds_.end()) return limit;
-  for (const FeedLimit& step : found->second.limits) {
-    if (step.from > at) break;
-    limit = step.watts;
-  }
-  return limit;
-}
-
 std::vector<std::pair<absl::Time, Watts>> Index::Levels(const Span& span) const {
   return watts_.Levels(span);
-}
-
-std::vector<std::pair<absl::Time, int64_t>> Index::FeedLevels(const std::string& feed,
-                                                              const Span& span) const {
-  const auto found = feeds_.find(feed);
-  if (found == feeds_.end()) return {{span.start, 0}};
-  return found->second.watts.Levels(span);
 }
 
 int64_t Index::AcceleratorPeak(const std::string& contract, const Span& span) const {

@@ -26,32 +26,13 @@
 #include <vector>
 
 #include "concordat/reservations/v1/api.pb.h"
-#include "services/reservations/amendments.h"
+#include "services/reservations/feeds.h"
+#include "services/reservations/occupancy.h"
 #include "services/reservations/pool.h"
 #include "services/reservations/timeline.h"
 #include "storage/projection/rows.h"
 
 namespace concordat::reservations {
-
-// What a reservation's row takes; nothing of anything once the reservation is over.
-struct Occupancy {
-  enum class Phase { kNone, kPlanned, kActive, kEnding };
-  Phase phase = Phase::kNone;
-  std::string reservation;
-  std::string contract;
-  std::string customer;
-  int64_t count = 0;
-  int64_t accelerators = 0;
-  Span span;                // the block; of what is cleaned until it is clean
-  Span use;                 // what counts against the contract
-  std::vector<Part> parts;  // what a held amendment takes beside
-  // Servers that it has left and that are cleaned: their time, and nothing else.
-  std::vector<std::pair<std::string, Span>> left;
-  Watts watts;
-  std::vector<std::string> servers;
-  bool operator==(const Occupancy&) const = default;
-};
-Occupancy OccupancyOf(const v1::Reservation& reservation);
 
 // Not thread-safe.
 class Index {
@@ -132,41 +113,15 @@ class Index {
   // What is being vacated now: it counts without end, though it will not last.
   const Watts& ending() const { return ending_; }
 
-  // A power feed as servers' places name it, `a`. One without a step has no limit; before its first
-  // step it has none either.
-  struct FeedLimit {
-    absl::Time from;
-    int64_t watts;
-    bool operator==(const FeedLimit&) const = default;
-  };
-  bool HasLimit(const std::string& feed) const;
+  // The site's power feeds, their limits and what is drawn of them.
+  const Feeds& feeds() const { return feeds_; }
   // What the servers draw of each feed that has a limit, in watts. Servers that are not known, or
   // whose feed is not, draw nothing.
   std::map<std::string, int64_t> FeedDraws(const std::vector<std::string>& servers) const;
-  // The least that is left of a feed at any instant of the span, in watts: negative where more is
-  // promised than it gives, the greatest number where it has no limit. REQUIRES: start < end.
-  int64_t FeedLeft(const std::string& feed, const Span& span, absl::Time now) const;
-  // The first instant of the span at which a feed cannot give so much more.
-  struct FeedShort {
-    std::string feed;
-    absl::Time at;
-    int64_t used;   // by others, at that instant, in watts
-    int64_t limit;  // the feed's then, in watts
-  };
-  std::optional<FeedShort> FirstFeedShort(const std::map<std::string, int64_t>& draws,
-                                          const Span& span, absl::Time now) const;
-  // What runs now on a feed, late or not, in watts.
-  int64_t FeedRunning(const std::string& feed) const;
-  // What is being vacated now on a feed, in watts.
-  int64_t FeedEnding(const std::string& feed) const;
-  // A feed's limit at an instant, in watts; nothing where it has none.
-  std::optional<int64_t> FeedLimitAt(const std::string& feed, absl::Time at) const;
 
-  // What is reserved of the site, or of a feed, over the span: the level from each change on, the
-  // first from the span's start. Costs a step for each change within the span.
+  // What is reserved of the site over the span: the level from each change on, the first from the
+  // span's start. Costs a step for each change within the span.
   std::vector<std::pair<absl::Time, Watts>> Levels(const Span& span) const;
-  std::vector<std::pair<absl::Time, int64_t>> FeedLevels(const std::string& feed,
-                                                         const Span& span) const;
 
   // Those of the servers on which a reservation of another name runs.
   std::vector<std::string> TakenServers(
@@ -202,31 +157,13 @@ class Index {
     bool empty() const { return !known && schedule.empty() && running.empty(); }
   };
 
-  // What is known of a power feed.
-  struct Feed {
-    std::vector<FeedLimit> limits;  // ordered by time
-    Timeline<int64_t> watts;
-    absl::btree_map<absl::Time, int64_t> active;  // what is ACTIVE, in watts, by end
-    int64_t running = 0;
-    int64_t ending = 0;
-    bool operator==(const Feed& other) const {
-      return limits == other.limits && watts == other.watts && active == other.active &&
-             running == other.running && ending == other.ending;
-    }
-    bool empty() const {
-      return limits.empty() && watts.empty() && active.empty() && running == 0 && ending == 0;
-    }
-    int64_t Late(absl::Time now) const;
-  };
-
   void SetServer(const std::string& name, const v1::ServerRecorded* recorded);
-  void SetFeeds(const std::optional<v1::SiteRecord>& before,
-                const std::optional<v1::SiteRecord>& after);
-  void Draw(const std::string& feed, Occupancy::Phase phase, const Span& span, int64_t watts);
   void DrawAll(const Server& server, int64_t sign);
   void DrawFor(const std::vector<std::string>& servers, Occupancy::Phase phase, const Span& span,
                int64_t sign);
   void CountServer(const std::string& name, const Server& server, bool lost, bool enters);
+  void SetWave(const std::string& name, const std::optional<v1::Wave>& before,
+               const std::optional<v1::Wave>& after);
   void SetSeparation(const std::optional<v1::Separation>& before,
                      const std::optional<v1::Separation>& after);
   Schedule::Holder HolderOf(const std::string& customer);
@@ -253,7 +190,7 @@ class Index {
   absl::btree_map<std::pair<absl::Time, std::string>, Watts> active_;
   Watts running_;
   Watts ending_;
-  std::map<std::string, Feed> feeds_;
+  Feeds feeds_;
 };
 
 }  // namespace concordat::reservations

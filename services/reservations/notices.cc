@@ -1,5 +1,7 @@
 #include "services/reservations/notices.h"
 
+#include <fmt/format.h>
+
 #include <vector>
 
 #include "services/runtime/check.h"
@@ -43,6 +45,12 @@ std::optional<absl::Duration> NoticeDue(const v1::Reservation& reservation, absl
     if (end - step <= now) due = step;
   }
   return due;
+}
+
+std::string NoticeOccasion(const v1::Reservation& reservation) {
+  const auto& segments = reservation.segments();
+  return fmt::format("{}/{}", reservation.given_notices_size(),
+                     segments.empty() ? "" : segments.rbegin()->amendment());
 }
 
 }  // namespace concordat::reservations

@@ -6,6 +6,7 @@
 #include <absl/time/time.h>
 
 #include <optional>
+#include <string>
 
 #include "concordat/reservations/v1/api.pb.h"
 
@@ -17,5 +18,10 @@ std::optional<absl::Time> NoticeTimeOf(const v1::Reservation& reservation);
 // The step that is due: of several that were missed the one nearest to the end. Nothing before its
 // time.
 std::optional<absl::Duration> NoticeDue(const v1::Reservation& reservation, absl::Time now);
+
+// What tells the next notice from all that were due before: a step of one end may fall on the
+// instant of another step of another end. How many were given, and the amendment that the end comes
+// from.
+std::string NoticeOccasion(const v1::Reservation& reservation);
 
 }  // namespace concordat::reservations

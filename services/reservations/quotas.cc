@@ -158,6 +158,33 @@ int64_t BookedSeconds(const v1::Reservation& reservation) {
   return booked;
 }
 
+std::vector<v1::Segment> SegmentsFrom(const v1::Reservation& reservation, int64_t accelerators,
+                                      absl::Time from) {
+  std::vector<v1::Segment> known(reservation.segments().begin(), reservation.segments().end());
+  if (known.empty()) {
+    const v1::Terms& terms = reservation.terms();
+    v1::Segment& whole = known.emplace_back();
+    *whole.mutable_start_time() = terms.start_time();
+    *whole.mutable_end_time() = terms.end_time();
+    whole.set_count(terms.count());
+    whole.set_model(terms.model());
+    whole.set_accelerators(reservation.accelerators());
+  }
+  std::vector<v1::Segment> segments;
+  for (const v1::Segment& segment : known) {
+    const Span span{runtime::ToTime(segment.start_time()), runtime::ToTime(segment.end_time())};
+    if (span.start < from) {
+      v1::Segment& before = segments.emplace_back(segment);
+      *before.mutable_end_time() = runtime::ToTimestamp(std::min(span.end, from));
+    }
+    if (span.end <= from) continue;
+    v1::Segment& after = segments.emplace_back(segment);
+    *after.mutable_start_time() = runtime::ToTimestamp(std::max(span.start, from));
+    after.set_accelerators(accelerators);
+  }
+  return segments;
+}
+
 Unused UnusedOf(const Index& index, const v1::Quota& quota, absl::Time now) {
   Unused unused;
   unused.accelerator_seconds =

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "services/reservations/state.h"
 
@@ -28,6 +29,10 @@ int64_t AcceleratorSeconds(int64_t accelerators, const Span& span);
 // What a reservation takes of its contract's quota: all that is promised to it; once it is over,
 // what it had; nothing where it never started, and nothing of a series, whose occurrences take it.
 int64_t BookedSeconds(const v1::Reservation& reservation);
+
+// Its segments where it has so many accelerators from a time on: what was before stays.
+std::vector<v1::Segment> SegmentsFrom(const v1::Reservation& reservation, int64_t accelerators,
+                                      absl::Time from);
 
 // What a site could still use.
 struct Unused {

@@ -9,6 +9,7 @@
 #include "services/reservations/amendments.h"
 #include "services/reservations/bundles.h"
 #include "services/reservations/margins.h"
+#include "services/reservations/notices.h"
 #include "services/reservations/quotas.h"
 #include "services/reservations/shortfalls.h"
 #include "services/reservations/windows.h"
@@ -296,10 +297,10 @@ void ReviewSchedules(const Rows& rows, size_t limit, Intents& intents) {
     v1::Command command;
     command.mutable_review_schedule()->set_name(name.value());
     Intent intent{.kind = "review", .subject = name.value(), .command = std::move(command)};
-    // Data that come back are another occasion once the horizon has moved on.
+    // Data that come back are another occasion.
     const v1::Schedule schedule = rows.schedules.Get(name.value()).value_or(v1::Schedule());
-    intent.deadline = fmt::format("{}{}{}", current, schedule.zone_data_version(),
-                                  TimeKey(runtime::ToTime(schedule.occurrences_until())));
+    intent.deadline =
+        fmt::format("{}{}/{}", current, schedule.zone_data_version(), schedule.reviews());
     intents.push_back(std::move(intent));
     return intents.size() < limit;
   };
@@ -326,13 +327,9 @@ void ExtendSchedules(const Rows& rows, const std::string& last, size_t limit, In
   });
 }
 
-}  // namespace
-
-Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
+// What follows at the site itself, whether or not the event is about a part of a bundle.
+Intents Follow(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
   const v1::Event& event = accepted.event;
-  if (event.has_part_recorded()) return ReactToPart(rows, event.part_recorded());
-  if (Intents intents = ReactToBundle(accepted); !intents.empty())
-    return And(std::move(intents), AskForQuotaOf(rows, accepted));
   switch (event.event_case()) {
     case v1::Event::kReservationEnded:
       return End(rows, event.reservation_ended().name());
@@ -348,8 +345,11 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kQuotaReclaimed:
       return GrantMissing(rows, event.quota_reclaimed(), accepted.here);
     case v1::Event::kReservationDeclined:
+      if (event.reservation_declined().name_taken()) return {};
       return And(ReviewOf(rows, event.reservation_declined().name()),
                  AskForQuotaOf(rows, accepted));
+    case v1::Event::kPromiseBroken:
+      return ReviewOf(rows, event.promise_broken().name());
     case v1::Event::kHoldLapsed:
       return ReviewOf(rows, event.hold_lapsed().name());
     case v1::Event::kReservationStarted:
@@ -409,7 +409,6 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kPartPromised:
     case v1::Event::kBundleCommitted:
     case v1::Event::kBundleAborted:
-    case v1::Event::kPromiseBroken:
     case v1::Event::kWindowReleased:
     case v1::Event::kReplacementOffered:
     case v1::Event::kServersMissing:
@@ -419,6 +418,14 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       break;
   }
   return {};
+}
+
+}  // namespace
+
+Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
+  const v1::Event& event = accepted.event;
+  if (event.has_part_recorded()) return ReactToPart(rows, event.part_recorded());
+  return And(ReactToBundle(accepted), Follow(rows, accepted));
 }
 
 Intents React(const runtime::Accepted<compliance::v1::Event>& accepted) {
@@ -573,12 +580,12 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
   rows.notice_times.Scan("", [&](std::string_view key, const google::protobuf::StringValue& value) {
     if (key.substr(0, last.size()) > last) return false;
     const std::string& name = value.value();
+    const v1::Reservation reservation = rows.reservations.Get(name).value_or(v1::Reservation());
     v1::Command command;
     command.mutable_give_notice()->set_name(name);
     Intent intent{.kind = "notice", .subject = name, .command = std::move(command)};
-    intent.deadline = std::string(key);
-    intent.correlation_id =
-        rows.reservations.Get(name).value_or(v1::Reservation()).correlation_id();
+    intent.deadline = fmt::format("{}/{}", key, NoticeOccasion(reservation));
+    intent.correlation_id = reservation.correlation_id();
     intents.push_back(std::move(intent));
     return intents.size() < limit;
   });
@@ -588,6 +595,7 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
     const std::string& name = value.value();
     const v1::Reservation reservation = rows.reservations.Get(name).value_or(v1::Reservation());
     Intent intent = StartOf(name, reservation.correlation_id());
+    intent.deadline = std::string(key);
     const v1::Amendment& amendment = reservation.amendment();
     // What is held for the amendment is given up before anything is done on the same instant.
     if (reservation.has_amendment() &&
@@ -595,9 +603,13 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
       intent.kind = "lapse-amendment";
       intent.command.mutable_drop_amendment()->set_reservation(name);
       intent.command.mutable_drop_amendment()->set_amendment(amendment.name());
+      // Another one may lapse at the same time: no amendment is held beyond the start.
+      intent.deadline += "/" + amendment.name();
     } else if (IsToHeal(reservation)) {
       intent.kind = "heal";
       intent.command.mutable_heal_reservation()->set_name(name);
+      // What is lost and comes back within one instant is looked at twice.
+      intent.deadline += fmt::format("/{}", reservation.heal_occasions());
     } else if (reservation.state() == v1::RESERVATION_STATE_HELD) {
       intent.kind = "lapse";
       intent.command.mutable_lapse_hold()->set_name(name);
@@ -608,14 +620,14 @@ Intents Due(const Rows& rows, absl::Time now, size_t limit) {
       intent.kind = "finish";
       intent.command.mutable_begin_end_reservation()->set_name(name);
     }
-    intent.deadline = std::string(key);
     intents.push_back(std::move(intent));
     return intents.size() < limit;
   });
   DueShortfalls(rows, now, limit, intents);
   DueBundles(rows, last, limit, intents);
-  ReviewSchedules(rows, limit, intents);
+  // Before reviews, of which new data of the time zones make as many as there are schedules.
   ExtendSchedules(rows, last, limit, intents);
+  ReviewSchedules(rows, limit, intents);
   return intents;
 }
 

@@ -172,6 +172,8 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kWindowAffectedRecorded:
     case Event::kWindowOpened:
     case Event::kStageLimitSet:
+    case Event::kFacilityReported:
+    case Event::kReadingRecorded:
     case Event::kCommandRefused:
     case Event::EVENT_NOT_SET:
       break;

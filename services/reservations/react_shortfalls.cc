@@ -59,12 +59,11 @@ Intents ReviewLimit(const Rows& rows, const std::string& feed, const v1::Envelop
 
 Intents ReviewShortfallsOf(const Rows& rows, const std::string& name) {
   Intents intents;
+  const auto reservation = rows.reservations.Get(name);
+  // What is being vacated still draws; it is looked at once that is over.
+  if (!reservation || reservation->state() == v1::RESERVATION_STATE_ENDING) return intents;
   rows.shortfalls.Scan("", [&](std::string_view, const v1::Shortfall& shortfall) {
-    const auto reservation = rows.reservations.Get(name);
-    // What is being vacated still draws; it is looked at once that is over.
-    if (reservation && reservation->state() != v1::RESERVATION_STATE_ENDING &&
-        MayTakePart(rows, *reservation, shortfall))
-      intents.push_back(Review(shortfall));
+    if (MayTakePart(rows, *reservation, shortfall)) intents.push_back(Review(shortfall));
     return true;
   });
   return intents;

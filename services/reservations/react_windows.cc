@@ -1,4 +1,5 @@
 #include <absl/algorithm/container.h>
+#include <absl/strings/match.h>
 
 #include <algorithm>
 #include <utility>
@@ -150,14 +151,18 @@ Intents ReviewWindowsFor(const Rows& rows, const v1::ServerRecorded& server) {
 }
 
 Intents ReviewWindowsOf(const Rows& rows, const std::string& reservation) {
+  // Occurrences are named after their series. What a window affects may be thousands of
+  // reservations, so that names are compared before rows are read.
+  const auto is_it = [&](const v1::AffectedReservation& affected) {
+    if (affected.reservation() == reservation) return true;
+    if (!absl::StartsWith(affected.reservation(), reservation + "-")) return false;
+    const auto row = rows.reservations.Get(affected.reservation());
+    return row && row->series() == reservation;
+  };
   Intents intents;
   rows.window_records.Scan("", [&](std::string_view name, const v1::WindowRecord& record) {
-    for (const v1::AffectedReservation& affected : record.window().affected()) {
-      const auto row = rows.reservations.Get(affected.reservation());
-      if (affected.reservation() != reservation && (!row || row->series() != reservation)) continue;
+    if (absl::c_any_of(record.window().affected(), is_it))
       intents.push_back(Review(std::string(name)));
-      break;
-    }
     return true;
   });
   return intents;

@@ -69,11 +69,9 @@ class AllStarts {
 }  // namespace
 
 absl::StatusOr<Recurrence> Recurrence::Create(const RecurringSchedule& schedule,
-                                              absl::TimeZone zone, Endless endless) {
+                                              absl::TimeZone zone) {
   absl::StatusOr<Rule> rule = ParseRule(schedule.rule);
   if (!rule.ok()) return rule.status();
-  if (endless == Endless::kRefused && rule->IsEndless())
-    return Wrong("rule", "neither COUNT nor UNTIL", "one of them, for it has to end");
   Recurrence recurrence;
   recurrence.rule_ = *std::move(rule);
   recurrence.schedule_ = schedule;

@@ -39,9 +39,6 @@ namespace concordat::reservations {
 enum class Gap { kSkip, kShiftForward };
 enum class Fold { kFirst, kSecond, kBoth };
 enum class Length { kElapsed, kWallClock };
-// Whether a rule needs neither COUNT nor UNTIL: only where its user looks no further than a
-// rolling horizon.
-enum class Endless { kRefused, kAllowed };
 
 // A schedule as its author wrote it; times are those of the wall clock of its zone.
 struct RecurringSchedule {
@@ -66,19 +63,16 @@ struct Occurrence {
 class Recurrence {
  public:
   // INVALID_ARGUMENT, saying what was found and what is expected: a rule that rule.h refuses; an
-  // end before the start; a rule without end where that is refused; a duration out of range or
+  // end before the start; a duration out of range or
   // longer than from one start to the next; an exception that is no start; an addition that is one
   // already or is before the start; more than 1,000 of them; nothing that takes place within a
   // hundred years. Overlaps are looked for among the first 400 starts.
-  static absl::StatusOr<Recurrence> Create(const RecurringSchedule& schedule, absl::TimeZone zone,
-                                           Endless endless);
+  static absl::StatusOr<Recurrence> Create(const RecurringSchedule& schedule, absl::TimeZone zone);
 
   // The occurrences that start within [from, to), ordered, none overlapping another one. Costs a
   // step for each start of the rule before `to`, about 100 ns, and about as much again for each
   // within. REQUIRES: from <= to, and neither is infinite.
   std::vector<Occurrence> Expand(absl::Time from, absl::Time to) const;
-
-  bool IsEndless() const { return rule_.IsEndless(); }
 
  private:
   Recurrence() = default;

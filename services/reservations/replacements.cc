@@ -11,6 +11,11 @@
 namespace concordat::reservations {
 namespace {
 
+// What there is to look at has changed, so that what was due before is not due again.
+void CountOccasion(v1::Reservation& reservation) {
+  reservation.set_heal_occasions(reservation.heal_occasions() + 1);
+}
+
 // What is ENDING or CLEANING is given back anyhow, though it may have a deadline.
 bool IsGivenBack(const v1::Reservation& reservation) {
   return reservation.state() == v1::RESERVATION_STATE_ENDING ||
@@ -74,6 +79,7 @@ bool ChangeServers(v1::Reservation& reservation, const v1::ServerRecorded& recor
   }
   *reservation.mutable_heal_time() = runtime::ToTimestamp(time);
   reservation.clear_heals();
+  CountOccasion(reservation);
   return true;
 }
 
@@ -97,12 +103,17 @@ void ChangeServers(v1::Reservation& reservation, const v1::ServersReassigned& re
   reservation.clear_heals();
   reservation.clear_heal_time();
   if (reassigned.has_retry_time()) *reservation.mutable_heal_time() = reassigned.retry_time();
+  CountOccasion(reservation);
+  // Those that the start went without were not counted.
+  if (reassigned.accelerators() > 0) reservation.set_accelerators(reassigned.accelerators());
+  if (!reassigned.segments().empty()) *reservation.mutable_segments() = reassigned.segments();
 }
 
 void ChangeServers(v1::Reservation& reservation, const v1::ServersMissing& missing, absl::Time) {
   *reservation.mutable_heal_time() = missing.retry_time();
   reservation.set_heals(reservation.heals() + 1);
   reservation.clear_offered_servers();
+  CountOccasion(reservation);
 }
 
 void ChangeServers(v1::Reservation& reservation, const v1::ReplacementOffered& offered,
@@ -110,6 +121,7 @@ void ChangeServers(v1::Reservation& reservation, const v1::ReplacementOffered& o
   *reservation.mutable_heal_time() = offered.retry_time();
   reservation.set_heals(reservation.heals() + 1);
   *reservation.mutable_offered_servers() = offered.free_servers();
+  CountOccasion(reservation);
 }
 
 }  // namespace concordat::reservations

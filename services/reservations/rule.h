@@ -36,8 +36,6 @@ struct Rule {
   std::optional<absl::Time> until;  // an instant: the last that a start may have
   std::optional<absl::CivilDay>
       last_day;  // a date of the wall clock: the last that a start may have
-
-  bool IsEndless() const { return !count && !until && !last_day; }
 };
 
 // The rule of a text such as `FREQ=WEEKLY;BYDAY=MO,TU;UNTIL=20281231`, in letters of either case.

@@ -69,7 +69,7 @@ absl::StatusOr<Recurrence> RecurrenceOf(const v1::AccessSchedule& access) {
   schedule.length = LengthOf(access.duration_kind());
   schedule.gap = GapOf(access.gap());
   schedule.fold = FoldOf(access.fold());
-  return Recurrence::Create(schedule, *zone, Endless::kAllowed);
+  return Recurrence::Create(schedule, *zone);
 }
 
 v1::AccessSchedule WithPolicies(v1::AccessSchedule access) {

@@ -1,4 +1,5 @@
 #include "services/reservations/state.h"
+#include "events/flaw.h"
 
 #include <absl/algorithm/container.h>
 #include <fmt/format.h>
@@ -19,9 +20,12 @@
 namespace concordat::reservations {
 namespace {
 
-// An amendment of what has another state now, or is over, is pending no more.
+// An amendment of what has another state now, or is over, is pending no more; others are looked for
+// that it kept waiting.
 void EndAmendment(v1::Reservation& after, const std::optional<v1::Reservation>& before) {
   if (after.has_amendment() && before && before->state() != after.state()) after.clear_amendment();
+  const bool ended = before && before->has_amendment() && !after.has_amendment();
+  if (ended && after.has_heal_time()) after.set_heal_occasions(after.heal_occasions() + 1);
 }
 
 // The only writer of the `reservations` table: it keeps the deadlines, what is delayed and what is
@@ -29,8 +33,8 @@ void EndAmendment(v1::Reservation& after, const std::optional<v1::Reservation>& 
 void Put(Rows& rows, v1::Reservation after) {
   const std::string name = after.name();
   const auto before = rows.reservations.Get(name);
-  EndAmendment(after, before);
   EndHealing(after);
+  EndAmendment(after, before);
   BookUse(rows, before, after);
   if (before) {
     if (const auto deadline = DeadlineOf(*before))
@@ -173,6 +177,7 @@ void Start(Rows& rows, const v1::ReservationStarted& started, absl::Time at) {
     reservation.clear_retry_time();
     // Lost servers were not handed over, and count no more.
     reservation.set_accelerators(started.accelerators());
+    if (!started.segments().empty()) *reservation.mutable_segments() = started.segments();
     *reservation.mutable_started_time() = runtime::ToTimestamp(at);
   });
 }
@@ -359,6 +364,7 @@ void Shift(Rows& rows, const v1::OccurrencesShifted& shifted) {
   });
   schedule->mutable_occurrences()->Assign(known.begin(), known.end());
   schedule->set_zone_data_version(shifted.zone_data_version());
+  schedule->set_reviews(schedule->reviews() + 1);
   PutSchedule(rows, *schedule);
 }
 
@@ -366,6 +372,7 @@ void Keep(Rows& rows, const v1::OccurrencesKept& kept) {
   auto schedule = rows.schedules.Get(kept.name());
   if (!schedule) return;
   schedule->set_zone_data_version(kept.zone_data_version());
+  schedule->set_reviews(schedule->reviews() + 1);
   PutSchedule(rows, *schedule);
 }
 
@@ -421,8 +428,11 @@ void ConfirmAmendment(Rows& rows, const v1::AmendmentConfirmed& confirmed) {
 }
 
 void DropAmendment(Rows& rows, const v1::AmendmentDropped& dropped) {
-  ChangeReservation(rows, dropped.reservation(),
-                    [](v1::Reservation& reservation) { reservation.clear_amendment(); });
+  ChangeReservation(rows, dropped.reservation(), [](v1::Reservation& reservation) {
+    if (events::Has(events::Flaw::kKeepsDroppedTerms))
+      *reservation.mutable_terms() = reservation.amendment().terms();
+    reservation.clear_amendment();
+  });
 }
 
 // One entry a model, by model.
@@ -510,8 +520,10 @@ void Answer(Rows& rows, const v1::OrderAnswered& answered) {
   rows.orders.Put(answered.order(), *order);
 }
 
-// A part that could never be held is known as declined, so that it is asked for once.
+// A part that could never be held is known as declined, so that it is asked for once; one whose
+// name is another reservation's leaves that as it is.
 void Decline(Rows& rows, const v1::ReservationDeclined& declined) {
+  if (declined.name_taken()) return;
   if (!declined.bundle().empty() && !rows.reservations.Contains(declined.name())) {
     v1::Reservation reservation;
     reservation.set_name(declined.name());

@@ -1,4 +1,5 @@
 #include "services/reservations/waves.h"
+#include "events/flaw.h"
 
 #include <absl/algorithm/container.h>
 #include <algorithm>
@@ -33,7 +34,7 @@ size_t ShareOf(const v1::WavePlanned& wave, size_t servers) {
 std::set<std::string> ClosedServers(const State& state, const std::string& model,
                                     const std::string& customer, absl::Time start) {
   const std::vector<v1::WavePlanned> waves = WavesOf(state, model);
-  if (waves.empty()) return {};
+  if (waves.empty() || events::Has(events::Flaw::kIgnoresWaves)) return {};
   const std::vector<std::string> bookable = state.index.BookableServers(model);
   std::set<std::string> closed;
   std::set<std::string> open;

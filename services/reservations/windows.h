@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ Span SpanOf(const v1::WindowAffects& window);
 // those that an amendment would add.
 std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
                                    const v1::WindowAffects& window);
+// The same of the servers that a window claims, where many reservations are looked at.
+std::vector<std::string> ClaimedOf(const v1::Reservation& reservation,
+                                   const std::set<std::string>& claimed);
 
 // A window that claims one of the servers within the span, and is not `besides`; nothing where none
 // does. Costs a look at each window.

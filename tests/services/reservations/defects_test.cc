@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/unknown_field_set.h>
 
+#include <set>
+
 #include "services/runtime/engine.h"
 #include "tests/services/reservations/paris.h"
 
@@ -15,6 +17,46 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 constexpr char kForEver[] = "9999-01-01T00:00:00Z";
+
+// A timer that comes late finds all three due at once. A notice after the end would be none, and a
+// start before it would share its servers. Names are chance, so that either may come first.
+TEST(KnownDefects, Case1OnOneInstantTheNoticeComesBeforeTheEndAndTheNextStartAfterIt) {
+  std::set<bool> start_comes_first;
+  for (int world = 0; world < 20; ++world) {
+    Paris paris;
+    paris.Given(fmt::format("contract_signed {{ {} notices {{ seconds: 3600 }} }}",
+                            ContractText("sites/paris", 10)));
+    const auto confirmed = [&](const Wish& wish, const char* id) {
+      const std::string name =
+          paris.Reserve(wish, fmt::format("{}-{}", id, world)).reservation_held().name();
+      EXPECT_TRUE(paris.About("confirm_reservation", name).has_reservation_confirmed());
+      return name;
+    };
+    const std::string first = confirmed({.count = 4}, "first");
+    const std::string next = confirmed(
+        {.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T14:00:00Z", .count = 4}, "next");
+    start_comes_first.insert(next < first);
+    paris.At("2027-01-01T10:00:00Z").About("start_reservation", first);
+    paris.At("2027-01-01T12:00:00Z");
+    const auto due = paris.DueAt("2027-01-01T12:00:00Z");
+    ASSERT_THAT(due, SizeIs(3));
+    EXPECT_EQ(due[0].kind, "notice");
+    EXPECT_TRUE(paris.When(due[0].command, "tick-0").has_notice_given());
+    for (int i : {1, 2}) {
+      const v1::Event event = paris.When(due[i].command, fmt::format("tick-{}", i));
+      EXPECT_TRUE(event.has_reservation_ending() || event.has_reservation_delayed())
+          << event.ShortDebugString();
+    }
+    EXPECT_EQ(paris.Row(first).state(), v1::RESERVATION_STATE_ENDING);
+    EXPECT_EQ(paris.Row(next).state(), v1::RESERVATION_STATE_CONFIRMED)
+        << "something runs on its servers still";
+    EXPECT_THAT(paris.About("give_notice", first), HasText(RefusalFor(v1::REASON_TIME)));
+    EXPECT_TRUE(paris.About("end_reservation", first).has_reservation_ended());
+    ASSERT_THAT(paris.Reactions(), SizeIs(1));
+    EXPECT_TRUE(paris.When(paris.Reactions()[0].command, "react").has_reservation_started());
+  }
+  EXPECT_THAT(start_comes_first, SizeIs(2)) << "both orders of names were there";
+}
 
 TEST(KnownDefects, Case2WhatTimeCannotMendIsNotTriedAgain) {
   Paris paris;
@@ -64,6 +106,54 @@ TEST(KnownDefects, Case3AnEndThatMovesBeginsItsNoticesAgainAndTheOldOnesStop) {
       HasText(fmt::format("notice_given {{ before_end {{ seconds: 3600 }} "
                           "end_time {{ {} }} replaced_end_time {{ {} }} }}",
                           Seconds("2027-01-01T18:00:00Z"), Seconds("2027-01-01T14:00:00Z"))));
+}
+
+// A directory that does not answer, or not yet: contract, customer, project and one of the servers
+// are in no row of the site.
+TEST(KnownDefects, Case10WhatIsUnknownIsNotAbsentAndWhatWasPromisedStarts) {
+  Paris paris;
+  const std::string name = "sites/paris/reservations/r-old";
+  paris.Given(fmt::format(
+      R"(reservation_held {{ name: "{}" terms {{ customer: "customers/new" project: "p" {} }}
+          servers: "sites/paris/servers/s1" servers: "sites/paris/servers/unrecorded"
+          it_power_watts: 200 cooling_watts: 180 hold_expires_at {{ {} }} }})",
+      name, TermsText({.count = 2, .contract = "customers/new/contracts/c"}),
+      Seconds("2027-01-01T09:15:00Z")));
+  ASSERT_TRUE(paris.About("confirm_reservation", name).has_reservation_confirmed());
+  const std::string promised = paris.Row(name).SerializeAsString();
+  for (const char* event :
+       {R"(contract_signed { name: "customers/other/contracts/c" customer: "customers/other" })",
+        R"(contract_recorded { home_site: "sites/borlange"
+             contract { name: "customers/new/contracts/d" customer: "customers/new" } })",
+        R"(customer_registered { name: "customers/other" })",
+        R"(project_registered { name: "customers/other/projects/p" })",
+        R"(server_recorded { name: "sites/paris/servers/gone" model: "models/m" lost: true })",
+        R"(server_recorded { name: "sites/paris/servers/s4" model: "models/m" lost: true })",
+        R"(order_answered { order: "sites/paris/orders/o" state: ORDER_STATE_DECLINED })",
+        R"(hold_lapsed { name: "sites/paris/reservations/r-other" })",
+        R"(amendment_dropped { reservation: "sites/paris/reservations/r-other" })",
+        R"(window_released { window: "sites/paris/windows/w" })"}) {
+    paris.Given(event);
+    EXPECT_EQ(paris.Row(name).SerializeAsString(), promised) << event;
+  }
+  // Who asks for more is told what is not known; it costs nothing of what is there.
+  EXPECT_THAT(paris.When(fmt::format(R"(extend_reservation {{ name: "{}" end_time {{ {} }} }})",
+                                     name, Seconds("2027-01-01T13:00:00Z")),
+                         "extend"),
+              HasText(RefusalFor(v1::REASON_NOT_FOUND)));
+  EXPECT_THAT(
+      paris.When(fmt::format(R"(amend_reservation {{ name: "{}" count: 3 }})", name), "amend"),
+      HasText(RefusalFor(v1::REASON_NOT_FOUND)));
+  EXPECT_EQ(paris.Row(name).SerializeAsString(), promised);
+  EXPECT_THAT(paris.Reserve({.count = 3}), HasText(RefusalFor(v1::REASON_NO_CAPACITY)))
+      << "s1 is promised and s4 is lost";
+  EXPECT_THAT(paris.DueAt("2027-01-01T09:59:59Z"), IsEmpty());
+  const auto start = paris.At("2027-01-01T10:00:00Z").DueAt("2027-01-01T10:00:00Z");
+  ASSERT_THAT(start, SizeIs(1));
+  EXPECT_THAT(paris.When(start[0].command, "start"), HasText(R"(reservation_started {
+      servers: "sites/paris/servers/s1" servers: "sites/paris/servers/unrecorded" })"));
+  // And it has all of its time.
+  EXPECT_THAT(paris.DueAt("2027-01-01T11:59:59Z"), IsEmpty());
 }
 
 TEST(KnownDefects, Case13WhatIsIdleIsNotTakenAwayBeforeItsEnd) {

@@ -59,7 +59,7 @@ std::string Expand(const std::vector<std::string>& fields) {
                                           : Fold::kBoth;
   schedule.exceptions = Locals(fields[7]);
   schedule.additions = Locals(fields[8]);
-  const auto recurrence = Recurrence::Create(schedule, *zone, Endless::kAllowed);
+  const auto recurrence = Recurrence::Create(schedule, *zone);
   if (!recurrence.ok()) return fmt::format("error: {}", std::string(recurrence.status().message()));
   std::string line;
   for (const Occurrence& occurrence :

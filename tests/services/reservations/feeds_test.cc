@@ -162,8 +162,8 @@ TEST(Feeds, AServerThatComesBackOnAnotherFeedCountsThere) {
   paris.Hang("s1", "b");
   const Span span{test::Time("2027-01-01T10:00:00Z"), test::Time("2027-01-01T12:00:00Z")};
   const absl::Time now = test::Time("2027-01-01T09:00:00Z");
-  EXPECT_EQ(paris.state().index.FeedLeft("a", span, now), 100);
-  EXPECT_EQ(paris.state().index.FeedLeft("b", span, now), 100);
+  EXPECT_EQ(paris.state().index.feeds().Left("a", span, now), 100);
+  EXPECT_EQ(paris.state().index.feeds().Left("b", span, now), 100);
 }
 
 }  // namespace

@@ -150,7 +150,7 @@ class World {
       }
       if (limit) left = std::min(left, *limit - FeedUse(feed, at, now));
     }
-    RC_ASSERT(index_.FeedLeft(feed, wanted, now) == left);
+    RC_ASSERT(index_.feeds().Left(feed, wanted, now) == left);
   }
   int64_t FeedUse(const std::string& feed, absl::Time at, absl::Time now) {
     int64_t use = 0;

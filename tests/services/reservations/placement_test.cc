@@ -14,6 +14,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::SizeIs;
 
 const std::string kServers = "sites/paris/servers/";
 
@@ -334,6 +335,121 @@ TEST(Shortages, NameTheFirstInstantAtWhichCoolingIsShort) {
   EXPECT_THAT(refused, HasText(fmt::format(R"(reason: REASON_COOLING_ENVELOPE shortage {{
       short_from {{ {} }} short_cooling_watts: 70 }})",
                                            Seconds("2027-01-01T10:45:00Z"))));
+}
+
+TEST(Shortages, CountTheServersThatThereIsNoCoolingFor) {
+  Hall hall;
+  for (const char* id : {"s1", "s2", "s3", "s4"}) hall.Server(id, "2");
+  hall.Envelope("2027-01-01T10:30:00Z", 100000, 200);
+  const v1::CommandRefused refused = hall.Refused({.count = 3});
+  EXPECT_THAT(refused, HasText(fmt::format(R"(reason: REASON_COOLING_ENVELOPE shortage {{
+      exclusions {{ reason: EXCLUSION_REASON_COOLING count: 2 examples: "{0}s3" examples: "{0}s4" }}
+      short_from {{ {1} }} short_cooling_watts: 70 }})",
+                                           kServers, Seconds("2027-01-01T10:30:00Z"))));
+  EXPECT_THAT(refused.shortage().exclusions(), SizeIs(1));
+  EXPECT_THAT(refused.detail(), HasSubstr("Ruled out: 2 without cooling (s3, s4)."));
+}
+
+TEST(Shortages, TellWhatIsTakenFromWhatOnlyAMarginRulesOut) {
+  Hall hall;
+  for (const char* id : {"s1", "s2", "s3", "s4"}) hall.Server(id, "2");
+  hall.When(R"(set_margins { site: "sites/paris" model: "models/m" before { seconds: 1800 }
+                             after { seconds: 3600 } })",
+            "margins");
+  // Cleaned until 13:00, where s1 is re-tested from 12:30 on.
+  EXPECT_THAT(hall.Held({.start = "2027-01-01T13:00:00Z", .end = "2027-01-01T14:00:00Z"}),
+              ElementsAre("s1"));
+  EXPECT_THAT(hall.Held({.placement = fmt::format(R"(servers: "{}s2")", kServers)}),
+              ElementsAre("s2"));
+  const v1::CommandRefused refused = hall.Refused({.count = 3});
+  EXPECT_THAT(refused, HasText(fmt::format(R"(reason: REASON_NO_CAPACITY shortage {{
+      exclusions {{ reason: EXCLUSION_REASON_TAKEN count: 1 examples: "{0}s2" }}
+      exclusions {{ reason: EXCLUSION_REASON_MARGIN count: 1 examples: "{0}s1" }} }})",
+                                           kServers)));
+  EXPECT_THAT(refused.shortage().exclusions(), SizeIs(2));
+  EXPECT_THAT(refused.detail(), HasSubstr("Ruled out: 1 taken (s2), 1 within a margin (s1)."));
+}
+
+TEST(Shortages, CountTheServersThatTheirFeedHasNoPowerFor) {
+  Hall hall;
+  for (const char* id : {"s1", "s2", "s3"}) hall.Server(id, "2", "", "a");
+  hall.Server("s4", "2", "", "b");
+  hall.When(
+      R"(record_feed { feed { feed: "a" step { site: "sites/paris" it_power_watts: 150 } } })",
+      "feed");
+  const v1::CommandRefused refused = hall.Refused({.count = 3});
+  EXPECT_THAT(refused, HasText(fmt::format(R"(reason: REASON_POWER_ENVELOPE shortage {{
+      exclusions {{ reason: EXCLUSION_REASON_FEED count: 2 examples: "{0}s2" examples: "{0}s3" }}
+      short_from {{ {1} }} short_it_power_watts: -50 short_feed: "a" }})",
+                                           kServers, Seconds("2027-01-01T10:00:00Z"))));
+  EXPECT_THAT(refused.shortage().exclusions(), SizeIs(1));
+  EXPECT_THAT(refused.detail(), HasSubstr("Ruled out: 2 without power on their feed (s2, s3)."));
+}
+
+// Whom a wave is not for is told how many servers it keeps, and not which.
+TEST(Shortages, CountTheServersThatAWaveHasNotOpenedAndNameNone) {
+  Hall hall;
+  for (const char* id : {"s1", "s2", "s3"}) hall.Server(id, "2");
+  hall.Given(fmt::format(R"(wave_planned {{ name: "sites/paris/waves/w" model: "models/m"
+      servers: "{0}s2" servers: "{0}s3" customers: "customers/sap" start_time {{ {1} }} }})",
+                         kServers, Seconds("2027-01-01T00:00:00Z")));
+  const v1::CommandRefused refused = hall.Refused({.count = 2});
+  EXPECT_THAT(refused, HasText(R"(reason: REASON_WAVE shortage {
+      exclusions { reason: EXCLUSION_REASON_NOT_OPEN count: 2 } })"));
+  ASSERT_THAT(refused.shortage().exclusions(), SizeIs(1));
+  EXPECT_THAT(refused.shortage().exclusions(0).examples(), IsEmpty());
+  EXPECT_THAT(refused.detail(), HasSubstr("Ruled out: 2 not open to the customer"));
+  for (const char* id : {"s2", "s3"}) EXPECT_THAT(refused.ShortDebugString(), Not(HasSubstr(id)));
+  EXPECT_THAT(hall.Held({.count = 3, .customer = "sap"}), ElementsAre("s1", "s2", "s3"));
+}
+
+// The servers that a request does not name are the others of the model, but not those of a wave.
+TEST(Shortages, NameNoServerOfAWaveAmongThoseThatWereNotAskedForByName) {
+  Hall hall;
+  for (const char* id : {"s1", "s2", "s3"}) hall.Server(id, "2");
+  hall.Given(fmt::format(R"(wave_planned {{ name: "sites/paris/waves/w" model: "models/m"
+      servers: "{0}s2" customers: "customers/sap" start_time {{ {1} }} }})",
+                         kServers, Seconds("2027-01-01T00:00:00Z")));
+  const std::string named = fmt::format(R"(servers: "{}s1")", kServers);
+  hall.Held({.placement = named});
+  const v1::CommandRefused refused = hall.Refused({.placement = named});
+  EXPECT_EQ(refused.reason(), v1::REASON_NO_CAPACITY);
+  EXPECT_THAT(refused.ShortDebugString(), HasSubstr("s3"));
+  EXPECT_THAT(refused.ShortDebugString(), Not(HasSubstr("s2")));
+}
+
+// Who only asks gets what the decider says on the state as it is, and nothing is folded: the next
+// who asks the same gets the same.
+TEST(Shortages, OfAQuestionAreThoseOfTheRequestAndTheQuestionLeavesNothing) {
+  Hall hall;
+  for (const char* id : {"s1", "s2"}) hall.Server(id, "2");
+  hall.Held({.count = 1});
+  const auto text = [](const char* more) {
+    return test::Parse<v1::Command>(
+        fmt::format(R"(reserve {{ site: "sites/paris" {} {} }})", TermsText({.count = 2}), more));
+  };
+  runtime::Facts facts;
+  facts.now = test::Time("2027-01-01T09:00:00Z");
+  facts.site = "paris";
+  facts.command_id = "request-1";
+  const std::string rows = Dump(hall.journal());
+  const v1::Event asked =
+      Service::Decide(hall.state(), text("submit { validate_only: true }"), facts);
+  EXPECT_EQ(Dump(hall.journal()), rows);
+  const v1::Event refused = hall.When(text(""), "request-1");
+  EXPECT_EQ(asked.SerializeAsString(), refused.SerializeAsString());
+  EXPECT_THAT(asked,
+              HasText(fmt::format(R"(command_refused {{ reason: REASON_NO_CAPACITY shortage {{
+      exclusions {{ reason: EXCLUSION_REASON_TAKEN count: 1 examples: "{}s1" }}
+      earliest_start {{ {} }} }} }})",
+                                  kServers, Seconds("2027-01-01T12:00:00Z"))));
+  EXPECT_EQ(Dump(hall.journal()), rows) << "a refusal changes no row either";
+  // What could be had is not held by a question.
+  const auto one = test::Parse<v1::Command>(fmt::format(
+      R"(reserve {{ site: "sites/paris" {} submit {{ validate_only: true }} }})", TermsText({})));
+  for (int i = 0; i < 2; ++i)
+    EXPECT_TRUE(Service::Decide(hall.state(), one, facts).has_reservation_held());
+  EXPECT_EQ(Dump(hall.journal()), rows);
 }
 
 TEST(Shortages, SayWhatAContractOrItsHoursWouldStillAllow) {

@@ -100,6 +100,7 @@ bool Proposes(const v1::Reservation& reservation, const std::string& server) {
   return std::find(servers.begin(), servers.end(), server) != servers.end();
 }
 bool Contains(const Span& span, absl::Time at) { return span.start <= at && at < span.end; }
+absl::Time StartOf(const v1::Terms& terms) { return runtime::ToTime(terms.start_time()); }
 
 // One step of a history: what to do, and numbers to do it with.
 struct Step {
@@ -141,7 +142,7 @@ class World {
 
   void Do(const Step& step) {
     // Reservations are what it is about; the rest is there to disturb them.
-    switch (step.what % 31) {
+    switch (step.what % 32) {
       case 0:
       case 1:
       case 2:
@@ -209,6 +210,8 @@ class World {
       case 30:
         if (step.b % 3 == 0) return Lose(step);
         return Accept(step);
+      case 31:
+        return PlanWave(step);
       case 29:
         return About(step, [&](v1::Command& c, const std::string& n) {
           const std::string pending = Rows().reservations.Get(n)->amendment().name();
@@ -303,7 +306,8 @@ class World {
     const std::string before = WithoutAmendment(Rows().reservations.Get(name));
     const v1::Event event = Decide(command, NextId());
     RC_ASSERT(WithoutAmendment(Rows().reservations.Get(name)) == before);
-    if (!event.has_amendment_held() || !confirm) return;
+    if (!event.has_amendment_held()) return;
+    if (!confirm) return ComeToNothing(event.amendment_held());
     v1::Command judged;
     judged.mutable_confirm_amendment()->set_reservation(name);
     judged.mutable_confirm_amendment()->set_amendment(event.amendment_held().amendment().name());
@@ -319,6 +323,24 @@ class World {
       until = runtime::ToTime(segment.end_time());
     }
     RC_ASSERT(until == runtime::ToTime(row->terms().end_time()));
+  }
+
+  // Withdrawn or prohibited at once; the rest lapses, or something else becomes of it.
+  void ComeToNothing(const v1::AmendmentHeld& held) {
+    v1::Command command;
+    switch (commands_ % 4) {
+      case 0:
+        command.mutable_withdraw_amendment()->set_name(held.reservation());
+        break;
+      case 1:
+        command.mutable_drop_amendment()->set_reservation(held.reservation());
+        command.mutable_drop_amendment()->set_amendment(held.amendment().name());
+        command.mutable_drop_amendment()->set_detail("prohibited");
+        break;
+      default:
+        return;
+    }
+    Decide(command, NextId());
   }
 
   void Extend(const Step& step) {
@@ -379,6 +401,25 @@ class World {
     request.mutable_before()->set_seconds(none ? 0 : 600 * (step.b % 3));
     request.mutable_after()->set_seconds(none ? 0 : 600 * (step.c % 5));
     Decide(command, NextId());
+  }
+
+  // One that is about other customers alone is about one server: it is closed for good, unless a
+  // later wave opens it. The others open within hours.
+  void PlanWave(const Step& step) {
+    v1::Command command;
+    v1::PlanWaveRequest& request = *command.mutable_plan_wave();
+    const std::string id = NextId();
+    request.set_name(fmt::format("sites/paris/waves/{}", id));
+    request.set_model("models/m");
+    *request.mutable_start_time() = runtime::ToTimestamp(now_ + absl::Minutes(30) * (step.a % 6));
+    if (step.b % 4 == 0) request.add_customers("customers/sap");
+    if (step.b % 4 == 1) request.add_customers("customers/hsbc");
+    if (step.b % 4 == 0 || step.c % 3 == 0) {
+      request.add_servers(fmt::format("sites/paris/servers/s{}", step.c % 4));
+    } else if (step.c % 3 == 1) {
+      request.set_share_percent(25 * (1 + step.c % 4));
+    }
+    Decide(command, id);
   }
 
   void RecordServer(int i, bool bookable, bool lost) {
@@ -448,6 +489,7 @@ class World {
     }
     states_.clear();
     clean_from_.clear();
+    proposed_.clear();
     Check({});
   }
 
@@ -485,7 +527,7 @@ class World {
     const v1::Terms terms =
         order.empty() ? test::Parse<v1::Terms>(wanted) : command.fulfil_order().order().terms();
     const std::set<v1::Reason> expected = Obstacles(terms);
-    const std::vector<std::string> free = Free(terms);
+    const std::vector<std::string> free = Free(terms, Closed(terms.model(), StartOf(terms)));
     const v1::Event event = Decide(command, id);
     if (expected.empty()) {
       RC_ASSERT(event.has_reservation_held());
@@ -498,6 +540,7 @@ class World {
       if (step.c % 4 != 0) Decide(confirm, NextId());
     } else if (order.empty()) {
       RC_ASSERT(expected.count(event.command_refused().reason()) == 1);
+      ++seen[v1::Reason_Name(event.command_refused().reason())];
     } else {
       RC_ASSERT(expected.count(event.order_declined().reason()) == 1);
     }
@@ -514,12 +557,38 @@ class World {
     return found;
   }
 
-  std::vector<std::string> Free(const v1::Terms& terms) {
+  // What waves are about and none opens to the one customer, of what starts then.
+  std::set<std::string> Closed(const std::string& model, absl::Time start) {
+    std::vector<std::string> bookable;
+    Rows().server_records.Scan("", [&](std::string_view name, const v1::ServerRecord& row) {
+      if (row.server().bookable() && !row.server().lost() && row.server().model() == model)
+        bookable.emplace_back(name);
+      return true;
+    });
+    std::set<std::string> closed, open;
+    Rows().waves.Scan("", [&](std::string_view, const v1::Wave& row) {
+      const v1::WavePlanned& wave = row.plan();
+      if (wave.model() != model) return true;
+      std::vector<std::string> servers(wave.servers().begin(), wave.servers().end());
+      if (servers.empty()) servers = bookable;
+      closed.insert(servers.begin(), servers.end());
+      const bool opens = wave.customers().empty() || wave.customers(0) == "customers/hsbc";
+      if (!opens || start < runtime::ToTime(wave.start_time())) return true;
+      if (wave.share_percent() > 0)
+        servers.resize(servers.size() * static_cast<size_t>(wave.share_percent()) / 100);
+      open.insert(servers.begin(), servers.end());
+      return true;
+    });
+    for (const std::string& server : open) closed.erase(server);
+    return closed;
+  }
+
+  std::vector<std::string> Free(const v1::Terms& terms, const std::set<std::string>& closed) {
     const Span span = Widened(terms, MarginsNow(terms.model()));
     std::vector<std::string> free;
     Rows().server_records.Scan("", [&](std::string_view name, const v1::ServerRecord& row) {
-      bool is_free =
-          row.server().bookable() && !row.server().lost() && row.server().model() == terms.model();
+      bool is_free = row.server().bookable() && !row.server().lost() &&
+                     row.server().model() == terms.model() && !closed.contains(std::string(name));
       for (const v1::Reservation& other : Live()) {
         if (Uses(other, std::string(name)) &&
             (IsLate(other, now_) || BlockedOf(other).Overlaps(span)))
@@ -591,8 +660,11 @@ class World {
     if (span.start - absl::Seconds(margins.before().seconds()) < now_ - absl::Seconds(60) &&
         margins.before().seconds() > 0)
       obstacles.insert(v1::REASON_MARGIN);
-    if (Free(terms).size() < static_cast<size_t>(terms.count()))
-      obstacles.insert(v1::REASON_NO_CAPACITY);
+    const size_t count = static_cast<size_t>(terms.count());
+    if (Free(terms, Closed(terms.model(), span.start)).size() < count) {
+      const bool opened = Free(terms, {}).size() >= count;
+      obstacles.insert(opened ? v1::REASON_WAVE : v1::REASON_NO_CAPACITY);
+    }
     for (const absl::Time at : Instants(span)) {
       if (ContractUseAt(at, terms.contract()) + terms.count() > most)
         obstacles.insert(v1::REASON_CONTRACT);
@@ -613,6 +685,8 @@ class World {
   void Check(const v1::Event& event) {
     CheckServers();
     CheckCleaned(event);
+    CheckWaves(event);
+    CheckProposals(event);
     CheckContracts();
     CheckEnvelope(event);
     CheckStates();
@@ -655,6 +729,75 @@ class World {
       const bool is_clean = clean == clean_from_.end() || clean->second <= now_;
       RC_ASSERT(is_clean);
     }
+  }
+
+  // Nobody is given what no wave opens to its customer. What was granted before a wave was planned
+  // stays, unless it is to start sooner.
+  void CheckWaves(const v1::Event& event) {
+    if (event.has_reservation_held()) {
+      const v1::ReservationHeld& held = event.reservation_held();
+      const auto closed = Closed(held.terms().model(), StartOf(held.terms()));
+      for (const std::string& server : held.servers()) RC_ASSERT(!closed.contains(server));
+    }
+    if (event.has_amendment_held()) {
+      const v1::Amendment& amendment = event.amendment_held().amendment();
+      const auto row = Rows().reservations.Get(event.amendment_held().reservation());
+      const absl::Time start = amendment.has_effective_time()
+                                   ? runtime::ToTime(amendment.effective_time())
+                                   : StartOf(amendment.terms());
+      const auto closed = Closed(amendment.terms().model(), start);
+      for (const std::string& server : amendment.servers()) {
+        const bool stays = Uses(*row, server) && start >= StartOf(row->terms());
+        RC_ASSERT(stays || !closed.contains(server));
+      }
+    }
+    if (event.has_servers_reassigned()) {
+      const v1::ServersReassigned& reassigned = event.servers_reassigned();
+      const auto row = Rows().reservations.Get(reassigned.reservation());
+      const auto closed = Closed(row->terms().model(), std::max(StartOf(row->terms()), now_));
+      const std::set<std::string> own(reassigned.removed().begin(), reassigned.removed().end());
+      for (const std::string& server : reassigned.added())
+        RC_ASSERT(own.contains(server) || !closed.contains(server));
+    }
+  }
+
+  // Without what befalls servers that are lost or come back, and a start that has to wait.
+  static std::string WithoutMishaps(v1::Reservation row) {
+    row.clear_lost_servers();
+    row.clear_outages();
+    row.clear_heal_time();
+    row.clear_heals();
+    row.clear_offered_servers();
+    row.clear_retry_time();
+    row.clear_delays();
+    row.clear_detail();
+    return row.SerializeAsString();
+  }
+  // A proposal that is dropped, lapses or is withdrawn leaves the reservation as it was before it;
+  // but for mishaps, nothing changes it meanwhile.
+  void CheckProposals(const v1::Event& event) {
+    for (auto known = proposed_.begin(); known != proposed_.end();) {
+      auto& [name, before] = *known;
+      v1::Reservation row = Rows().reservations.Get(name).value_or(v1::Reservation());
+      const bool pending = row.has_amendment();
+      const bool dropped = event.amendment_dropped().reservation() == name;
+      row.clear_amendment();
+      if (!pending && !dropped) {  // it was confirmed, or the reservation is over
+        known = proposed_.erase(known);
+        continue;
+      }
+      const bool mishap = event.event_case() == v1::Event::EVENT_NOT_SET ||
+                          event.reservation_delayed().name() == name;
+      RC_ASSERT(WithoutMishaps(row) == WithoutMishaps(before));
+      RC_ASSERT(mishap || row.SerializeAsString() == before.SerializeAsString());
+      before = std::move(row);
+      if (dropped) ++seen[v1::Reason_Name(event.amendment_dropped().reason())];
+      known = dropped ? proposed_.erase(known) : std::next(known);
+    }
+    if (!event.has_amendment_held()) return;
+    const std::string& name = event.amendment_held().reservation();
+    proposed_[name] = Rows().reservations.Get(name).value_or(v1::Reservation());
+    proposed_[name].clear_amendment();
   }
 
   void CheckContracts() {
@@ -736,22 +879,39 @@ class World {
   std::vector<std::pair<absl::Time, Watts>> history_;
   std::map<std::string, v1::ReservationState> states_;
   std::map<std::string, absl::Time> clean_from_;
+  std::map<std::string, v1::Reservation> proposed_;  // as it was before its pending amendment
 };
 
 // Properties of histories in which nothing happens would prove nothing. A kind of event that was
 // seen less than five times; empty where there is none.
 std::string SeenSeldom(const std::map<std::string, int>& seen) {
-  for (const char* event : {"reservation_held",          "reservation_confirmed",
-                            "reservation_declined",      "hold_lapsed",
-                            "reservation_started",       "reservation_delayed",
-                            "reservation_ending",        "reservation_ended",
-                            "reservation_cancelled",     "order_declined",
-                            "command_refused",           "margins_set",
-                            "reservation_cleaning",      "amendment_held",
-                            "amendment_confirmed",       "amendment_dropped",
-                            "reservation_grace_started", "reservation_released",
-                            "reservation_revoked",       "servers_missing",
-                            "servers_reassigned",        "replacement_offered"}) {
+  for (const char* event : {"reservation_held",
+                            "reservation_confirmed",
+                            "reservation_declined",
+                            "hold_lapsed",
+                            "reservation_started",
+                            "reservation_delayed",
+                            "reservation_ending",
+                            "reservation_ended",
+                            "reservation_cancelled",
+                            "order_declined",
+                            "command_refused",
+                            "margins_set",
+                            "reservation_cleaning",
+                            "amendment_held",
+                            "amendment_confirmed",
+                            "amendment_dropped",
+                            "reservation_grace_started",
+                            "reservation_released",
+                            "reservation_revoked",
+                            "servers_missing",
+                            "servers_reassigned",
+                            "replacement_offered",
+                            "wave_planned",
+                            "REASON_WITHDRAWN",
+                            "REASON_COMPLIANCE",
+                            "REASON_HOLD_LAPSED",
+                            "REASON_WAVE"}) {
     const auto found = seen.find(event);
     if (found == seen.end() || found->second < 5) return event;
   }

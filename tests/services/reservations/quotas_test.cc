@@ -119,17 +119,46 @@ TEST(Quotas, CountWhatIsReleasedOrRevokedUpToThen) {
 TEST(Quotas, RefuseMoreAcceleratorsAtOnceThanAreAllottedHereAndSayWhatIsLeft) {
   WithQuota paris;
   EXPECT_TRUE(paris.Reserve({}).has_reservation_held());
-  EXPECT_THAT(paris.Reserve({.count = 2}),
-              EqualsText(R"(command_refused { command: "concordat.reservations.v1.ReserveRequest"
-        reason: REASON_QUOTA_EXHAUSTED
-        detail: "Of the quota of customers/hsbc/contracts/frame at sites/paris, 17 accelerators at once "
-          "are allotted, 9 of them are left within 2027-01-01T10:00:00Z to 2027-01-01T12:00:00Z, and 16 are "
-          "asked for. More is requested from the other sites."
+  const v1::Event refused = paris.Reserve({.count = 2});
+  EXPECT_THAT(refused, HasText(R"(command_refused {
+        command: "concordat.reservations.v1.ReserveRequest" reason: REASON_QUOTA_EXHAUSTED
         shortfall { contract: "customers/hsbc/contracts/frame" missing { accelerators: 7 } } })"));
+  EXPECT_THAT(
+      refused.command_refused().detail(),
+      testing::StartsWith(
+          "Of the quota of customers/hsbc/contracts/frame at sites/paris, 17 accelerators at once "
+          "are allotted, 9 of them are left within 2027-01-01T10:00:00Z to 2027-01-01T12:00:00Z, "
+          "and 16 are asked for. More is requested from the other sites."));
   EXPECT_TRUE(
       paris.Reserve({.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T13:00:00Z", .count = 2})
           .has_reservation_held())
       << "at another time they are left";
+}
+
+TEST(Quotas, ThatAreUsedAtOneTimeSayFromWhenOnTheSameWouldFit) {
+  WithQuota paris;
+  paris.Reserve({.start = "2027-01-01T09:30:00Z", .end = "2027-01-01T11:00:00Z"});
+  const v1::Event refused = paris.Reserve({.count = 2});
+  EXPECT_THAT(refused, HasText(RefusalFor(v1::REASON_QUOTA_EXHAUSTED)));
+  const v1::Shortage& shortage = refused.command_refused().shortage();
+  EXPECT_EQ(runtime::ToText(runtime::ToTime(shortage.earliest_start())), "2027-01-01T11:00:00Z")
+      << refused.ShortDebugString();
+  EXPECT_THAT(shortage, HasText(R"(terms { count: 2 })"));
+  EXPECT_THAT(refused.command_refused().detail(),
+              testing::EndsWith("It would fit from 2027-01-01T11:00:00Z on."));
+  EXPECT_TRUE(
+      paris.Reserve({.start = "2027-01-01T11:00:00Z", .end = "2027-01-01T13:00:00Z", .count = 2})
+          .has_reservation_held());
+}
+
+TEST(Quotas, WithTooFewHoursLeftKnowNoStartAtWhichTheyWouldFit) {
+  WithQuota borlange("borlange");
+  const v1::Event refused =
+      borlange.Reserve({.end = "2027-01-01T17:00:00Z", .count = 1, .site = "sites/borlange"});
+  EXPECT_THAT(refused, HasText(R"(command_refused { reason: REASON_QUOTA_EXHAUSTED
+                shortfall { missing { accelerator_seconds: 21600 } } })"));
+  EXPECT_TRUE(refused.command_refused().has_shortage()) << refused.ShortDebugString();
+  EXPECT_FALSE(refused.command_refused().shortage().has_earliest_start());
 }
 
 TEST(Quotas, RefuseMoreAcceleratorHoursThanAreAllottedHere) {
@@ -354,6 +383,32 @@ TEST(Quotas, AreNeededByEveryContract) {
              prices { effective_from { seconds: 1 } currency: "EUR" })"}) {
     EXPECT_EQ(check(bad).code(), absl::StatusCode::kInvalidArgument) << bad;
   }
+}
+
+// Nothing here multiplies prices; whoever bills reads them in the event.
+TEST(Contracts, KeepTheirPricesInTheEventAndAtEverySite) {
+  WithQuota paris;
+  const std::string prices = fmt::format(
+      R"(prices {{ effective_from {{ {} }} currency: "EUR" minor_units: 249 }}
+         prices {{ effective_from {{ {} }} currency: "EUR" minor_units: 199 }})",
+      Seconds("2027-01-01T00:00:00Z"), Seconds("2027-07-01T00:00:00Z"));
+  v1::Command command =
+      test::Parse<v1::Command>(WithQuota::SignText("max_servers_per_site: 4 " + prices));
+  command.mutable_sign_contract()->set_name("customers/hsbc/contracts/priced");
+  const v1::Event event = paris.When(command, "sign");
+  EXPECT_THAT(event, HasText(fmt::format("contract_signed {{ {} }}", prices)));
+  EXPECT_EQ(event.contract_signed().prices_size(), 2);
+  const auto row = paris.state().rows.contracts.Get("customers/hsbc/contracts/priced");
+  ASSERT_TRUE(row.has_value());
+  EXPECT_THAT(*row, HasText(fmt::format("terms {{ {} }}", prices)));
+  // The other site hears of them with the contract.
+  WithQuota borlange("borlange");
+  const auto heard = borlange.ReactionsTo(event, "paris");
+  ASSERT_EQ(heard.size(), 1u);
+  EXPECT_THAT(borlange.When(heard[0].command, "record"),
+              HasText(fmt::format("contract_recorded {{ contract {{ {} }} }}", prices)));
+  EXPECT_THAT(*borlange.state().rows.contracts.Get("customers/hsbc/contracts/priced"),
+              HasText(fmt::format("terms {{ {} }}", prices)));
 }
 
 TEST(Projects, AreDemandedWhereTheContractSaysSo) {

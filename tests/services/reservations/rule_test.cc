@@ -46,14 +46,12 @@ TEST(Rule, ReadsEveryPartThatItUnderstands) {
   EXPECT_THAT(rule->months, testing::ElementsAre(3));
   EXPECT_EQ(rule->week_start, absl::Weekday::sunday);
   EXPECT_EQ(rule->count, 7);
-  EXPECT_FALSE(rule->IsEndless());
 }
 
 TEST(Rule, ReadsUntilAsAnInstantOrADate) {
   EXPECT_EQ(ParseRule("FREQ=DAILY;UNTIL=20281231T225959Z")->until,
             absl::FromCivil(absl::CivilSecond(2028, 12, 31, 22, 59, 59), absl::UTCTimeZone()));
   EXPECT_EQ(ParseRule("freq=daily;until=20281231")->last_day, absl::CivilDay(2028, 12, 31));
-  EXPECT_TRUE(ParseRule("FREQ=DAILY")->IsEndless());
 }
 
 TEST(Rule, RefusesWhatItDoesNotUnderstandAndSaysWhatItFound) {

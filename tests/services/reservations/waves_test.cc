@@ -67,6 +67,56 @@ TEST(Waves, RefuseWhoComesTooEarlyAndSayWhenTheNextOneOpens) {
       << "it is no wave that is in the way";
 }
 
+// Reserved for after the opening, amended to a start before it.
+TEST(Waves, GiveNoAmendmentToAnEarlierStartWhatTheyHaveNotOpenedThen) {
+  for (const bool others : {false, true}) {
+    WithWaves paris;
+    if (others) {
+      paris.Plan("later", "2027-02-01T00:00:00Z",
+                 R"(servers: "sites/paris/servers/s1" servers: "sites/paris/servers/s2")");
+    } else {
+      paris.Plan("later", "2027-02-01T00:00:00Z", "");
+    }
+    const std::string name = paris.Confirmed(
+        {.start = "2027-02-01T00:00:00Z", .end = "2027-02-02T00:00:00Z", .count = 2});
+    EXPECT_THAT(paris.Row(name).servers(),
+                testing::ElementsAre(WithWaves::Named(1), WithWaves::Named(2)));
+    const std::string before = paris.Row(name).SerializeAsString();
+    const auto sooner = [&](const std::string& start) {
+      return paris.When(fmt::format(R"(amend_reservation {{ name: "{}" start_time {{ {} }} }})",
+                                    name, Seconds(start)),
+                        "amend-" + start);
+    };
+    const v1::Event amended = sooner("2027-01-31T00:00:00Z");
+    if (!others) {
+      EXPECT_TRUE(amended.has_command_refused()) << amended.ShortDebugString();
+      EXPECT_EQ(paris.Row(name).SerializeAsString(), before);
+      continue;
+    }
+    EXPECT_THAT(amended, HasText(fmt::format(
+                             R"(amendment_held {{ amendment {{ servers: "{}" servers: "{}" }} }})",
+                             WithWaves::Named(3), WithWaves::Named(4))))
+        << "what is open to all then";
+  }
+}
+
+TEST(Waves, LeaveAnAmendmentThatStartsNoSoonerWhatItWasGranted) {
+  WithWaves paris;
+  const std::string name =
+      paris.Confirmed({.start = "2027-01-10T00:00:00Z", .end = "2027-01-11T00:00:00Z", .count = 2});
+  paris.Plan("later", "2027-02-01T00:00:00Z", "");
+  EXPECT_THAT(
+      paris.When(fmt::format(R"(amend_reservation {{ name: "{}" end_time {{ {} }} }})", name,
+                             Seconds("2027-01-12T00:00:00Z")),
+                 "longer"),
+      HasText(fmt::format(R"(amendment_held {{ amendment {{ servers: "{}" servers: "{}" }} }})",
+                          WithWaves::Named(1), WithWaves::Named(2))));
+  paris.About("withdraw_amendment", name);
+  const v1::Event more =
+      paris.When(fmt::format(R"(amend_reservation {{ name: "{}" count: 3 }})", name), "more");
+  EXPECT_TRUE(more.has_command_refused()) << "a third one is not open: " << more.ShortDebugString();
+}
+
 TEST(Waves, MayBeAboutSomeServersAlone) {
   WithWaves paris;
   paris.Plan("sap", "2027-02-01T00:00:00Z",
