@@ -3,6 +3,7 @@
 #include <absl/algorithm/container.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
+#include <google/protobuf/struct.pb.h>
 
 #include "concordat/reservations/v1/api.pb.h"
 #include "services/cli/errors.h"
@@ -108,11 +109,36 @@ void PrintPromises(Session& session, const std::vector<SiteAnswer>& answers) {
   }
 }
 
+// What a site's clock says, for people and as part of a document.
+struct ClockLine {
+  std::string site;
+  std::string time;
+  std::string profile;  // empty where it was not asked
+};
+void PrintClocks(Session& session, Format format, const std::vector<ClockLine>& lines) {
+  google::protobuf::Struct document;
+  google::protobuf::ListValue& clocks =
+      *(*document.mutable_fields())["clocks"].mutable_list_value();
+  for (const ClockLine& line : lines) {
+    auto& clock = *clocks.add_values()->mutable_struct_value()->mutable_fields();
+    clock["site"].set_string_value(line.site);
+    clock["time"].set_string_value(line.time);
+    if (!line.profile.empty()) clock["profile"].set_string_value(line.profile);
+    if (IsDocument(format)) continue;
+    fmt::print(session.console().out, "{}  {}{}{}\n", line.site, line.time,
+               line.profile.empty() ? "" : "  ", line.profile);
+  }
+  if (IsDocument(format)) PrintMessage(session.console().out, format, document);
+}
+
 absl::Status SetClocks(Session& session, absl::Time time) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
   const auto context = session.context();
   if (!context.ok()) return context.status();
   node::v1::SetClockRequest request;
   *request.mutable_time() = ToTimestamp(time);
+  std::vector<ClockLine> lines;
   for (const Site& site : (*context)->sites) {
     for (const std::string& address : site.Addresses()) {
       node::v1::SetClockResponse response;
@@ -121,9 +147,10 @@ absl::Status SetClocks(Session& session, absl::Time time) {
         return WithNext(absl::Status(set.code(), fmt::format("{}: {}", site.name, MessageOf(set))),
                         "clock show");
       }
-      fmt::print(session.console().out, "{}  {}\n", site.name, TimeText(response.now()));
+      lines.push_back({site.name, TimeText(response.now()), ""});
     }
   }
+  PrintClocks(session, *format, lines);
   return absl::OkStatus();
 }
 
@@ -144,7 +171,7 @@ absl::Status RunStatus(Session& session) {
     return timeout.status();
   const auto answers = AskAll(session);
   if (!answers.ok()) return answers.status();
-  if (*format == Format::kJson || *format == Format::kYaml) {
+  if (IsDocument(*format)) {
     std::vector<std::string> sites;
     for (const SiteAnswer& answer : *answers) {
       if (answer.asked.ok()) sites.push_back(ToJsonText(answer.status));
@@ -169,6 +196,8 @@ absl::Status RunStatus(Session& session) {
 }
 
 absl::Status RunLink(Session& session, bool cut, const std::string& origin) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
   const auto context = session.context();
   if (!context.ok()) return context.status();
   const auto far = session.site(origin);
@@ -185,6 +214,7 @@ absl::Status RunLink(Session& session, bool cut, const std::string& origin) {
       links.emplace_back(*far, site.name);
     }
   }
+  std::vector<std::string> set_links;
   for (const auto& [at, from] : links) {
     node::v1::SetLinkRequest request;
     request.set_origin(from);
@@ -196,8 +226,16 @@ absl::Status RunLink(Session& session, bool cut, const std::string& origin) {
                                                            MessageOf(set))),
                       "status");
     }
-    fmt::print(session.console().out, "link {} to {}  {}\n", from, at->name,
-               response.link().cut() ? "cut" : "open");
+    set_links.push_back(IsDocument(*format) ? fmt::format("{{\"site\": \"{}\", \"link\": {}}}",
+                                                          at->name, ToJsonText(response.link()))
+                                            : fmt::format("link {} to {}  {}", from, at->name,
+                                                          response.link().cut() ? "cut" : "open"));
+  }
+  if (IsDocument(*format)) {
+    PrintDocument(session.console().out, *format,
+                  fmt::format("{{\"links\": [{}]}}\n", Join(set_links, ",")));
+  } else {
+    for (const std::string& line : set_links) fmt::print(session.console().out, "{}\n", line);
   }
   return absl::OkStatus();
 }
@@ -224,12 +262,15 @@ absl::Status RunHomeAllow(Session& session, const std::string& stream, int64_t s
 }
 
 absl::Status RunSnapshot(Session& session, const std::string& stream) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
   const auto site = session.site();
   if (!site.ok()) return site.status();
   if (session.globals.timeout.empty()) session.globals.timeout = "300s";
   node::v1::TakeSnapshotRequest request;
   request.set_stream(stream);
   Table table({"STREAM", "HEAD", "LINK", "DIGEST", "FOLDER"});
+  node::v1::TakeSnapshotResponse all;
   for (const std::string& address : (*site)->Addresses()) {
     node::v1::TakeSnapshotResponse response;
     const absl::Status taken = session.Node(address, "TakeSnapshot", request, response);
@@ -240,24 +281,32 @@ absl::Status RunSnapshot(Session& session, const std::string& stream) {
                  snapshot.link().substr(0, 12), snapshot.digest().substr(0, 12),
                  snapshot.folder()});
     }
+    all.MergeFrom(response);
   }
   if (table.empty()) {
     return WithNext(
         absl::NotFoundError(fmt::format("{} is not followed at {}", stream, (*site)->name)),
         "status");
   }
-  table.Print(session.console().out, !session.globals.no_headers);
+  if (IsDocument(*format)) {
+    PrintMessage(session.console().out, *format, all);
+  } else {
+    table.Print(session.console().out, !session.globals.no_headers);
+  }
   return absl::OkStatus();
 }
 
 absl::Status RunClockShow(Session& session) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
   const auto answers = AskAll(session);
   if (!answers.ok()) return answers.status();
+  std::vector<ClockLine> lines;
   for (const SiteAnswer& answer : *answers) {
     if (!answer.asked.ok()) return answer.asked;
-    fmt::print(session.console().out, "{}  {}  {}\n", answer.site->name,
-               TimeText(answer.status.now()), answer.status.profile());
+    lines.push_back({answer.site->name, TimeText(answer.status.now()), answer.status.profile()});
   }
+  PrintClocks(session, *format, lines);
   return absl::OkStatus();
 }
 
@@ -281,17 +330,32 @@ absl::Status RunClockAdvance(Session& session, const std::string& text) {
 }
 
 absl::Status RunConfigContexts(Session& session) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
   const auto config = session.LoadConfig();
   if (!config.ok()) return config.status();
   Table table({"CURRENT", "CONTEXT", "SITE", "SITES"});
+  google::protobuf::Struct document;
+  google::protobuf::ListValue& contexts =
+      *(*document.mutable_fields())["contexts"].mutable_list_value();
   for (const Context& context : config->contexts) {
     std::vector<std::string> sites;
     for (const Site& site : context.sites)
       sites.push_back(fmt::format("{}={}", site.name, site.address));
     table.Add(
         {context.name == config->current ? "*" : "", context.name, context.site, Join(sites, ",")});
+    auto& shown = *contexts.add_values()->mutable_struct_value()->mutable_fields();
+    shown["name"].set_string_value(context.name);
+    shown["current"].set_bool_value(context.name == config->current);
+    shown["site"].set_string_value(context.site);
+    auto& addresses = *shown["sites"].mutable_struct_value()->mutable_fields();
+    for (const Site& site : context.sites) addresses[site.name].set_string_value(site.address);
   }
-  table.Print(session.console().out, !session.globals.no_headers);
+  if (IsDocument(*format)) {
+    PrintMessage(session.console().out, *format, document);
+  } else {
+    table.Print(session.console().out, !session.globals.no_headers);
+  }
   return absl::OkStatus();
 }
 
@@ -304,7 +368,15 @@ absl::Status RunConfigUse(Session& session, const std::string& name) {
 }
 
 absl::Status RunVersion(Session& session) {
-  fmt::print(session.console().out, "concordat {}\n", kRelease);
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
+  if (IsDocument(*format)) {
+    google::protobuf::Struct document;
+    (*document.mutable_fields())["release"].set_string_value(kRelease);
+    PrintMessage(session.console().out, *format, document);
+  } else {
+    fmt::print(session.console().out, "concordat {}\n", kRelease);
+  }
   return absl::OkStatus();
 }
 

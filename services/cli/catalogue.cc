@@ -74,6 +74,25 @@ std::span<const Verb> Verbs() {
        "it.",
        {"set feed a --effective-from +7d --until +8d --it-power-watts 10MW --cause planned-work "
         "--detail 'busbar 3'"}},
+      {"report",
+       "facility",
+       "inventory",
+       "ReportFacility",
+       {"site?"},
+       "sites",
+       "Report what the site's plant can give from now on; the envelope follows until then.",
+       {"report facility paris --it-power-watts 23MW --cooling-watts 18MW --until +1h --cause "
+        "equipment --detail 'chiller 2 failed'"}},
+      {"record",
+       "reading",
+       "inventory",
+       "RecordReading",
+       {"name"},
+       "readings",
+       "Record what the site's meters say of a span of time; get energy makes a report of it.",
+       {"record reading 2027-03 --start-time 2027-03-01 --end-time 2027-04-01 --total-watt-hours "
+        "12.1GWh --it-watt-hours 10.4GWh --renewable-watt-hours 11GWh --reused-watt-hours 2.2GWh "
+        "--water-litres 900000 --source 'meters A1 and A2'"}},
       {"set",
        "stage-limit",
        "inventory",

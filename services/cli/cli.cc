@@ -7,6 +7,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <deque>
+#include <map>
+#include <set>
 
 #include "services/cli/admin.h"
 #include "services/cli/catalogue.h"
@@ -36,6 +38,10 @@ struct CommandLine {
   CLI::App app{"Concordat: every server, who may use it, when, for what, under which law.",
                "concordat"};
   std::map<const CLI::App*, Action> actions;
+  // Those that heed --validate-only and --request-id. The others refuse them: who tries what a
+  // command would do must not have it done.
+  std::set<const CLI::App*> validate_only;
+  std::set<const CLI::App*> with_request_id;
   // What the flags write to; deques, because CLI11 keeps pointers to the elements.
   std::deque<std::vector<std::string>> lists;
   std::deque<std::string> words;
@@ -163,6 +169,8 @@ void AddVerbCommand(CommandLine& line, CLI::App& parent, const std::string& name
   bool& wait = line.switches.emplace_back(false);
   if (verb.waits)
     sub->add_flag("--wait", wait, "Go on until it is decided, at most --timeout (60s).");
+  line.validate_only.insert(sub);
+  line.with_request_id.insert(sub);
   line.actions[sub] = [&line, &verb, fields, &file, &wait] {
     Typed typed{.fields = {}, .file = file};
     for (const auto& [field, values] : fields) typed.fields[field] = *values;
@@ -191,8 +199,8 @@ void AddReading(CommandLine& line) {
   CLI::App* get = AddCommand(
       line.app, "get", "Show resources of a type, one resource, or those whose names begin alike.",
       {"get servers", "get server a01-01 -o json", "get orders -A", "get contracts/hsbc/",
-       "get reservations --where state=confirmed --where customer=hsbc", "get months",
-       "get stages"});
+       "get reservations --where state=confirmed --where customer=hsbc", "get months", "get stages",
+       "get energy"});
   get->add_option("what", line.get.words, "TYPE, TYPE NAME or TYPE/NAME.")->type_name("");
   get->add_flag("-A,--all-sites", line.get.all_sites, "Every site's, as the site asked has them.");
   get->add_option("--where", line.get.where,
@@ -205,7 +213,9 @@ void AddReading(CommandLine& line) {
                            absl::Status (*run)(Session&, const std::vector<std::string>&)) {
     CLI::App* sub = AddCommand(line.app, name, sentence, examples);
     std::vector<std::string>& words = line.lists.emplace_back();
-    sub->add_option("what", words, "TYPE NAME, TYPE/NAME or a full name.")->type_name("");
+    sub->add_option("what", words, "TYPE NAME, TYPE/NAME or a full name.")
+        ->required()
+        ->type_name("");
     line.actions[sub] = [&session, &words, run] { return run(session, words); };
   };
   by_name("describe", "Show everything of a resource, and its recent events.",
@@ -273,6 +283,7 @@ void AddOperating(CommandLine& line) {
       ->required()
       ->type_name("");
   import->add_flag("--dry-run", line.import.dry_run, "Say which lines are bad, and do nothing.");
+  line.validate_only.insert(import);
   line.actions[import] = [&] { return RunImport(session, line.import); };
 
   const auto with_word = [&](const std::string& verb, const std::string& noun,
@@ -349,13 +360,20 @@ CLI::App* Chosen(CLI::App& app) {
   return chosen;
 }
 
-// The first word, as typed, that fits nowhere; empty where every word does.
-std::string FirstExtra(const CLI::App& app, const std::vector<std::string>& arguments) {
+// The first word, as typed, that fits nowhere; empty where every word does. Where a command's noun
+// is still to come it is that noun, before any flag; behind a flag that is not known its value fits
+// nowhere either.
+std::string FirstExtra(const CLI::App& app, const CLI::App& chosen,
+                       const std::vector<std::string>& arguments) {
   const std::vector<std::string> extras = app.remaining(true);
-  const auto found = absl::c_find_if(arguments, [&](const std::string& word) {
-    return !word.starts_with("-") && absl::c_linear_search(extras, word);
-  });
-  return found == arguments.end() ? "" : *found;
+  const bool has_noun = chosen.get_subcommands([](const CLI::App*) { return true; }).empty();
+  for (const bool flags : {has_noun, !has_noun}) {
+    const auto found = absl::c_find_if(arguments, [&](const std::string& word) {
+      return word.starts_with("-") == flags && absl::c_linear_search(extras, word);
+    });
+    if (found != arguments.end()) return found->substr(0, flags ? found->find('=') : found->npos);
+  }
+  return "";
 }
 
 Exit Report(Session& session, const absl::Status& status) {
@@ -363,6 +381,17 @@ Exit Report(Session& session, const absl::Status& status) {
   fmt::print(session.console().err, "{} {}\ntry: concordat {}\n",
              Paint(session.console(), Hue::kBad, "error:"), MessageOf(status), NextOf(status));
   return ExitOf(status);
+}
+
+// INVALID_ARGUMENT where a flag was given that the command does not heed.
+absl::Status CheckHeeded(const CommandLine& line, const CLI::App* chosen) {
+  const Globals& globals = line.session.globals;
+  if (globals.validate_only && !line.validate_only.contains(chosen))
+    return UsageError(*chosen, "found --validate-only, expected it with a command of a service",
+                      "");
+  if (!globals.request_id.empty() && !line.with_request_id.contains(chosen))
+    return UsageError(*chosen, "found --request-id, expected it with a command of a service", "");
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -392,8 +421,8 @@ Exit Run(const std::vector<std::string>& arguments, Console console) {
     console.out << HelpText(*Chosen(line.app), line.app);
     return Exit::kOk;
   } catch (const CLI::ParseError& e) {
-    return Report(session,
-                  UsageError(*Chosen(line.app), e.what(), FirstExtra(line.app, arguments)));
+    return Report(session, UsageError(*Chosen(line.app), e.what(),
+                                      FirstExtra(line.app, *Chosen(line.app), arguments)));
   }
   if (session.globals.no_color) session.console().colour = false;
   CLI::App* chosen = Chosen(line.app);
@@ -405,6 +434,8 @@ Exit Run(const std::vector<std::string>& arguments, Console console) {
     }
     return Report(session, UsageError(*chosen, "found no command", ""));
   }
+  if (const absl::Status heeded = CheckHeeded(line, chosen); !heeded.ok())
+    return Report(session, heeded);
   return Report(session, action->second());
 }
 

@@ -203,7 +203,7 @@ absl::Status RunExplain(Session& session, const ExplainOptions& options) {
   }
   Events events;
   for (auto& [position, record] : kept) events.push_back(std::move(record));
-  if (*format == Format::kJson || *format == Format::kYaml) {
+  if (IsDocument(*format)) {
     node::v1::ListEventsResponse response;
     response.mutable_events()->Assign(events.begin(), events.end());
     PrintMessage(session.console().out, *format, response);

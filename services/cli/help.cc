@@ -72,6 +72,14 @@ std::string CommandsText(const CLI::App& command) {
   return text;
 }
 
+std::vector<std::string> FlagsOf(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
 }  // namespace
 
 std::string ExamplesText(const std::vector<std::string_view>& examples) {
@@ -89,7 +97,11 @@ std::string HelpText(const CLI::App& command, const CLI::App& root) {
   if (!Path(command).empty()) Append(&usage, " ", Path(command));
   if (!Children(command).empty()) usage += " COMMAND";
   for (const CLI::Option* option : command.get_options()) {
-    if (option->get_positional()) Append(&usage, " ", Upper(option->get_name()));
+    if (!option->get_positional()) continue;
+    const std::string word = Upper(option->get_name());
+    // A service's command demands words that may stand in its file instead.
+    const bool demanded = option->get_required() || option->get_type_name() == "TEXT";
+    Append(&usage, " ", demanded ? word : "[" + word + "]");
   }
   Append(&text, "Usage:\n  ", usage, " [FLAGS]\n");
   const auto section = [&](std::string_view title, const std::string& body) {
@@ -106,6 +118,19 @@ absl::Status UsageError(const CLI::App& command, const std::string& found,
                         const std::string& extra) {
   const std::string path = Path(command);
   const std::string prefix = path.empty() ? "" : path + " ";
+  if (extra.starts_with("-")) {
+    const CLI::App* root = &command;
+    while (root->get_parent() != nullptr) root = root->get_parent();
+    std::vector<std::string> flags = FlagsOf(command);
+    const std::vector<std::string> global = FlagsOf(*root);
+    const std::string own = Join(flags, ", ");
+    flags.insert(flags.end(), global.begin(), global.end());
+    const std::string nearest = Nearest(extra, flags);
+    return WithNext(
+        absl::InvalidArgumentError(fmt::format("found '{}{}', expected {}", prefix, extra,
+                                               nearest.empty() ? "one of " + own : nearest)),
+        prefix + "--help");
+  }
   std::vector<std::string> names;
   for (const CLI::App* child : Children(command)) names.push_back(child->get_name());
   if (!names.empty() && !extra.empty()) {
@@ -121,28 +146,19 @@ absl::Status UsageError(const CLI::App& command, const std::string& found,
                                                            found, prefix, Join(names, ", "))),
                     prefix + "--help");
   }
-  return WithNext(absl::InvalidArgumentError(fmt::format("{}; expected what the help says", found)),
-                  prefix + "--help");
+  return WithNext(absl::InvalidArgumentError(found), prefix + "--help");
 }
 
 std::map<std::string, std::vector<std::string>> CommandTree(const CLI::App& root) {
   std::map<std::string, std::vector<std::string>> tree;
-  std::vector<std::string> global;
-  const auto flags = [](const CLI::App& command) {
-    std::vector<std::string> names;
-    for (const CLI::Option* option : command.get_options()) {
-      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    }
-    return names;
-  };
-  global = flags(root);
+  const std::vector<std::string> global = FlagsOf(root);
   std::vector<const CLI::App*> open = {&root};
   while (!open.empty()) {
     const CLI::App* command = open.back();
     open.pop_back();
     auto& words = tree[Path(*command)];
     words = global;
-    for (const std::string& flag : flags(*command)) words.push_back(flag);
+    for (const std::string& flag : FlagsOf(*command)) words.push_back(flag);
     for (const CLI::App* child : Children(*command)) {
       words.push_back(child->get_name());
       open.push_back(child);

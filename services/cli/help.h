@@ -21,8 +21,8 @@ std::string ExamplesText(const std::vector<std::string_view>& examples);
 // A command's help. `root` has the global flags, which are shown in the root's help alone.
 std::string HelpText(const CLI::App& command, const CLI::App& root);
 
-// INVALID_ARGUMENT for words that were not understood, naming the nearest command where there is
-// one. `extra` is the first word that fits nowhere; empty where it is not about a word.
+// INVALID_ARGUMENT for words that were not understood, naming the nearest command or flag where
+// there is one. `extra` is the first word that fits nowhere; empty where it is not about a word.
 absl::Status UsageError(const CLI::App& command, const std::string& found,
                         const std::string& extra);
 

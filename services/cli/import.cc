@@ -4,6 +4,7 @@
 #include <absl/time/clock.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
+#include <google/protobuf/struct.pb.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,6 +17,7 @@
 #include "events/link.h"
 #include "services/cli/errors.h"
 #include "services/cli/kinds.h"
+#include "services/cli/output.h"
 #include "services/cli/resources.h"
 #include "services/cli/text.h"
 #include "services/runtime/check.h"
@@ -372,6 +374,41 @@ std::vector<BadLine> SendAll(Session& session, const std::string& address,
   return bad;
 }
 
+// What became of a file.
+struct Report {
+  bool dry_run = false;
+  size_t lines = 0;
+  const std::vector<BadLine>& bad;
+  size_t commands = 0;
+  size_t before = 0;  // commands that were carried out before
+};
+
+void PrintReport(Session& session, Format format, const Report& report) {
+  const size_t good = report.lines - report.bad.size();
+  if (IsDocument(format)) {
+    google::protobuf::Struct document;
+    auto& fields = *document.mutable_fields();
+    fields["dryRun"].set_bool_value(report.dry_run);
+    fields["lines"].set_number_value(static_cast<double>(report.lines));
+    fields["good"].set_number_value(static_cast<double>(good));
+    fields["commands"].set_number_value(static_cast<double>(report.commands));
+    fields["carriedOutBefore"].set_number_value(static_cast<double>(report.before));
+    google::protobuf::ListValue& bad = *fields["bad"].mutable_list_value();
+    for (const BadLine& one : report.bad) {
+      auto& line = *bad.add_values()->mutable_struct_value()->mutable_fields();
+      line["line"].set_number_value(one.number);
+      line["detail"].set_string_value(one.detail);
+    }
+    PrintMessage(session.console().out, format, document);
+    return;
+  }
+  std::ostream& out = session.console().out;
+  for (const BadLine& one : report.bad) fmt::print(out, "line {}: {}\n", one.number, one.detail);
+  fmt::print(out, "{} lines: {} {}, {} bad; {} commands, {} of them carried out before\n",
+             report.lines, good, report.dry_run ? "good" : "imported", report.bad.size(),
+             report.commands, report.before);
+}
+
 }  // namespace
 
 const std::vector<std::string>& ImportTitles() {
@@ -380,61 +417,6 @@ const std::vector<std::string>& ImportTitles() {
       "promised_time", "order_number",  "serial",       "room",         "rack",
       "position",      "nvlink_domain", "power_feed"};
   return titles;
-}
-
-absl::StatusOr<std::vector<CsvLine>> ParseCsv(std::string_view text,
-                                              const std::vector<std::string>& known) {
-  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
-  std::vector<std::string> titles;
-  std::vector<CsvLine> lines;
-  int number = 1;
-  const auto bad = [&](int line, const std::string& detail) {
-    return absl::InvalidArgumentError(fmt::format("line {}: {}", line, detail));
-  };
-  for (size_t at = 0; at < text.size();) {
-    const int begins = number;
-    std::vector<std::string> fields(1);
-    bool quoted = false, was_quoted = false;
-    for (; at < text.size(); ++at) {
-      const char c = text[at];
-      if (c == '\n') ++number;
-      if (quoted && c == '"' && at + 1 < text.size() && text[at + 1] == '"') {
-        fields.back() += text[++at];
-      } else if (c == '"' && (quoted || fields.back().empty())) {
-        quoted = !quoted;
-        was_quoted = true;
-      } else if (!quoted && c == ',') {
-        fields.emplace_back();
-      } else if (!quoted && c == '\n') {
-        ++at;
-        break;
-      } else if (quoted || c != '\r') {
-        fields.back() += c;
-      }
-    }
-    if (quoted) return bad(begins, "found a quote that does not end, expected one more");
-    if (fields.size() == 1 && fields[0].empty() && !was_quoted) continue;
-    if (titles.empty()) {
-      titles = fields;
-      for (const std::string& title : titles) {
-        if (std::find(known.begin(), known.end(), title) == known.end()) {
-          return bad(begins,
-                     fmt::format("found the title '{}', expected {}", title, Join(known, ", ")));
-        }
-        if (std::count(titles.begin(), titles.end(), title) > 1)
-          return bad(begins, fmt::format("found the title '{}' twice, expected it once", title));
-      }
-      continue;
-    }
-    CsvLine& line = lines.emplace_back();
-    line.number = begins;
-    if (fields.size() != titles.size()) {
-      line.wrong = fmt::format("found {} fields, expected {}", fields.size(), titles.size());
-      continue;
-    }
-    for (size_t i = 0; i < titles.size(); ++i) line.fields[titles[i]] = fields[i];
-  }
-  return lines;
 }
 
 ImportPlan PlanImport(const std::vector<CsvLine>& lines, const ImportSite& site) {
@@ -463,6 +445,8 @@ ImportPlan PlanImport(const std::vector<CsvLine>& lines, const ImportSite& site)
 }
 
 absl::Status RunImport(Session& session, const ImportOptions& options) {
+  const auto format = session.OutputFormat();
+  if (!format.ok()) return format.status();
   const auto site = session.site();
   if (!site.ok()) return site.status();
   const auto text = ReadFile(session, options.file);
@@ -494,11 +478,12 @@ absl::Status RunImport(Session& session, const ImportOptions& options) {
   bad.insert(bad.end(), refused.begin(), refused.end());
   std::sort(bad.begin(), bad.end(),
             [](const BadLine& a, const BadLine& b) { return a.number < b.number; });
-  std::ostream& out = session.console().out;
-  for (const BadLine& one : bad) fmt::print(out, "line {}: {}\n", one.number, one.detail);
-  fmt::print(out, "{} lines: {} {}, {} bad; {} commands, {} of them carried out before\n",
-             lines->size(), lines->size() - bad.size(), dry_run ? "good" : "imported", bad.size(),
-             progress.commands + progress.reached, progress.repeated + progress.reached);
+  PrintReport(session, *format,
+              {.dry_run = dry_run,
+               .lines = lines->size(),
+               .bad = bad,
+               .commands = progress.commands + progress.reached,
+               .before = progress.repeated + progress.reached});
   if (bad.empty()) return absl::OkStatus();
   return WithNext(absl::FailedPreconditionError(
                       fmt::format("{} of {} lines are bad, expected none; mend them and send the "

@@ -3,33 +3,19 @@
 // commands with the same request ids whenever it is read.
 #pragma once
 
-#include <absl/status/statusor.h>
+#include <absl/status/status.h>
 #include <google/protobuf/message.h>
 
 #include <map>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "concordat/inventory/v1/api.pb.h"
+#include "services/cli/csv.h"
 #include "services/cli/session.h"
 
 namespace concordat::cli {
-
-// One line of a CSV file, by column.
-struct CsvLine {
-  int number = 0;  // in the file, from 1; the line that a quoted field ends on does not count
-  std::map<std::string, std::string> fields;
-  std::string wrong;  // what makes it none; it has no fields then
-};
-
-// By RFC 4180: fields in quotes may hold commas, quotes twice and line feeds; a first line of
-// titles; empty lines are passed over. A line with more or fewer fields than titles is wrong.
-// INVALID_ARGUMENT, with the line, where a title comes twice or is none of those that are known, or
-// a quote does not end.
-absl::StatusOr<std::vector<CsvLine>> ParseCsv(std::string_view text,
-                                              const std::vector<std::string>& known);
 
 // Something wrong with a line: what was found and what is expected, in one sentence.
 struct BadLine {

@@ -85,22 +85,6 @@ constexpr ServerState kLife[] = {
     inventory::v1::SERVER_STATE_SANITISED,      inventory::v1::SERVER_STATE_RETIRED,
 };
 
-// Every resource of a kind that is the site's own.
-template <typename Message>
-absl::StatusOr<std::vector<Message>> FetchAll(Session& session, const Site& site,
-                                              std::string_view collection) {
-  const auto all = FetchResources(session, site, *KindOfCollection(collection), site.name, "");
-  if (!all.ok()) return all.status();
-  std::vector<Message> messages;
-  for (const auto& any : all->resources()) {
-    if (!any.UnpackTo(&messages.emplace_back())) {
-      return absl::InternalError(fmt::format("found a resource of type {}, expected one of {}",
-                                             any.type_url(), Message::descriptor()->full_name()));
-    }
-  }
-  return messages;
-}
-
 std::string CausesText(const std::map<std::string, int64_t>& causes) {
   std::string text;
   for (const auto& [cause, count] : causes)
@@ -143,7 +127,7 @@ template <typename Rows>
 absl::StatusOr<bool> PrintedDocument(Session& session, const std::string& name, const Rows& rows) {
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
-  if (*format != Format::kJson && *format != Format::kYaml) return false;
+  if (!IsDocument(*format)) return false;
   std::string json;
   for (const auto& row : rows) json += fmt::format("{}{}", json.empty() ? "" : ", ", JsonOf(row));
   PrintDocument(session.console().out, *format, fmt::format(R"({{"{}": [{}]}})", name, json));

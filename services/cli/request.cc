@@ -45,6 +45,7 @@ bool IsAcceleratorSeconds(const FieldDescriptor& field) {
 }
 
 bool IsWatts(const FieldDescriptor& field) { return field.name().ends_with("_watts"); }
+bool IsWattHours(const FieldDescriptor& field) { return field.name().ends_with("_watt_hours"); }
 
 // The kind that a string field refers to; nullptr where it is plain text.
 const Kind* KindOfField(const Verb& verb, const FieldDescriptor& field) {
@@ -77,6 +78,10 @@ absl::Status SetNumber(const FieldDescriptor& field, const std::string& text, Me
     const auto watts = ParseWatts(text);
     if (!watts.ok()) return watts.status();
     number = *watts;
+  } else if (IsWattHours(field)) {
+    const auto watt_hours = ParseWattHours(text);
+    if (!watt_hours.ok()) return watt_hours.status();
+    number = *watt_hours;
   } else if (IsAcceleratorSeconds(field)) {
     const auto seconds = ParseAcceleratorSeconds(text);
     if (!seconds.ok()) return seconds.status();
@@ -288,6 +293,7 @@ bool IsGroup(const FieldDescriptor& field) {
 
 std::string Placeholder(const FieldDescriptor& field) {
   if (IsWatts(field)) return "WATTS";
+  if (IsWattHours(field)) return "WATTHOURS";
   if (IsAcceleratorSeconds(field)) return "HOURS";
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_ENUM: {

@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "services/cli/energy.h"
 #include "services/cli/errors.h"
 #include "services/cli/events.h"
 #include "services/cli/months.h"
@@ -38,7 +39,7 @@ absl::Status PrintList(Session& session, const Kind& kind,
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
   std::ostream& out = session.console().out;
-  if (*format == Format::kJson || *format == Format::kYaml) {
+  if (IsDocument(*format)) {
     PrintMessage(out, *format, response);
     return absl::OkStatus();
   }
@@ -62,7 +63,7 @@ absl::Status PrintOne(Session& session, const Kind& kind, Resource resource) {
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
   std::ostream& out = session.console().out;
-  if (*format == Format::kJson || *format == Format::kYaml) {
+  if (IsDocument(*format)) {
     PrintMessage(out, *format, *resource);
   } else if (*format == Format::kName) {
     fmt::print(out, "{}\n", NameOf(*resource));
@@ -209,7 +210,7 @@ absl::Status Narrow(Session& session, const Kind& kind, const std::vector<std::s
                     node::v1::ListResourcesResponse& all) {
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
-  const bool document = *format == Format::kJson || *format == Format::kYaml;
+  const bool document = IsDocument(*format);
   const auto conditions = ParseConditions(kind, where);
   if (!conditions.ok()) return conditions.status();
   std::set<std::string> seen;
@@ -243,12 +244,13 @@ absl::Status Narrow(Session& session, const Kind& kind, const std::vector<std::s
 absl::Status RunGet(Session& session, const GetOptions& options) {
   // What is computed of many resources, and is none itself.
   const std::string computed = options.words.empty() ? "" : options.words[0];
-  if (computed == "months" || computed == "stages") {
+  if (computed == "months" || computed == "stages" || computed == "energy") {
     if (options.words.size() > 1) {
       return WithNext(absl::InvalidArgumentError(fmt::format("found '{}', expected get {} alone",
                                                              options.words[1], computed)),
                       "get --help");
     }
+    if (computed == "energy") return RunEnergy(session);
     return computed == "months" ? RunMonths(session) : RunStages(session);
   }
   const auto target = ParseTarget(options.words);
@@ -308,7 +310,7 @@ absl::Status RunDescribe(Session& session, const std::vector<std::string>& words
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
   std::ostream& out = session.console().out;
-  if (*format == Format::kJson || *format == Format::kYaml) {
+  if (IsDocument(*format)) {
     PrintMessage(out, *format, **resource);
     return absl::OkStatus();
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <absl/status/statusor.h>
+#include <fmt/format.h>
 #include <google/protobuf/message.h>
 
 #include <memory>
@@ -50,5 +51,21 @@ absl::StatusOr<std::string> ParseName(Session& session, const std::vector<std::s
 
 absl::Status RunGet(Session& session, const GetOptions& options);
 absl::Status RunDescribe(Session& session, const std::vector<std::string>& words);
+
+// Every resource of a collection that is the site's own. INTERNAL where one is of another type.
+template <typename Message>
+absl::StatusOr<std::vector<Message>> FetchAll(Session& session, const Site& site,
+                                              std::string_view collection) {
+  const auto all = FetchResources(session, site, *KindOfCollection(collection), site.name, "");
+  if (!all.ok()) return all.status();
+  std::vector<Message> messages;
+  for (const auto& any : all->resources()) {
+    if (!any.UnpackTo(&messages.emplace_back())) {
+      return absl::InternalError(fmt::format("found a resource of type {}, expected one of {}",
+                                             any.type_url(), Message::descriptor()->full_name()));
+    }
+  }
+  return messages;
+}
 
 }  // namespace concordat::cli

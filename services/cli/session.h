@@ -24,6 +24,10 @@ namespace concordat::cli {
 
 // How data is printed.
 enum class Format { kDefault, kTable, kJson, kYaml, kName, kText };
+// Whether it is one document, for a program; nothing else is written to `out` then.
+constexpr bool IsDocument(Format format) {
+  return format == Format::kJson || format == Format::kYaml;
+}
 
 // The flags that every command takes.
 struct Globals {

@@ -21,7 +21,7 @@ absl::Status PrintOutcome(Session& session, const type::v1::Outcome& outcome) {
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
   std::ostream& out = session.console().out;
-  if (*format == Format::kJson || *format == Format::kYaml) {
+  if (IsDocument(*format)) {
     PrintMessage(out, *format, outcome);
   } else if (*format == Format::kName) {
     fmt::print(out, "{}\n", outcome.subject());
@@ -119,7 +119,7 @@ absl::Status SendOne(Session& session, const Verb& verb, const Site& site,
       session.Call(site.AddressOf(verb.service), MethodPath(verb), request, outcome, &refusal);
   if (!status.ok()) {
     const auto format = session.OutputFormat();
-    if (refusal && format.ok() && (*format == Format::kJson || *format == Format::kYaml)) {
+    if (refusal && format.ok() && IsDocument(*format)) {
       PrintMessage(session.console().out, *format, *refusal);
     }
     return Explained(session, verb, status, refusal ? &*refusal : nullptr, request_id);
@@ -127,7 +127,7 @@ absl::Status SendOne(Session& session, const Verb& verb, const Site& site,
   const auto format = session.OutputFormat();
   if (!format.ok()) return format.status();
   // A document says all of it at once.
-  const bool document = *format == Format::kJson || *format == Format::kYaml;
+  const bool document = IsDocument(*format);
   const absl::Status printed = wait && document ? absl::OkStatus() : PrintOutcome(session, outcome);
   if (!printed.ok() || !wait) return printed;
   Resource last;

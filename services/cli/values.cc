@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <initializer_list>
 #include <limits>
+#include <optional>
 #include <random>
 
 #include "services/cli/text.h"
@@ -184,22 +186,37 @@ absl::StatusOr<const google::protobuf::EnumValueDescriptor*> ParseEnum(
   return absl::InvalidArgumentError(fmt::format("found '{}', expected one of {}", text, names));
 }
 
-absl::StatusOr<int64_t> ParseWatts(std::string_view text) {
-  struct Unit {
-    std::string_view suffix;
-    double watts;
-  };
-  for (const Unit& unit : {Unit{"MW", 1e6}, Unit{"kW", 1e3}, Unit{"W", 1}}) {
+namespace {
+struct Unit {
+  std::string_view suffix;
+  double factor;
+};
+
+// A whole number, or any with one of the units; nothing where it is neither, or out of range.
+std::optional<int64_t> ParseAmount(std::string_view text, std::initializer_list<Unit> units) {
+  for (const Unit& unit : units) {
     std::string_view digits = text;
     double number = 0;
     if (!ConsumeSuffix(&digits, unit.suffix)) continue;
-    if (ParseNumber(digits, &number) && number >= 0 && number * unit.watts < 9e15) {
-      return static_cast<int64_t>(number * unit.watts + 0.5);
-    }
+    if (ParseNumber(digits, &number) && number >= 0 && number * unit.factor < 9e15)
+      return static_cast<int64_t>(number * unit.factor + 0.5);
   }
-  int64_t watts = 0;
-  if (ParseNumber(text, &watts)) return watts;
+  int64_t amount = 0;
+  if (ParseNumber(text, &amount)) return amount;
+  return std::nullopt;
+}
+}  // namespace
+
+absl::StatusOr<int64_t> ParseWatts(std::string_view text) {
+  const auto watts = ParseAmount(text, {{"MW", 1e6}, {"kW", 1e3}, {"W", 1}});
+  if (watts) return *watts;
   return Expected("power", text, "watts such as 40000000, 40MW or 120kW");
+}
+
+absl::StatusOr<int64_t> ParseWattHours(std::string_view text) {
+  const auto watt_hours = ParseAmount(text, {{"GWh", 1e9}, {"MWh", 1e6}, {"kWh", 1e3}, {"Wh", 1}});
+  if (watt_hours) return *watt_hours;
+  return Expected("energy", text, "watt-hours such as 28800000000, 28.8GWh or 120MWh");
 }
 
 std::string FormatWatts(int64_t watts) {

@@ -52,6 +52,9 @@ absl::StatusOr<const google::protobuf::EnumValueDescriptor*> ParseEnum(
 // `PURPOSE_INFERENCE` → `inference`; `unspecified` for the zero value.
 std::string ShortEnum(const google::protobuf::EnumValueDescriptor& value);
 
+// `28800000000`, `28.8GWh`, `120MWh`, `40kWh`, in watt-hours.
+absl::StatusOr<int64_t> ParseWattHours(std::string_view text);
+
 // `40000000`, `40MW`, `120kW`, `950W`, in watts.
 absl::StatusOr<int64_t> ParseWatts(std::string_view text);
 

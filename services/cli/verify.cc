@@ -281,7 +281,7 @@ absl::Status RunVerify(Session& session, const VerifyOptions& options) {
             options.stream)),
         "status");
   }
-  if (*format == Format::kJson || *format == Format::kYaml) {
+  if (IsDocument(*format)) {
     PrintJson(session, *format, *comparison);
   } else {
     for (const Disagreement& d : comparison->disagreements) {

@@ -502,8 +502,35 @@ TEST(Words, ThatAreWrongInAFlagNameTheFlag) {
   EXPECT_THAT(
       ran.err,
       HasSubstr("--count: found 'many', expected a whole number\ntry: concordat reserve --help\n"));
-  EXPECT_EQ(Concordat({"reserve", "--cuont", "2"}).exit, Exit::kUsage);
+  const Ran slip = Concordat({"reserve", "--cuont", "2"});
+  EXPECT_EQ(slip.exit, Exit::kUsage);
+  EXPECT_THAT(slip.err, HasSubstr("found 'reserve --cuont', expected --count\n"));
+  EXPECT_THAT(Concordat({"snapshot", "--everything"}).err,
+              HasSubstr("found 'snapshot --everything', expected one of --help"));
   EXPECT_EQ(Concordat({"status", "-o", "xml", "--server", "127.0.0.1:1"}).exit, Exit::kUsage);
+}
+
+TEST(Words, ThatACommandDoesNotHeedAreRefused) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"link", "cut", "borlange"},
+        {"link", "heal", "borlange"},
+        {"clock", "set", "2027-02-01T08:00:00Z"},
+        {"clock", "advance", "1d"},
+        {"snapshot"},
+        {"home", "allow", "paris.inventory.events", "1", "--reason", "r"},
+        {"get", "servers"},
+        {"verify"}}) {
+    for (const std::vector<std::string>& flag :
+         {std::vector<std::string>{"--validate-only"}, {"--request-id", "id-1"}}) {
+      std::vector<std::string> all = words;
+      all.insert(all.end(), flag.begin(), flag.end());
+      const Ran ran = Concordat(all);
+      EXPECT_EQ(ran.exit, Exit::kUsage);
+      EXPECT_THAT(ran.err, HasSubstr("found " + flag[0] + ", expected it with a command"));
+    }
+  }
+  EXPECT_THAT(Concordat({"import", "servers", "-", "--request-id", "id-1"}).err,
+              HasSubstr("found --request-id"));
 }
 
 TEST(Help, BeginsWithTheSentenceAndExamples) {
@@ -513,6 +540,8 @@ TEST(Help, BeginsWithTheSentenceAndExamples) {
   EXPECT_LT(ran.out.find("Examples:"), ran.out.find("Flags:"));
   EXPECT_THAT(ran.out, HasSubstr("Servers asked for, from 1 to 10000."));
   EXPECT_THAT(Concordat({"--help"}).out, HasSubstr("commission"));
+  EXPECT_THAT(Concordat({"snapshot", "--help"}).out, HasSubstr("snapshot [STREAM] [FLAGS]"));
+  EXPECT_THAT(Concordat({"order", "server", "--help"}).out, HasSubstr("order server NAME [FLAGS]"));
 }
 
 }  // namespace

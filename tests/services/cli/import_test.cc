@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include <set>
 
 #include "services/cli/import.h"
@@ -253,6 +255,11 @@ TEST(Import, OfTheSameFileTwiceDoesNothingTwice) {
             "3 lines: 2 good, 1 bad; 3 commands, 0 of them carried out before\n");
   EXPECT_EQ(site.tried, 2);
   EXPECT_THAT(site.done, IsEmpty());
+  const auto document = nlohmann::json::parse(import({"--dry-run", "-o", "json"}).out);
+  EXPECT_EQ(document, nlohmann::json::parse(R"({
+      "dryRun": true, "lines": 3, "good": 2, "commands": 3, "carriedOutBefore": 0,
+      "bad": [{"line": 3,
+               "detail": "OrderServer: REASON_BEFORE_OPENING: promised_time is too early"}]})"));
   EXPECT_THAT(import({}).out, HasSubstr("3 lines: 2 imported, 1 bad; 3 commands, 0 of them"));
   EXPECT_THAT(import({}).out, HasSubstr("3 commands, 2 of them carried out before"));
   EXPECT_THAT(site.done, SizeIs(2));
@@ -275,6 +282,44 @@ TEST(Import, OfNothingIsSaid) {
     EXPECT_EQ(ran.exit, Exit::kUsage);
     EXPECT_THAT(ran.err, HasSubstr("found no server in '-'"));
   }
+}
+
+// What a person who looks at the terminal sees while the lines are sent.
+TEST(Import, DrawsABarWhereSomebodyLooks) {
+  OrderingSite site;
+  const auto import = [&](bool terminal, std::vector<std::string> more) {
+    std::istringstream in(
+        "name,model,supplier,promised_time\ns1,m,dell,2027-02-01\n"
+        "s3,m,dell,2027-02-01\ns4,m,dell,2027-02-01\n");
+    std::ostringstream out, err;
+    std::vector<std::string> words = {"--server", site.address(), "import", "servers", "-"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Exit exit = cli::Run(
+        words, Console{.in = in, .out = out, .err = err, .colour = false, .terminal = terminal});
+    return Ran{exit, out.str(), err.str()};
+  };
+  const Ran seen = import(true, {});
+  EXPECT_EQ(seen.exit, Exit::kOk) << seen.err;
+  const std::string whole = "\r[" + std::string(40, '=') + "] 3/3 lines\n";
+  EXPECT_THAT(seen.err, ::testing::EndsWith(whole)) << "it ends as a line of its own";
+  // Each time the same line again, the bar never longer than the lines that are done, and never
+  // shorter than before.
+  size_t before = 0;
+  for (size_t at = 0; at < seen.err.size();) {
+    ASSERT_EQ(seen.err.substr(at, 2), "\r[") << seen.err;
+    const std::string bar = seen.err.substr(at + 2, 40);
+    const size_t drawn = bar.find_first_not_of('=') == std::string::npos ? 40 : bar.find(' ');
+    EXPECT_EQ(bar, std::string(drawn, '=') + std::string(40 - drawn, ' '));
+    const int done = std::stoi(seen.err.substr(at + 44));
+    EXPECT_EQ(drawn, static_cast<size_t>(done) * 40 / 3);
+    EXPECT_GE(drawn, before);
+    before = drawn;
+    at = std::min(seen.err.find('\r', at + 1), seen.err.find('\n', at + 1) + 1);
+  }
+  EXPECT_THAT(seen.out, HasSubstr("3 lines: 3 imported, 0 bad"));
+  EXPECT_EQ(import(true, {"--quiet"}).err, "") << "who wants no words gets no bar";
+  EXPECT_EQ(import(false, {}).err, "") << "nor does a file or another program";
+  EXPECT_EQ(import(false, {}).out.find('\r'), std::string::npos);
 }
 
 }  // namespace

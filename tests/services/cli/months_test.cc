@@ -122,5 +122,41 @@ TEST(Months, AreATableAndADocument) {
   EXPECT_THAT(yaml.out, HasSubstr("month: 2027-02"));
 }
 
+// A site whose limit of three days on what is delivered one server has passed.
+TEST(Stages, AreATableAndADocument) {
+  using node::v1::GetResourceRequest;
+  using node::v1::GetResourceResponse;
+  using node::v1::ListResourcesRequest;
+  using node::v1::ListResourcesResponse;
+  FakeSite site;
+  site.Answer<GetResourceRequest, GetResourceResponse>(
+      "/concordat.node.v1.NodeService/GetResource", [](const auto&) {
+        GetResourceResponse response;
+        response.mutable_resource()->PackFrom(test::Parse<inventory::v1::Site>(
+            R"(name: "sites/paris"
+               stage_limits { state: SERVER_STATE_DELIVERED most { seconds: 259200 } })"));
+        return response;
+      });
+  site.Answer<ListResourcesRequest, ListResourcesResponse>(
+      "/concordat.node.v1.NodeService/ListResources", [](const auto&) {
+        ListResourcesResponse response;
+        for (const auto& [id, day] : {std::pair("a", "2026-12-22"), std::pair("b", "2026-12-31")}) {
+          response.add_resources()->PackFrom(test::Parse<Server>(fmt::format(
+              R"(name: "sites/paris/servers/{}" state: SERVER_STATE_DELIVERED state_time {})", id,
+              Seconds(day))));
+        }
+        return response;
+      });
+  site.Start();
+  const Ran table = Concordat({"--server", site.address(), "get", "stages"});
+  ASSERT_EQ(table.exit, Exit::kOk) << table.err;
+  EXPECT_THAT(table.out, HasSubstr("STATE"));
+  EXPECT_THAT(table.out, ::testing::ContainsRegex("delivered +2 +3.0 d +1 +10.5 d +a"));
+  const Ran json = Concordat({"--server", site.address(), "get", "stages", "-o", "json"});
+  EXPECT_EQ(json.exit, Exit::kOk) << json.err;
+  EXPECT_THAT(json.out, HasSubstr(R"("state": "delivered")"));
+  EXPECT_THAT(json.out, HasSubstr(R"("over": 1)"));
+}
+
 }  // namespace
 }  // namespace concordat::cli

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "concordat/inventory/v1/api.pb.h"
 #include "concordat/reservations/v1/api.pb.h"
 #include "services/cli/admin.h"
@@ -342,6 +344,37 @@ TEST(Clocks, AreAdvancedTogetherFromTheLatest) {
             "paris  2027-01-02T12:01:00Z\nborlange  2027-01-02T12:01:00Z\n");
 }
 
+TEST(Documents, AreWhatOperatorsCommandsAnswerToo) {
+  TwoSites sites(3, 3);
+  const auto json = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"-o", "json"});
+    const Ran ran = sites.Run(words);
+    EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
+    return nlohmann::json::parse(ran.out);
+  };
+  EXPECT_EQ(json({"link", "cut", "borlange", "--site", "paris"}),
+            nlohmann::json::parse(
+                R"({"links": [{"site": "paris", "link": {"origin": "borlange", "cut": true}}]})"));
+  EXPECT_EQ(json({"clock", "show"})["clocks"][1]["site"], "borlange");
+  EXPECT_EQ(json({"clock", "advance", "1d"})["clocks"][0]["time"], "2027-01-02T12:00:00Z");
+  EXPECT_EQ(json({"config", "contexts"})["contexts"][0]["site"], "paris");
+  EXPECT_TRUE(json({"version"})["release"].is_string());
+  EXPECT_EQ(sites.Run({"version", "-o", "xml"}).exit, Exit::kUsage);
+
+  FakeSite rome("rome");
+  rome.Answer<node::v1::TakeSnapshotRequest, node::v1::TakeSnapshotResponse>(
+      "/concordat.node.v1.NodeService/TakeSnapshot", [](const auto& request) {
+        node::v1::TakeSnapshotResponse response;
+        response.add_snapshots()->set_stream(request.stream());
+        return response;
+      });
+  rome.Start();
+  const Ran snapshot =
+      Concordat({"--server", rome.address(), "snapshot", "rome.inventory.events", "-o", "json"});
+  EXPECT_EQ(nlohmann::json::parse(snapshot.out)["snapshots"][0]["stream"], "rome.inventory.events")
+      << snapshot.err;
+}
+
 TEST(Status, ShowsTheSitesThatAnswerWhereOneDoesNot) {
   FakeSite paris;
   paris.Start();
@@ -353,6 +386,39 @@ TEST(Status, ShowsTheSitesThatAnswerWhereOneDoesNot) {
   EXPECT_EQ(ran.exit, Exit::kUnavailable);
   EXPECT_THAT(ran.out, HasSubstr("2027-01-01T12:00:00Z"));
   EXPECT_THAT(ran.out, HasSubstr("no answer"));
+}
+
+TEST(Status, ShowsHowFarBehindAReplicaIsAndWhatIsPromised) {
+  FakeSite paris;
+  paris.status.add_services("reservations");
+  auto& stream = *paris.status.add_streams();
+  stream.set_stream("borlange.reservations.events");
+  stream.set_lag_records(41);
+  auto& home = *paris.status.add_streams();
+  home.set_stream("paris.reservations.events");
+  home.set_home(true);
+  home.set_writer_state("starting");
+  home.set_folded_records(180);
+  home.set_records_to_fold(1000);
+  home.set_records_per_second(52000);
+  paris.Answer<node::v1::ListResourcesRequest, node::v1::ListResourcesResponse>(
+      "/concordat.node.v1.NodeService/ListResources", [](const auto& request) {
+        node::v1::ListResourcesResponse response;
+        reservations::v1::Promise promise;
+        promise.set_name("sites/paris/reservations/r-1");
+        promise.set_bundle("sites/borlange/bundles/b-1");
+        promise.mutable_promised_time()->set_seconds(1798804800);
+        if (request.collection() == "promises") response.add_resources()->PackFrom(promise);
+        return response;
+      });
+  paris.Start();
+  const Ran ran = Concordat({"status", "--server", paris.address()});
+  EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("starting (18% at 52000/s)"));
+  EXPECT_THAT(ran.out, testing::ContainsRegex("borlange.reservations.events .* 41 "));
+  EXPECT_THAT(ran.out, HasSubstr("sites/paris/reservations/r-1 is promised since "
+                                 "2027-01-01T12:00:00Z and waits for borlange to decide on "
+                                 "sites/borlange/bundles/b-1\n"));
 }
 
 TEST(Configuration, ChangesItsCurrentContextAndNothingElse) {

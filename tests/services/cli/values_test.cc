@@ -100,6 +100,14 @@ TEST(Watts, MayComeInKilowattsAndMegawatts) {
   EXPECT_EQ(FormatWatts(40'000'000), "40 MW");
 }
 
+TEST(WattHours, MayComeInUpToGigawattHours) {
+  EXPECT_EQ(ParseWattHours("28.8GWh").value(), 28'800'000'000);
+  EXPECT_EQ(ParseWattHours("120MWh").value(), 120'000'000);
+  EXPECT_EQ(ParseWattHours("7").value(), 7);
+  EXPECT_THAT(std::string(ParseWattHours("3MW").status().message()),
+              testing::HasSubstr("found energy '3MW', expected watt-hours such as"));
+}
+
 TEST(AcceleratorHours, AreSecondsOrDurationsAndSaidWithTwoDigits) {
   EXPECT_EQ(*ParseAcceleratorSeconds("90"), 90);
   EXPECT_EQ(*ParseAcceleratorSeconds("30h"), 108000);
