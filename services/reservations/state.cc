@@ -137,6 +137,8 @@ void ShareState(Rows& rows, const v1::Reservation& series, const std::string& de
         if (!held && !(given_up && one.state() == v1::RESERVATION_STATE_CONFIRMED)) return;
         one.set_state(state);
         one.clear_retry_time();
+        // What is revoked has used nothing from then on.
+        if (state == v1::RESERVATION_STATE_REVOKED) *one.mutable_ending() = series.ending();
         if (!detail.empty()) one.set_detail(detail);
       });
     }

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The independent reader over the vectors and over a recorded log, and over histories that break its invariants.
 
-testdata/ holds Paris's own streams as `./dev demo --kafka` left them (`reader.py --record`), and what
-`concordat` answered then. Needs nothing built; run by itself: /usr/bin/python3 tests/reader/reader_test.py
+testdata/ holds Paris's own streams at the end of a story on real brokers, and what `concordat` answered then; record.py
+tells the story and records both. Needs nothing built; run by itself: /usr/bin/python3 tests/reader/reader_test.py
 """
 import base64
 import copy
 import json
+import re
 import sys
 import unittest
 from pathlib import Path
@@ -19,9 +20,10 @@ sys.path.insert(0, str(HERE))
 
 import chain  # noqa: E402
 import reader  # noqa: E402
-from state import COLLECTIONS, Allocations, Stream, level, retry_pause, see  # noqa: E402
+from state import COLLECTIONS, NOT_FOLDED, OF_SERVICE, Allocations, Stream, level, retry_pause, see  # noqa: E402
 
-VECTORS = HERE.parents[1] / "events" / "testdata" / "vectors.json"
+REPOSITORY = HERE.parents[1]
+VECTORS = REPOSITORY / "events" / "testdata" / "vectors.json"
 PROTOS = reader.Protos()
 LINES = (HERE / "testdata" / "paris.jsonl").read_text().splitlines()
 ANSWERS = json.loads((HERE / "testdata" / "answers.json").read_text())
@@ -148,8 +150,8 @@ class TheRule(unittest.TestCase):
                                  (case["state"], case["head"]["link"], case["head"]["sequence"]))
 
 
-# Of the collections those that there were when the log was recorded.
-RECORDED = [name for name in COLLECTIONS if name in ANSWERS["resources"]]
+# A promise lasts from one event to the next, so a story that is over has none.
+RECORDED = [name for name in COLLECTIONS if name != "promises"]
 
 
 class TheRecordedLog(unittest.TestCase):
@@ -474,17 +476,255 @@ class Notices(unittest.TestCase):
         self.assertEqual(stream.get("waves", "w")["plan"]["sharePercent"], 40)
 
 
+def day(number, hour=0):
+    return f"2027-01-{number:02}T{hour:02}:00:00Z"
+
+
+class Schedules(unittest.TestCase):
+    """A contract with access hours, and a series of three nights under it."""
+
+    CONTRACT = "customers/hsbc/contracts/frame"
+    ACCESS = {"rule": "FREQ=DAILY", "time_zone": "Europe/Paris", "start": "2027-01-02T01:00:00", "duration": "7200s"}
+    SERVERS = ["sites/paris/servers/a", "sites/paris/servers/b"]
+
+    def setUp(self):
+        self.stream = Stream("paris", "reservations")
+        self.watch = Allocations(self.stream)
+        self.add("site_recorded", name="sites/paris", country="FR")
+        self.add("envelope_recorded", site="sites/paris", effective_from=day(1), it_power_watts=30, cooling_watts=30)
+        for server in self.SERVERS:
+            self.add("server_recorded", name=server, model="models/m", it_power_watts=10, cooling_watts=10,
+                     bookable=True)
+        self.add("contract_signed", name=self.CONTRACT, customer="customers/hsbc", sites=["sites/paris"],
+                 start_time=day(1), end_time="2029-01-01T00:00:00Z", access=self.ACCESS, notices=["3600s"],
+                 occurrences=[{"start_time": day(2), "end_time": day(2, 2)}], occurrences_until=day(20),
+                 zone_data_version="2025b", quota={"accelerator_hours": 100})
+
+    def add(self, case, time=day(1), **fields):
+        event = PROTOS.event("reservations")()
+        message = getattr(event, case)
+        message.SetInParent()
+        json_format.ParseDict(fields, message)
+        self.stream.fold(event, self.stream.sequence + 1, time, "the story")
+        self.watch.after(event)
+
+    def terms(self, **more):
+        return {"contract": self.CONTRACT, "model": "models/m", "count": 1, "start_time": day(1), "end_time": day(30),
+                **more}
+
+    def night(self, number, on, server=0, **more):
+        return {"name": f"r-{number}", "start_time": day(on), "end_time": day(on, 2), "it_power_watts": 10,
+                "servers": [self.SERVERS[server]], "cooling_watts": 10, "accelerators": 8, **more}
+
+    def series(self):
+        self.add("reservation_held", name="r", terms=self.terms(access=self.ACCESS), it_power_watts=10,
+                 cooling_watts=10, accelerators=8, hold_expires_at=day(1, 1), occurrences_until=day(20),
+                 zone_data_version="2025b", occurrences=[self.night(1, 2), self.night(2, 3), self.night(3, 4)])
+
+    def schedule(self, name="r"):
+        return self.stream.get("schedules", name)
+
+    def starts(self, name="r"):
+        return [(one.get("name"), one["startTime"]) for one in self.schedule(name)["occurrences"]]
+
+    def states(self):
+        found = (self.stream.get("reservations", name) for name in ("r", "r-1", "r-2", "r-3"))
+        return [one["state"].removeprefix("RESERVATION_STATE_") for one in found]
+
+    def used_hours(self):
+        quota = self.stream.get("quotas", "sites/paris/quotas/hsbc/frame")
+        return int(quota.get("usedAcceleratorSeconds", 0)) / 3600
+
+    def test_access_hours_are_a_schedule_of_the_contract(self):
+        self.assertEqual(self.schedule(self.CONTRACT), {
+            "name": self.CONTRACT, "startTime": day(1), "endTime": "2029-01-01T00:00:00Z", "occurrencesUntil": day(20),
+            "zoneDataVersion": "2025b", "occurrences": [{"startTime": day(2), "endTime": day(2, 2)}],
+            "access": {"rule": "FREQ=DAILY", "timeZone": "Europe/Paris", "start": "2027-01-02T01:00:00",
+                       "duration": "7200s"}})
+        borlange = Stream("borlange", "reservations")
+        event = PROTOS.event("reservations")()
+        json_format.ParseDict({"home_site": "sites/paris", "contract": {
+            "name": self.CONTRACT, "access": self.ACCESS}}, event.contract_recorded)
+        borlange.fold(event, 0, day(1), "")
+        self.assertEqual(borlange.get("schedules", self.CONTRACT)["access"]["rule"], "FREQ=DAILY")
+
+    def test_each_occurrence_is_a_reservation_of_its_own(self):
+        self.series()
+        self.assertEqual(self.starts(), [("r-1", day(2)), ("r-2", day(3)), ("r-3", day(4))])
+        self.assertNotIn("servers", self.schedule()["occurrences"][0])
+        self.assertEqual(self.stream.get("reservations", "r")["occurrences"], 3)
+        self.assertEqual(self.stream.get("reservations", "r-2"), {
+            "name": "r-2", "state": "RESERVATION_STATE_HELD", "series": "r", "servers": self.SERVERS[:1],
+            "itPowerWatts": "10", "coolingWatts": "10", "accelerators": "8", "notices": ["3600s"],
+            "correlationId": "the story", "terms": {
+                "contract": self.CONTRACT, "model": "models/m", "count": 1, "startTime": day(3),
+                "endTime": day(3, 2)}})
+        # The occurrences take of the quota, the series nothing.
+        self.assertEqual(self.used_hours(), 3 * 2 * 8)
+
+    def test_what_has_not_begun_shares_the_fate_of_its_series(self):
+        self.series()
+        self.add("reservation_confirmed", name="r")
+        self.assertEqual(self.states(), ["CONFIRMED"] * 4)
+        self.add("reservation_started", day(2), name="r-1", accelerators=8)
+        self.assertIsNotNone(self.schedule())
+        self.add("reservation_cancelled", day(2), name="r", reason="enough")
+        self.assertEqual(self.states(), ["CANCELLED", "ACTIVE", "CANCELLED", "CANCELLED"])
+        self.assertEqual(self.stream.get("reservations", "r-3")["detail"], "enough")
+        self.assertIsNone(self.schedule())
+        self.assertEqual(self.used_hours(), 2 * 8)
+
+    def test_a_series_that_is_not_granted_leaves_nothing(self):
+        for case, state, detail in (("reservation_declined", "DECLINED", {"detail": "why"}),
+                                    ("hold_lapsed", "LAPSED", {}),
+                                    ("reservation_revoked", "REVOKED", {"cause": "why"})):
+            with self.subTest(case):
+                self.setUp()
+                self.series()
+                self.add(case, name="r", **detail)
+                self.assertEqual(self.states(), [state] * 4)
+                self.assertEqual(self.stream.get("reservations", "r-1").get("detail"), "why" if detail else None)
+                self.assertIsNone(self.schedule())
+
+    def test_a_series_that_is_over_leaves_its_occurrences_as_they_are(self):
+        self.series()
+        self.add("reservation_confirmed", name="r")
+        self.add("reservation_ended", day(30), name="r")
+        self.assertEqual(self.states(), ["ENDED", "CONFIRMED", "CONFIRMED", "CONFIRMED"])
+        self.assertIsNone(self.schedule())
+
+    def test_a_horizon_moves_on_and_forgets_what_is_over(self):
+        self.series()
+        self.add("reservation_confirmed", name="r")
+        self.add("schedule_extended", day(3, 2), name="r", occurrences_until=day(28), zone_data_version="2026a",
+                 occurrences=[self.night(4, 21, server=1),
+                              {"name": "r-5", "start_time": day(22), "end_time": day(22, 2),
+                               "reason": "REASON_NO_CAPACITY", "detail": "none is free"}])
+        # The one that ends now is over; the one without servers is known, and is no reservation.
+        self.assertEqual(self.starts(), [("r-3", day(4)), ("r-4", day(21)), ("r-5", day(22))])
+        self.assertEqual((self.schedule()["occurrencesUntil"], self.schedule()["zoneDataVersion"]), (day(28), "2025b"))
+        self.assertEqual(self.stream.get("reservations", "r")["occurrences"], 5)
+        self.assertEqual(self.stream.get("reservations", "r-4")["state"], "RESERVATION_STATE_CONFIRMED")
+        self.assertIsNone(self.stream.get("reservations", "r-5"))
+        self.add("schedule_extended", day(3, 2), name=self.CONTRACT, occurrences_until=day(28),
+                 occurrences=[{"start_time": day(21), "end_time": day(21, 2)}])
+        self.assertEqual(self.starts(self.CONTRACT), [(None, day(21))])
+
+    def test_new_data_of_the_zones_move_what_has_not_begun(self):
+        self.series()
+        self.add("reservation_started", day(2), name="r-1", accelerators=8)
+        shift = lambda number, on, hour, **more: {
+            "before": {"name": f"r-{number}", "start_time": day(on), "end_time": day(on, 2)},
+            "after": {"name": f"r-{number}", "start_time": day(on, hour), "end_time": day(on, hour + 2)}, **more}
+        self.add("occurrences_shifted", day(2), name="r", zone_data_version_before="2025b", zone_data_version="2026a",
+                 shifts=[shift(1, 2, 1), shift(2, 3, 1), shift(3, 4, 1, kept=True, detail="it is taken"),
+                         {"after": {"start_time": day(2, 20), "end_time": day(2, 22)}, "kept": True}])
+        self.assertEqual(self.starts(), [("r-1", day(2, 1)), ("r-2", day(3, 1)), ("r-3", day(4))])
+        self.assertEqual(self.schedule()["zoneDataVersion"], "2026a")
+        begins = [self.stream.get("reservations", f"r-{n}")["terms"]["startTime"] for n in (1, 2, 3)]
+        self.assertEqual(begins, [day(2), day(3, 1), day(4)])
+
+    def test_access_hours_follow_new_data_of_the_zones(self):
+        before, after = ({"start_time": day(2, hour), "end_time": day(2, hour + 2)} for hour in (0, 1))
+        new = {"start_time": day(1, 5), "end_time": day(1, 7)}
+        self.add("occurrences_shifted", name=self.CONTRACT, zone_data_version="2026a",
+                 shifts=[{"before": before, "after": after}, {"after": new}])
+        self.assertEqual(self.starts(self.CONTRACT), [(None, day(1, 5)), (None, day(2, 1))])
+        self.add("occurrences_shifted", name=self.CONTRACT, zone_data_version="2026b", shifts=[{"before": new}])
+        self.assertEqual(self.starts(self.CONTRACT), [(None, day(2, 1))])
+        self.add("occurrences_kept", name=self.CONTRACT, zone_data_version="2026c")
+        self.assertEqual(self.schedule(self.CONTRACT)["zoneDataVersion"], "2026c")
+
+    def test_what_has_no_schedule_gets_none(self):
+        for case in ("schedule_extended", "occurrences_shifted", "occurrences_kept"):
+            self.add(case, name="unknown", zone_data_version="2026a")
+        self.assertIsNone(self.schedule("unknown"))
+        self.assertEqual(self.stream.not_folded, [])
+
+    # --- what no site may write ------------------------------------------------------------------
+
+    def hold(self, server, begin, end):
+        self.add("reservation_held", name="other", servers=[self.SERVERS[server]], it_power_watts=10, cooling_watts=10,
+                 terms=self.terms(start_time=begin, end_time=end))
+
+    def found(self):
+        return " ".join(self.watch.findings)
+
+    def test_between_its_occurrences_servers_are_others(self):
+        self.series()
+        self.hold(0, day(2, 2), day(3))
+        self.assertEqual(self.found(), "")
+
+    def test_a_server_of_an_occurrence_promised_again(self):
+        self.series()
+        self.hold(0, day(3, 1), day(3, 5))
+        self.assertIn("sites/paris/servers/a is promised to other and to r-2 at one instant", self.found())
+
+    def test_a_series_over_what_is_promised(self):
+        self.hold(0, day(4), day(5))
+        self.series()
+        self.assertIn("sites/paris/servers/a is promised to r-3 and to other at one instant", self.found())
+
+    def test_an_occurrence_of_a_later_horizon_over_what_is_promised(self):
+        self.series()
+        self.hold(1, day(21), day(22))
+        self.add("schedule_extended", name="r", occurrences_until=day(28), occurrences=[self.night(4, 21, server=1)])
+        self.assertIn("sites/paris/servers/b is promised to r-4 and to other", self.found())
+
+    def test_an_occurrence_that_is_moved_into_what_is_promised(self):
+        self.series()
+        self.hold(0, day(3, 2), day(3, 5))
+        self.add("occurrences_shifted", name="r", zone_data_version="2026a", shifts=[{
+            "before": self.night(2, 3), "after": {"start_time": day(3, 1), "end_time": day(3, 3)}}])
+        self.assertIn("['sites/paris/servers/a'] are promised to r-2 and to other", self.found())
+
+    def test_occurrences_that_draw_more_than_there_is(self):
+        self.add("envelope_recorded", site="sites/paris", effective_from=day(3), it_power_watts=10, cooling_watts=30)
+        self.hold(1, day(2), day(4))
+        self.series()
+        self.assertIn("itPowerWatts is 20 with r-2 and the envelope 10", self.found())
+
+    def test_occurrences_beyond_the_quota(self):
+        self.add("contract_signed", name=self.CONTRACT, customer="customers/hsbc", sites=["sites/paris"],
+                 quota={"accelerator_hours": 40})
+        self.series()
+        self.assertIn("has booked 172800 accelerator-seconds, allotted 144000", self.found())
+
+
 class NotFolded(unittest.TestCase):
     def test_an_event_that_this_reader_does_not_fold_is_said(self):
         stream = Stream("paris", "reservations")
-        for case in ("schedule_extended", "contract_signed"):
-            event = PROTOS.event("reservations")()
-            getattr(event, case).SetInParent()
-            if case == "contract_signed":
-                event.contract_signed.access.SetInParent()
-            stream.fold(event, stream.sequence + 1, "2027-01-01T00:00:00Z", "")
-        self.assertEqual(stream.not_folded, ["schedule_extended at 0", "contract_signed at 1"])
-        self.assertEqual(stream.tables["contracts"], {})
+        event = PROTOS.event("inventory")()
+        event.rack_defined.SetInParent()
+        stream.fold(event, 0, "2027-01-01T00:00:00Z", "")
+        self.assertEqual(stream.not_folded, ["rack_defined at 0"])
+
+
+def served(service):
+    """The collections that a service answers queries about, as its source says."""
+    text = (REPOSITORY / "services" / service / "service.h").read_text()
+    return re.findall(r'\{"(\w+)", &v1::', text[text.index("Tables()"):])
+
+
+class Completeness(unittest.TestCase):
+    def test_every_collection_that_a_service_serves_is_folded_or_left_out_for_a_reason(self):
+        for service, folded in OF_SERVICE.items():
+            with self.subTest(service):
+                self.assertGreater(len(served(service)), 2)
+                left_out = [name for name, reason in NOT_FOLDED.items() if reason and name in served(service)]
+                self.assertEqual(sorted(served(service)), sorted([*folded, *left_out]))
+
+    def test_every_service_that_serves_something_is_read(self):
+        services = {path.parent.name for path in (REPOSITORY / "services").glob("*/service.h")
+                    if "Tables()" in path.read_text()}
+        self.assertEqual(services - {"runtime"}, set(OF_SERVICE))
+
+    def test_every_event_of_every_service_is_folded(self):
+        for service in OF_SERVICE:
+            cases = [field.name for field in PROTOS.event(service).DESCRIPTOR.oneofs_by_name["event"].fields]
+            missing = [case for case in cases if case != "command_refused"
+                       and not hasattr(Stream, f"{service}_{case}")]
+            self.assertEqual(missing, [], service)
 
 
 class Details(unittest.TestCase):

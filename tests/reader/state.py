@@ -3,25 +3,32 @@
 A resource is the protobuf JSON of its message, as a dict: what is at its default is left out. Law: a
 stream's state is a fold of that stream alone, and no event is looked at twice.
 """
+import dataclasses
 import datetime
 
 from google.protobuf import json_format, timestamp_pb2
 
 OF_SERVICE = {
-    "inventory": ("sites", "models", "servers", "plans", "racks", "feeds", "manifests", "parts",
+    "inventory": ("sites", "models", "servers", "plans", "racks", "feeds", "readings", "manifests", "parts",
                   "windows"),
-    "reservations": ("customers", "contracts", "site_records", "server_records", "reservations", "orders",
-                     "separations", "bundles", "promises", "quotas", "projects", "waves",
+    "reservations": ("customers", "contracts", "site_records", "server_records", "reservations", "schedules",
+                     "orders", "separations", "bundles", "promises", "quotas", "projects", "waves",
                      "window_records", "shortfalls"),
     "compliance": ("rules", "judgements", "compliance_sites"),
     "deployment": ("artefacts", "deployment_reservations", "deployments", "drains"),
 }
 COLLECTIONS = {name: service for service, names in OF_SERVICE.items() for name in names}
+# Collections that the services answer queries about and that are not folded here, each with its reason.
+NOT_FOLDED = {}
 # In the order of their numbers.
 STATES = ("ORDERED", "DELIVERED", "INSTALLED", "TEST_FAILED", "QUALIFIED", "IN_SERVICE", "OUT_OF_SERVICE", "PLANNED",
           "UNDER_TEST", "QUARANTINED", "REPAIRED", "RETIRING", "SANITISED", "RETIRED")
 OVER = ("RESERVATION_STATE_ENDED", "RESERVATION_STATE_CANCELLED", "RESERVATION_STATE_DECLINED",
         "RESERVATION_STATE_LAPSED", "RESERVATION_STATE_REVOKED")
+# What these become, occurrences that have not begun become with their series.
+GIVEN_UP = ("RESERVATION_STATE_CANCELLED", "RESERVATION_STATE_DECLINED", "RESERVATION_STATE_LAPSED",
+            "RESERVATION_STATE_REVOKED")
+NOT_BEGUN = ("RESERVATION_STATE_HELD", "RESERVATION_STATE_CONFIRMED")
 GOES_ON = ("RESERVATION_STATE_HELD", "RESERVATION_STATE_CONFIRMED", "RESERVATION_STATE_ACTIVE")
 RUNNING = ("RESERVATION_STATE_ACTIVE", "RESERVATION_STATE_ENDING", "RESERVATION_STATE_CLEANING")
 WATTS = ("itPowerWatts", "coolingWatts")
@@ -114,9 +121,14 @@ def see(seen, number):
     return without_defaults({"through": str(through), "beyond": [str(other) for other in beyond]})
 
 
+def times_of(occurrence):
+    """An occurrence as a schedule has it: its times alone, for its servers stand in the reservation that it is."""
+    return {key: occurrence[key] for key in ("name", "startTime", "endTime") if key in occurrence}
+
+
 def booked_seconds(reservation):
-    """Accelerator-seconds that a reservation takes of its contract's quota."""
-    if reservation is None or reservation.get("state") in (None, *OVER[1:4]):
+    """Accelerator-seconds that a reservation takes of its contract's quota; a series takes none, its occurrences do."""
+    if reservation is None or reservation.get("state") in (None, *OVER[1:4]) or "access" in reservation["terms"]:
         return 0
     begin, end = span(reservation)
     if "startedTime" in reservation:
@@ -158,17 +170,17 @@ class Stream:
 
     def fold(self, event, sequence, time, correlation, actor=""):
         """`event` is the service's Event, or None for an event of the system."""
-        self.sequence, self.time, self.correlation, self.actor = sequence, time, correlation, actor
+        self.sequence, self.correlation, self.actor = sequence, correlation, actor
+        self.time = later(time, 0)  # as a resource's JSON has it
         case = event.WhichOneof("event") if event is not None else None
         if case in (None, "command_refused"):
             return
         fold = getattr(self, f"{self.service}_{case}", None)
-        fields = json_of(getattr(event, case))
-        # Schedules, and whatever came after this reader, are not folded here: that is said, not passed over.
-        if fold is None or "access" in fields.get("terms", fields):
+        # What came after this reader is not folded here: that is said, not passed over.
+        if fold is None:
             self.not_folded.append(f"{case} at {sequence}")
         else:
-            fold(fields)
+            fold(json_of(getattr(event, case)))
 
     def get(self, collection, name):
         return self.tables[collection].get(name)
@@ -180,6 +192,10 @@ class Stream:
             # Others are looked for as long as it has lost servers and is not over.
             if resource.get("state") not in GOES_ON or not resource.get("lostServers"):
                 resource = {**resource, "healTime": None, "heals": 0, "offeredServers": []}
+            # An amendment that was pending kept others from being looked for.
+            if (self.get(collection, name) or {}).get("amendment") and not resource.get("amendment") \
+                    and resource.get("healTime"):
+                resource = {**resource, "healOccasions": resource.get("healOccasions", 0) + 1}
         resource = {key: value for key, value in resource.items() if value not in ("", 0, "0", False, [], None)}
         self.tables[collection][name] = resource
         self.history.setdefault((collection, name), []).append((self.sequence, resource))
@@ -234,7 +250,8 @@ class Stream:
 
     def inventory_feed_envelope_set(self, event):
         feed = self.get("feeds", event["feed"]) or {"name": event["feed"]}
-        self.put("feeds", event["feed"], {**feed, "envelope": with_step(feed.get("envelope", []), event["envelope"], True)})
+        steps = with_step(feed.get("envelope", []), event["envelope"], True)
+        self.put("feeds", event["feed"], {**feed, "envelope": steps})
 
     def inventory_stage_limit_set(self, event):
         site = self.get("sites", event["site"]) or {"name": event["site"]}
@@ -242,6 +259,17 @@ class Stream:
         limits = [*others, event] if "most" in event else others
         self.put("sites", event["site"],
                  {**site, "stageLimits": sorted(limits, key=lambda limit: STATES.index(limit["state"][13:]))})
+
+    def inventory_facility_reported(self, event):
+        site = self.get("sites", event["site"]) or {"name": event["site"]}
+        self.put("sites", event["site"], {**site, "facility": event})
+
+    def inventory_reading_recorded(self, event):
+        known = self.get("readings", event["name"])
+        row = {"name": event["name"], "reading": event}
+        if known:
+            row["corrections"] = known.get("corrections", 0) + 1
+        self.put("readings", event["name"], row)
 
     def inventory_manifest_received(self, event):
         self.put("manifests", event["name"], event)
@@ -458,14 +486,97 @@ class Stream:
         self.put("customers", event["name"], event)
 
     def reservations_contract_signed(self, event):
-        self.put("contracts", event["name"],
-                 {"name": event["name"], "terms": event, "homeSite": f"sites/{self.site}"})
-        self.open_quota(event, f"sites/{self.site}")
+        self.know_contract(event, f"sites/{self.site}")
 
     def reservations_contract_recorded(self, event):
-        terms = event["contract"]
-        self.put("contracts", terms["name"], {"name": terms["name"], "terms": terms, "homeSite": event["homeSite"]})
-        self.open_quota(terms, event["homeSite"])
+        self.know_contract(event["contract"], event["homeSite"])
+
+    def know_contract(self, terms, home):
+        self.put("contracts", terms["name"], {"name": terms["name"], "terms": terms, "homeSite": home})
+        self.open_quota(terms, home)
+        if "access" in terms:
+            self.schedule(terms["name"], terms, terms)
+
+    # What takes place again and again: access hours of contracts, and series with their occurrences.
+
+    def schedule(self, name, span, event):
+        """A schedule as the event about a contract or a series has it; `span` says from when to when it counts."""
+        self.put("schedules", name, {
+            "name": name, "access": span["access"], "startTime": span.get("startTime"), "endTime": span.get("endTime"),
+            "occurrencesUntil": event.get("occurrencesUntil"), "zoneDataVersion": event.get("zoneDataVersion"),
+            "occurrences": event.get("occurrences")})
+
+    def occur(self, series, occurrence):
+        """An occurrence that has servers is a reservation of its own, which begins as its series stands now."""
+        if "reason" in occurrence:
+            return
+        terms = {key: value for key, value in series["terms"].items() if key != "access"}
+        own = {key: occurrence.get(key) for key in ("name", "servers", "itPowerWatts", "coolingWatts",
+                                                    "accelerators")}
+        of_series = {key: series.get(key) for key in ("state", "notices", "margins", "correlationId")}
+        self.put("reservations", occurrence["name"], {
+            **own, **of_series, "series": series["name"],
+            "terms": {**terms, **{key: occurrence[key] for key in ("startTime", "endTime")}}})
+
+    def share(self, name, detail):
+        """What has not begun is confirmed, or given up, with its series; whose schedule goes unless it is confirmed."""
+        series = self.get("reservations", name)
+        if series is None or "access" not in series.get("terms", {}):
+            return
+        state = series["state"]
+        for number in range(1, series.get("occurrences", 0) + 1):
+            one = self.get("reservations", f"{name}-{number}")
+            shares = NOT_BEGUN if state in GIVEN_UP else NOT_BEGUN[:1] if state == NOT_BEGUN[1] else ()
+            if one is not None and one["state"] in shares:
+                revoked = {"ending": series["ending"]} if state == "RESERVATION_STATE_REVOKED" else {}
+                self.change("reservations", one["name"], state=state, retryTime=None, **revoked,
+                            **({"detail": detail} if detail else {}))
+        if state != NOT_BEGUN[1]:
+            self.take_away("schedules", name)
+
+    def reservations_schedule_extended(self, event):
+        schedule = self.get("schedules", event["name"])
+        if schedule is None:
+            return
+        added = event.get("occurrences", [])
+        known = [one for one in schedule.get("occurrences", []) if nanos(one["endTime"]) > nanos(self.time)]
+        self.put("schedules", event["name"], {**schedule, "occurrences": [*known, *map(times_of, added)],
+                                              "occurrencesUntil": event["occurrencesUntil"]})
+        series = self.get("reservations", event["name"])
+        if series is not None:
+            for occurrence in added:
+                self.occur(series, occurrence)
+            self.change("reservations", event["name"], occurrences=series.get("occurrences", 0) + len(added))
+
+    def reservations_occurrences_shifted(self, event):
+        schedule = self.get("schedules", event["name"])
+        if schedule is None:
+            return
+        known = schedule.get("occurrences", [])
+        for shift in event.get("shifts", []):
+            if shift.get("kept"):
+                continue
+            before, after = shift.get("before"), shift.get("after")
+            if before is not None:
+                known = [one for one in known if nanos(one["startTime"]) != nanos(before["startTime"])]
+            if after is not None:
+                known = [*known, times_of(after)]
+            if before is not None and after is not None:
+                self.move_occurrence(before.get("name", ""), after)
+        self.put("schedules", event["name"], {
+            **schedule, "occurrences": sorted(known, key=lambda one: nanos(one["startTime"])),
+            "zoneDataVersion": event.get("zoneDataVersion"), "reviews": schedule.get("reviews", 0) + 1})
+
+    def move_occurrence(self, name, after):
+        one = self.get("reservations", name)
+        if one is not None and one["state"] in NOT_BEGUN:
+            self.change("reservations", name, terms={
+                **one["terms"], "startTime": after["startTime"], "endTime": after["endTime"]})
+
+    def reservations_occurrences_kept(self, event):
+        schedule = self.get("schedules", event["name"]) or {}
+        self.change("schedules", event["name"], zoneDataVersion=event.get("zoneDataVersion"),
+                    reviews=schedule.get("reviews", 0) + 1)
 
     def reservations_project_registered(self, event):
         self.put("projects", event["name"], event)
@@ -610,6 +721,11 @@ class Stream:
         if lost != was_lost:
             self.mark_lost(event["name"], lost)
 
+    @staticmethod
+    def occasion(reservation):
+        """There is something new to look at for what a reservation has lost."""
+        return {"healOccasions": reservation.get("healOccasions", 0) + 1}
+
     def mark_lost(self, server, lost):
         for name, reservation in list(self.tables["reservations"].items()):
             # What is ENDING or CLEANING is given back anyhow.
@@ -618,7 +734,7 @@ class Stream:
             marked = reservation.get("lostServers", [])
             if server not in reservation.get("servers", []) or lost == (server in marked):
                 continue
-            fields = {"healTime": later(self.time, 0), "heals": 0}
+            fields = {"healTime": later(self.time, 0), "heals": 0, **self.occasion(reservation)}
             if lost:
                 fields["lostServers"] = [*marked, server]
                 if reservation["state"] in RUNNING:
@@ -633,14 +749,21 @@ class Stream:
                                             "holdExpiresAt", "order", "bundle", "accelerators",
                                             "margins") if key in event}
         contract = self.get("contracts", event["terms"]["contract"]) or {"terms": {}}
+        occurrences = event.get("occurrences", [])
         self.put("reservations", event["name"],
                  {**kept, "state": "RESERVATION_STATE_HELD", "correlationId": self.correlation,
-                  "notices": contract["terms"].get("notices", [])})
+                  "notices": contract["terms"].get("notices", []), "occurrences": len(occurrences)})
+        if "access" in event["terms"]:
+            self.schedule(event["name"], event["terms"], {**event, "occurrences": [*map(times_of, occurrences)]})
+            for occurrence in occurrences:
+                self.occur(self.get("reservations", event["name"]), occurrence)
 
-    def step(self, event, state, detail=""):
+    def step(self, event, state, detail="", shared=""):
+        """`detail` is said of the reservation and of its occurrences, `shared` of these alone."""
         fields = {"state": f"RESERVATION_STATE_{state}", "retryTime": None, "partState": None}
-        self.tables["promises"].pop(event["name"], None)
+        self.take_away("promises", event["name"])
         self.change("reservations", event["name"], **fields, **({"detail": detail} if detail else {}))
+        self.share(event["name"], detail or shared)
 
     def reservations_notice_given(self, event):
         known = self.get("reservations", event["name"])
@@ -663,6 +786,8 @@ class Stream:
         self.step(event, "CONFIRMED")
 
     def reservations_reservation_declined(self, event):
+        if event.get("nameTaken"):
+            return
         if "bundle" in event and self.get("reservations", event["name"]) is None:
             self.put("reservations", event["name"], {"name": event["name"], "bundle": event["bundle"]})
         self.step(event, "DECLINED", event.get("detail"))
@@ -672,8 +797,9 @@ class Stream:
 
     def reservations_reservation_started(self, event):
         if self.get("reservations", event["name"]) is not None:
+            segments = {"segments": event["segments"]} if "segments" in event else {}
             self.change("reservations", event["name"], state="RESERVATION_STATE_ACTIVE", retryTime=None,
-                        accelerators=event.get("accelerators", 0), startedTime=later(self.time, 0))
+                        accelerators=event.get("accelerators", 0), startedTime=later(self.time, 0), **segments)
 
     def reservations_reservation_delayed(self, event):
         known = self.get("reservations", event["name"])
@@ -681,11 +807,11 @@ class Stream:
             self.change("reservations", event["name"], retryTime=event["retryTime"],
                         delays=known.get("delays", 0) + 1, detail=event.get("detail"))
 
-    def ending(self, event, state, drop=(), **fields):
+    def ending(self, event, state, drop=(), shared="", **fields):
         known = (self.get("reservations", event["name"]) or {}).get("ending", {})
         kept = {key: value for key, value in {**known, **fields}.items() if key not in drop and value}
-        self.step(event, state)
         self.change("reservations", event["name"], ending=kept)
+        self.step(event, state, shared=shared)
 
     def reservations_reservation_ending(self, event):
         known = self.get("reservations", event["name"]) or {}
@@ -702,7 +828,8 @@ class Stream:
 
     def reservations_reservation_revoked(self, event):
         self.ending(event, "ENDING" if event.get("vacates") else "REVOKED", drop=("graceUntil",),
-                    releasedTime=self.time, cause=event.get("cause"), legalBasis=event.get("legalBasis"))
+                    shared=event.get("cause", ""), releasedTime=self.time, cause=event.get("cause"),
+                    legalBasis=event.get("legalBasis"))
 
     def reservations_reservation_cleaning(self, event):
         self.ending(event, "CLEANING", cleaningUntil=event["cleaningUntil"])
@@ -814,17 +941,19 @@ class Stream:
             self.change("reservations", event["reservation"], servers=event["servers"], lostServers=lost,
                         itPowerWatts=event.get("itPowerWatts"), coolingWatts=event.get("coolingWatts"),
                         outages=outages, offeredServers=[], heals=0, healTime=event.get("retryTime"),
-                        leftServers=left)
+                        leftServers=left, **self.occasion(reservation),
+                        **{key: event[key] for key in ("accelerators", "segments") if key in event})
 
     def reservations_servers_missing(self, event):
         reservation = self.get("reservations", event["reservation"]) or {}
         self.change("reservations", event["reservation"], healTime=event["retryTime"],
-                    heals=reservation.get("heals", 0) + 1, offeredServers=[])
+                    heals=reservation.get("heals", 0) + 1, offeredServers=[], **self.occasion(reservation))
 
     def reservations_replacement_offered(self, event):
         reservation = self.get("reservations", event["reservation"]) or {}
         self.change("reservations", event["reservation"], healTime=event["retryTime"],
-                    heals=reservation.get("heals", 0) + 1, offeredServers=event["freeServers"])
+                    heals=reservation.get("heals", 0) + 1, offeredServers=event["freeServers"],
+                    **self.occasion(reservation))
 
     def reservations_window_released(self, event):
         self.take_away("window_records", event["window"])
@@ -881,7 +1010,9 @@ class Stream:
         self.record(event["reservation"], deployments=[*known.get("deployments", []), event["name"]])
 
     def attempt(self, name, state):
-        self.change("deployments", name, state=f"DEPLOYMENT_STATE_{state}", failedAttempts=0, retryTime=self.time)
+        steps = (self.get("deployments", name) or {}).get("steps", 0) + 1
+        self.change("deployments", name, state=f"DEPLOYMENT_STATE_{state}", failedAttempts=0, retryTime=self.time,
+                    steps=steps)
 
     def failed(self, event, **fields):
         attempt = event["attempt"]
@@ -935,11 +1066,27 @@ class Stream:
 # --- invariants ----------------------------------------------------------------------------------
 
 
+@dataclasses.dataclass
+class Take:
+    """What is taken of a site over [begin, end), in nanoseconds."""
+    begin: int
+    end: int
+    servers: list = dataclasses.field(default_factory=list)
+    watts: dict = dataclasses.field(default_factory=dict)
+    # What counts against the contract.
+    count: int = 0
+    accelerators: int = 0
+
+    def overlaps(self, other):
+        return self.begin < other.end and other.begin < self.end
+
+
 class Allocations:
     """Watches one site's reservations event by event: `findings` names every broken invariant.
 
-    No server is promised twice at an instant nor in use twice; at no instant does what is promised draw
-    or heat more than the envelope that was known; no contract has more servers than it allows.
+    No server is promised twice at an instant nor in use twice, and an occurrence of a series is a promise like any
+    other; at no instant does what is promised draw or heat more than the envelope that was known, nor more than a
+    feed gives; no contract has more servers than it allows, nor more of its quota than the site was allotted.
     """
 
     def __init__(self, stream):
@@ -948,89 +1095,191 @@ class Allocations:
     def after(self, event):
         """Looks at the state that the stream has just folded `event` to."""
         case = event.WhichOneof("event") if event is not None else None
-        if case == "reservation_held":
-            self.check_hold(self.stream.get("reservations", event.reservation_held.name))
-        elif case == "amendment_confirmed":
-            self.check_servers(self.stream.get("reservations", event.amendment_confirmed.reservation))
-        elif case == "reservation_started":
-            self.check_start(self.stream.get("reservations", event.reservation_started.name))
+        look = getattr(self, f"after_{case}", None)
+        if look is not None:
+            look(getattr(event, case))
+
+    def after_reservation_held(self, event):
+        held = self.get(event.name)
+        for name in [each.name for each in event.occurrences] or [event.name]:
+            self.check_hold(self.get(name))
+        self.check_quota(held["terms"]["contract"])
+
+    def after_schedule_extended(self, event):
+        for one in filter(None, (self.get(each.name) for each in event.occurrences)):
+            self.check_hold(one)
+            self.check_quota(one["terms"]["contract"])
+
+    def after_occurrences_shifted(self, event):
+        for shift in event.shifts:
+            one = self.get(shift.before.name)
+            if one is not None and one["state"] in NOT_BEGUN and not shift.kept and shift.HasField("after"):
+                self.check_servers(one, one.get("servers", []))
+                self.check_room(one, Take(*block(one), one.get("servers", []), watts_of(one)))
+
+    def after_amendment_held(self, event):
+        amended = self.get(event.reservation)
+        if amended is None:
+            return
+        for part in parts_of(amended):
+            # Of a server that it has lost the other promises count, and not who is in it now.
+            lost = set(amended.get("lostServers", []))
+            self.check_alone(amended, dataclasses.replace(
+                part, servers=[server for server in part.servers if server not in lost]))
+            if part.servers or any(part.watts.values()):
+                self.check_room(amended, part)
+            if part.count or part.accelerators:
+                self.check_use(amended, part)
+        self.check_quota(amended["terms"]["contract"])
+
+    def after_amendment_confirmed(self, event):
+        amended = self.get(event.reservation)
+        self.check_servers(amended, amended.get("servers", []))
+
+    def after_servers_reassigned(self, event):
+        reassigned = self.get(event.reservation)
+        if reassigned is not None:
+            self.check_servers(reassigned, list(event.added))
+
+    def after_reservation_started(self, event):
+        self.check_start(self.get(event.name))
+
+    def after_quota_granted(self, event):
+        self.check_quota(event.contract)
+
+    def after_quota_returned(self, event):
+        self.check_quota(event.contract)
 
     def find(self, text):
         self.findings.append(f"{self.stream.site}.{self.stream.service}.events:{self.stream.sequence}: {text}")
 
+    def get(self, name):
+        return self.stream.get("reservations", name)
+
     def others(self, reservation, states=None):
         for other in self.stream.tables["reservations"].values():
+            # What could never be held has no terms, and what has a schedule takes nothing itself.
+            if "access" in other.get("terms", {"access": None}):
+                continue
             alive = other["state"] in states if states else other["state"] not in OVER
             if alive and other["name"] != reservation["name"]:
                 yield other
 
-    def check_hold(self, held):
-        begin, end = block(held)
-        taking = [(other, *self.taken(other)) for other in self.others(held)]
-        inside = [each for each in taking if each[1] < end and begin < each[2]]
-        for other, _, _ in inside:
-            for server in sorted(set(held["servers"]) & set(other["servers"])):
-                self.find(f"{server} is promised to {held['name']} and to {other['name']} at one instant")
-        for record in self.stream.tables["window_records"].values():
-            window = record["window"]
-            until = nanos(window["endTime"]) if "endTime" in window else NEVER
-            claimed = set(held["servers"]) & set(window.get("servers", []))
-            if claimed and nanos(window["startTime"]) < end and begin < until:
-                self.find(f"{min(claimed)} is promised to {held['name']} within the window {window['window']}")
-        records = [self.stream.get("server_records", name) for name in held["servers"]]
-        if len(set(held["servers"])) != held["terms"]["count"] or not all(
-                record and record["server"].get("bookable") and record["server"]["model"] == held["terms"]["model"]
-                for record in records):
-            self.find(f"{held['name']} holds {held['servers']}, expected {held['terms']['count']} bookable servers")
-        self.check_instants(held, [*inside, (held, begin, end)])
-
-    def check_servers(self, amended):
-        begin, end = block(amended)
-        for other in self.others(amended):
-            start, until = block(other)
-            shared = sorted(set(amended.get("servers", [])) & set(other.get("servers", [])))
-            if shared and start < end and begin < until:
-                self.find(f"{shared} are promised to {amended['name']} and to {other['name']} at one instant")
-
     def taken(self, reservation):
-        """[start, end) of what it takes: without end where it runs late or is being vacated."""
+        """Everything that it takes: without end where it runs late or is being vacated."""
         begin, end = block(reservation)
         vacates = reservation["state"] == "RESERVATION_STATE_ENDING" and "graceUntil" not in reservation.get(
             "ending", {})
-        ends = vacates or (reservation["state"] in RUNNING and end <= nanos(self.stream.time))
-        return begin, NEVER if ends else end
+        late = vacates or (reservation["state"] in RUNNING and end <= nanos(self.stream.time))
+        yield Take(begin, NEVER if late else end, reservation.get("servers", []), watts_of(reservation))
+        yield Take(*span(reservation), count=reservation["terms"]["count"],
+                   accelerators=int(reservation.get("accelerators", 0)))
+        yield from parts_of(reservation)
+        for left in reservation.get("leftServers", []):
+            yield Take(nanos(left["startTime"]), nanos(left["endTime"]), [left["server"]])
 
-    def check_instants(self, held, taking):
-        begin, end = block(held)
-        site = self.stream.get("site_records", f"sites/{self.stream.site}") or {}
-        steps = site.get("envelope", [])
-        contract = self.stream.get("contracts", held["terms"]["contract"])
-        most = contract["terms"].get("maxServersPerSite", NEVER) if contract else 0
-        uses = [span(other)[0] for other, _, _ in taking]
-        limits = [*steps, *(step for feed in site.get("feeds", []) for step in feed["envelope"])]
-        changes = {begin, *uses, *(start for _, start, _ in taking), *(begin_of(step) for step in limits)}
-        for instant in sorted(at for at in changes if begin <= at < end):
-            now = [other for other, start, until in taking if start <= instant < until]
-            for key in WATTS:
-                used, envelope = sum(int(other.get(key, 0)) for other in now), level(steps, key, instant)
-                if used > envelope:
-                    self.find(f"{key} is {used} with {held['name']} and the envelope {envelope}")
-            self.check_feeds(held, now, site, instant)
-            reserved = sum(other["terms"]["count"] for other in now if span(other)[0] <= instant < span(other)[1]
-                           and other["terms"]["contract"] == held["terms"]["contract"])
-            if span(held)[0] <= instant < span(held)[1] and reserved > most:
-                self.find(f"{held['terms']['contract']} has {reserved} servers with {held['name']}, allowed {most}")
+    def check_hold(self, held):
+        whole = Take(*block(held), held.get("servers", []), watts_of(held))
+        self.check_alone(held, whole)
+        self.check_windows(held, whole)
+        records = [self.stream.get("server_records", name) for name in whole.servers]
+        if len(set(whole.servers)) != held["terms"]["count"] or not all(
+                record and is_bookable(record["server"]) and record["server"]["model"] == held["terms"]["model"]
+                for record in records):
+            self.find(f"{held['name']} holds {whole.servers}, expected {held['terms']['count']} bookable servers")
+        self.check_room(held, whole)
+        self.check_use(held, Take(*span(held)))
 
-    def check_feeds(self, held, now, site, instant):
-        for feed in site.get("feeds", []):
-            steps = feed["envelope"]
-            if begin_of(steps[0]) > instant:
+    def check_alone(self, reservation, part):
+        """No server of the part is somebody else's at any of its instants."""
+        for other in self.others(reservation):
+            for take in self.taken(other):
+                for server in sorted(set(part.servers) & set(take.servers)) if take.overlaps(part) else ():
+                    self.find(f"{server} is promised to {reservation['name']} and to {other['name']} at one instant")
+
+    def check_windows(self, held, whole):
+        """No server is claimed by a maintenance window, or kept for somebody whom one drives out."""
+        for record in self.stream.tables["window_records"].values():
+            window = record["window"]
+            claims = [Take(nanos(window["startTime"]), nanos(window["endTime"]) if "endTime" in window else NEVER,
+                           window.get("servers", []))]
+            claims += [Take(nanos(one["keptFrom"]), nanos(one["keptUntil"]), one.get("freeServers", []))
+                       for one in window.get("affected", []) if "keptFrom" in one]
+            for claim in claims:
+                claimed = set(whole.servers) & set(claim.servers)
+                if claimed and claim.overlaps(whole):
+                    self.find(f"{min(claimed)} is promised to {held['name']} within the window {window['window']}")
+
+    def check_servers(self, changed, servers):
+        """Servers that a reservation has from now on are promised to nobody else. Who leaves late, or is cleaned up
+        after late, runs into what comes next, and is passed over here."""
+        begin, end = block(changed)
+        here = Take(max(begin, nanos(self.stream.time)), end, servers)
+        for other in self.others(changed, (*GOES_ON, "RESERVATION_STATE_ENDING")):
+            if other["state"] == "RESERVATION_STATE_ENDING" and "graceUntil" not in other.get("ending", {}):
                 continue
-            servers = [self.stream.get("server_records", server) for other in now for server in other.get("servers", [])]
-            used = sum(int(server["server"].get("itPowerWatts", 0)) for server in servers
-                       if server and server["server"].get("powerFeed") == feed["feed"])
-            if used > level(steps, "itPowerWatts", instant):
-                self.find(f"feed {feed['feed']} gives {used} with {held['name']}")
+            shared = sorted(set(servers) & set(other.get("servers", [])))
+            if shared and Take(*block(other)).overlaps(here):
+                self.find(f"{shared} are promised to {changed['name']} and to {other['name']} at one instant")
+
+    def check_room(self, reservation, part):
+        """At every instant of the part the site bears what is taken then, and each feed that the part draws on."""
+        taking = [take for other in [reservation, *self.others(reservation)] for take in self.taken(other)
+                  if take.overlaps(part)]
+        site = self.stream.get("site_records", f"sites/{self.stream.site}") or {}
+        steps, feeds = site.get("envelope", []), self.feeds_of(site, part.servers)
+        limits = [*steps, *(step for envelope in feeds.values() for step in envelope)]
+        changes = {part.begin, *(take.begin for take in taking), *map(begin_of, limits)}
+        for instant in sorted(at for at in changes if part.begin <= at < part.end):
+            now = [take for take in taking if take.begin <= instant < take.end]
+            for key in WATTS if any(part.watts.values()) else ():
+                used, envelope = sum(take.watts.get(key, 0) for take in now), level(steps, key, instant)
+                if used > envelope:
+                    self.find(f"{key} is {used} with {reservation['name']} and the envelope {envelope}")
+            for feed, envelope in feeds.items():
+                used = sum(self.draw(take.servers, feed) for take in now)
+                if begin_of(envelope[0]) <= instant and used > level(envelope, "itPowerWatts", instant):
+                    self.find(f"feed {feed} gives {used} with {reservation['name']}")
+
+    def feeds_of(self, site, servers):
+        """The feeds that servers draw on and that have a limit: {feed: its steps}."""
+        drawn = {(self.stream.get("server_records", server) or {"server": {}})["server"].get("powerFeed")
+                 for server in servers}
+        return {feed["feed"]: feed["envelope"] for feed in site.get("feeds", []) if feed["feed"] in drawn}
+
+    def draw(self, servers, feed):
+        records = (self.stream.get("server_records", server) for server in servers)
+        return sum(int(record["server"].get("itPowerWatts", 0)) for record in records
+                   if record and record["server"].get("powerFeed") == feed)
+
+    def check_use(self, reservation, part):
+        """At every instant of the part the contract has no more servers and accelerators than it may have here."""
+        name = reservation["terms"]["contract"]
+        taking = [take for other in [reservation, *self.others(reservation)] if other["terms"]["contract"] == name
+                  for take in self.taken(other) if take.overlaps(part)]
+        contract, quota = self.stream.get("contracts", name), self.quota(name)
+        most = contract["terms"].get("maxServersPerSite", NEVER) if contract else 0
+        levels = quota["levels"] if int(quota["total"].get("accelerators", 0)) else []
+        changes = {part.begin, *(take.begin for take in taking), *map(begin_of, levels)}
+        for instant in sorted(at for at in changes if part.begin <= at < part.end):
+            now = [take for take in taking if take.begin <= instant < take.end]
+            servers, accelerators = (sum(getattr(take, key) for take in now) for key in ("count", "accelerators"))
+            if servers > most:
+                self.find(f"{name} has {servers} servers with {reservation['name']}, allowed {most}")
+            if levels and accelerators > level(levels, "accelerators", instant):
+                self.find(f"{name} has {accelerators} accelerators with {reservation['name']}, allotted "
+                          f"{level(levels, 'accelerators', instant)}")
+
+    def quota(self, contract):
+        none = {"total": {}, "levels": []}
+        return self.stream.get("quotas", self.stream.quota_name(contract)) or none if contract.count("/") == 3 else none
+
+    def check_quota(self, contract):
+        """What is booked of a contract's accelerator-seconds is no more than this site has of them."""
+        quota = self.quota(contract)
+        used, own = (int(quota.get(key, 0)) for key in ("usedAcceleratorSeconds", "acceleratorSeconds"))
+        if int(quota["total"].get("acceleratorSeconds", 0)) and used > own:
+            self.find(f"{contract} has booked {used} accelerator-seconds, allotted {own}")
 
     def check_start(self, started):
         running = list(self.others(started, RUNNING))
@@ -1043,6 +1292,45 @@ class Allocations:
             envelope = level(site.get("envelope", []), key, nanos(self.stream.time))
             if used > envelope:
                 self.find(f"{key} is {used} in use when {started['name']} starts and the envelope {envelope}")
+
+
+def is_bookable(server):
+    return server.get("bookable", False) and not server.get("lost") and not server.get("untested")
+
+
+def watts_of(resource):
+    return {key: int(resource.get(key, 0)) for key in WATTS}
+
+
+def split(before, after, since):
+    """Of [begin, end) the parts that are not within `before`, and the one that is; from `since` on."""
+    begin, end = max(after[0], since), after[1]
+    parts = [(begin, min(end, before[0])), (max(begin, before[1]), end)]
+    return [(*part,) for part in parts if part[0] < part[1]], (max(begin, before[0]), min(end, before[1]))
+
+
+def parts_of(reservation):
+    """What a pending amendment takes beside what is confirmed."""
+    amendment = reservation.get("amendment")
+    if not amendment:
+        return
+    amended = {**reservation, **{key: amendment.get(key) for key in ("terms", "servers", "accelerators")},
+               "margins": amendment.get("margins", {}), "state": "RESERVATION_STATE_CONFIRMED", "ending": {}}
+    since = nanos(amendment["effectiveTime"]) if "effectiveTime" in amendment else -NEVER
+    servers, before, after = amendment.get("servers", []), watts_of(reservation), watts_of(amendment)
+    more = lambda old, new: max(0, int(new or 0) - int(old or 0))
+    new, both = split(block({**reservation, "state": amended["state"]}), block(amended), since)
+    yield from (Take(*part, servers, after) for part in new)
+    added = Take(*both, [server for server in servers if server not in reservation.get("servers", [])],
+                 {key: more(before[key], after[key]) for key in WATTS})
+    if added.begin < added.end:
+        yield added
+    count, accelerators = amendment["terms"]["count"], int(amendment.get("accelerators", 0))
+    new, both = split(span({**reservation, "ending": {}}), span(amended), since)
+    yield from (Take(*part, count=count, accelerators=accelerators) for part in new)
+    if both[0] < both[1]:
+        yield Take(*both, count=more(reservation["terms"]["count"], count),
+                   accelerators=more(reservation.get("accelerators"), accelerators))
 
 
 def span(reservation):

@@ -7,8 +7,9 @@
   non-monotonic read  later reads of a client, or a subscription, went back or left something out
   torn group          what one writer decided lies on both sides of what another decided
   order regression    a command that began after another's answer stands before it in the log
-  double allocation   a server promised or used twice at an instant, or more power, cooling or servers
-                      than there are
+  double allocation   a server promised or used twice at an instant, be it to reservations, to occurrences of a
+                      series, to what an amendment adds or within a maintenance window; or more power, cooling,
+                      servers or quota than there are
   divergence          sites, replicas, projections and an independent fold of the log are not equal
 
 Law: a function here looks at the clients' history and the accepted log, and asks nobody. An unknown

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Each anomaly is found in a history that was forged to hold it, and none in one that holds none."""
 import sys
+import tempfile
 import unittest
 from collections import namedtuple
 from pathlib import Path
@@ -10,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from checker import ANOMALIES, Log, check, resolve  # noqa: E402
 from history import OK, REFUSED, UNKNOWN, Answer, History, Operation, Read, Seen  # noqa: E402
-from torture import Nemesis, verdict_of  # noqa: E402
+from torture import LONG_PAUSE, Nemesis, happened, verdict_of  # noqa: E402
+from faults import Said  # noqa: E402
 
 Record = namedtuple("Record", "sequence link type subject writer command actor")
 STREAM = "paris.inventory.events"
@@ -184,6 +186,36 @@ class Verdict(unittest.TestCase):
         for kind in Nemesis.KINDS:
             verdict, why = verdict_of(60, 1000, {**self.FAULTS, kind: 0}, self.NONE, [])
             self.assertEqual((verdict, why), ("invalid", [f"{kind} never happened"]))
+
+    def test_a_long_run_without_a_pause_beyond_every_time_out_proves_nothing(self):
+        verdict, why = verdict_of(600, 10_000, self.FAULTS, self.NONE, [], long_run=True)
+        self.assertEqual((verdict, why), ("invalid", [f"{LONG_PAUSE} never happened"]))
+        self.assertEqual(verdict_of(600, 10_000, {**self.FAULTS, LONG_PAUSE: 1}, self.NONE, [], long_run=True)[0],
+                         "green")
+
+    def test_what_nobody_noticed_did_not_happen(self):
+        fault = lambda kind, detail: (kind, "paris", 0.0, 1.0, detail)
+        counts = happened([fault("service's disk full", "nobody met it"),
+                           fault("broker's disk full", "nobody met it, it was killed"),
+                           fault("broker's disk full", "met, it ended"), fault("mirror killed", "")])
+        self.assertEqual([counts[kind] for kind in ("service's disk full", "broker's disk full", "mirror killed")],
+                         [0, 1, 1])
+
+    def test_only_a_stopped_process_counts_as_a_long_pause(self):
+        fault = lambda kind, detail: (kind, "paris", 0.0, 70.0, detail)
+        counts = happened([fault("service paused", "long"), fault("broker paused", "long"),
+                           fault("broker paused", ""), fault("link of mirror cut", "long")])
+        self.assertEqual(counts[LONG_PAUSE], 2)
+
+    def test_what_was_said_before_a_fault_is_not_of_the_fault(self):
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "log"
+            early = Said(log)
+            log.write_text("the disk is full\n")
+            late = Said(log)
+            with open(log, "a") as file:
+                file.write("all is well\n")
+            self.assertEqual((early.now(), late.now()), ("the disk is full\nall is well\n", "all is well\n"))
 
     def test_an_anomaly_counts_more_than_too_few_operations(self):
         self.assertEqual(verdict_of(60, 10, self.FAULTS, {**self.NONE, "duplicate": ["a"]}, [])[0], "red")

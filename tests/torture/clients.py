@@ -1,4 +1,5 @@
-"""Clients of both sites: they reserve, cancel, order across, register, cordon, adopt, deploy, read and subscribe.
+"""Clients of both sites: they reserve, once and again and again, amend, extend, cancel, order across and bundle, move
+quota, plan waves and maintenance, lower feeds, register, cordon, adopt, deploy, read and subscribe.
 
 Each client is a thread with its own chances and its own connections. What it does is drawn from the seed;
 what becomes of it goes into the history. An attempt without an answer is tried again under the same
@@ -19,10 +20,19 @@ TIMEOUT_SECONDS = 2
 PAUSE_SECONDS = 0.1
 ATTEMPTS = 3
 MODEL, IDLE_MODEL = "models/vera", "models/idle"
-CONTRACT = "customers/acme/contracts/frame"
+CUSTOMER = "customers/acme"
+CONTRACT = f"{CUSTOMER}/contracts/frame"
+# One with a quota over both sites, and one with access hours.
+QUOTA_CONTRACT, HOURS_CONTRACT = f"{CUSTOMER}/contracts/quota", f"{CUSTOMER}/contracts/hours"
+BOOKABLE, SERVER_WATTS = 5, 190_000
+FEEDS = ("f0", "f1")
+# Recurring reservations: rules, and whose clocks they follow.
+SERIES = ("FREQ=DAILY;COUNT=3", "FREQ=DAILY;INTERVAL=2;COUNT=3", "FREQ=WEEKLY;BYDAY=MO,TH;COUNT=3")
+ZONES = ("Europe/Paris", "Europe/Stockholm", "America/New_York")
 RULES, SAME_NAME = 3, 4
 CHANNEL = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
            ("grpc.max_reconnect_backoff_ms", 500), ("grpc.enable_retries", 0)]
+LOCAL = "%Y-%m-%dT%H:%M:%S"
 NO_COMMAND = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED)
 
 
@@ -35,7 +45,17 @@ def stream(site, service):
 
 
 def stamp(time):
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime(LOCAL + "Z")
+
+
+def midnight(days):
+    """So many days from now, at midnight."""
+    today = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    return today + datetime.timedelta(days=days)
+
+
+def after(seconds):
+    return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
 
 
 class Api:
@@ -109,6 +129,8 @@ class Shared:
         self.site = site
         self.lock = threading.Lock()
         self.reservations, self.started, self.known, self.versions = [], [], [], {}
+        # Windows that end by themselves, and those that go on until somebody closes them.
+        self.windows, self.endless = [], []
         self.count = 0
 
     def next(self):
@@ -127,6 +149,11 @@ class Shared:
             names.append(name)
             del names[:-self.KEPT]
 
+    def forget(self, names, name):
+        with self.lock:
+            if name in names:
+                names.remove(name)
+
     def pick(self, chance, names):
         with self.lock:
             return chance.choice(names) if names else None
@@ -143,10 +170,13 @@ class Client(threading.Thread):
         self.count, self.positions, self.failure = 0, {}, None
 
     def run(self):
-        weighted = [(28, self.reserve), (10, self.order_across), (16, self.cancel), (5, self.reserve_now),
-                    (4, self.deploy), (9, self.register_customer), (8, self.cordon), (6, self.adopt_rule),
-                    (2, self.repeal_rule), (5, self.order_server), (3, self.register_artefact), (1, self.sign_contract),
-                    (20, self.read)]
+        weighted = [(22, self.reserve), (8, self.order_across), (16, self.cancel), (6, self.reserve_now),
+                    (5, self.recur), (6, self.amend), (1, self.withdraw), (6, self.extend), (1, self.release),
+                    (4, self.bundle), (3, self.request_quota), (2, self.return_quota), (1, self.plan_wave),
+                    (1, self.lower_feed), (3, self.maintain), (6, self.answer_window), (4, self.end_window),
+                    (4, self.deploy), (7, self.register_customer), (6, self.cordon), (5, self.adopt_rule),
+                    (2, self.repeal_rule), (4, self.order_server), (3, self.register_artefact), (1, self.sign_contract),
+                    (22, self.read)]
         weights, steps = zip(*weighted)
         try:
             while not self.stop.is_set():
@@ -189,14 +219,17 @@ class Client(threading.Thread):
             service = answer.event_type.split(".")[1]
             self.shared.learn(collection, answer.subject, stream(self.site, service), answer.sequence)
 
-    def terms(self, start, end, count):
-        return {"contract": CONTRACT, "model": MODEL, "count": count, "startTime": stamp(start), "endTime": stamp(end),
+    def terms(self, start, end, count, contract=CONTRACT):
+        return {"contract": contract, "model": MODEL, "count": count, "startTime": stamp(start), "endTime": stamp(end),
                 "purpose": "PURPOSE_INFERENCE", "dataClasses": ["PUBLIC"], "project": "p"}
 
+    def some_span(self, least=1, most=4):
+        start = midnight(self.chance.randint(2, 30))
+        return start, start + datetime.timedelta(days=self.chance.randint(least, most))
+
     def some_terms(self):
-        today = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-        start = today + datetime.timedelta(days=self.chance.randint(2, 30))
-        return self.terms(start, start + datetime.timedelta(days=self.chance.randint(1, 4)), self.chance.randint(1, 2))
+        contract = self.chance.choice([CONTRACT, CONTRACT, CONTRACT, QUOTA_CONTRACT])
+        return self.terms(*self.some_span(), self.chance.randint(1, 2), contract)
 
     def ask(self, at, terms):
         answer = self.submit("reservations", "Reserve", {"site": f"sites/{at}", **terms})
@@ -220,6 +253,126 @@ class Client(threading.Thread):
         if answer.outcome == OK:
             self.shared.remember(self.shared.started, answer.subject)
 
+    def recur(self):
+        """A series: some hours of some days, which have to lie within the access hours of one of the contracts."""
+        start, end = self.some_span(8, 20)
+        access = {"rule": self.chance.choice(SERIES), "timeZone": self.chance.choice(ZONES),
+                  "start": (start + datetime.timedelta(days=1, hours=self.chance.randint(6, 12))).strftime(LOCAL),
+                  "duration": f"{self.chance.randint(1, 8) * 3600}s"}
+        contract = self.chance.choice([CONTRACT, QUOTA_CONTRACT, HOURS_CONTRACT])
+        answer = self.ask(self.site, {**self.terms(start, end, self.chance.randint(1, 2), contract), "access": access})
+        if answer.outcome == OK:
+            self.took(answer, "schedules")
+            occurrence = f"{answer.subject}-{self.chance.randint(1, 3)}"
+            self.shared.learn("reservations", occurrence, stream(self.site, "reservations"), answer.sequence)
+            self.shared.remember(self.shared.reservations, self.chance.choice([answer.subject, occurrence]))
+
+    def change(self, method, names, **fields):
+        """A step of one of some reservations of this site."""
+        name = self.shared.pick(self.chance, names)
+        if name:
+            self.took(self.submit("reservations", method, {"name": name, **fields}), "reservations")
+
+    def amend(self):
+        start, end = self.some_span()
+        self.change("AmendReservation", self.shared.reservations, **self.chance.choice([
+            {"count": self.chance.randint(1, 3)}, {"startTime": stamp(start), "endTime": stamp(end)},
+            {"project": self.chance.choice("pqr")}]))
+
+    def withdraw(self):
+        self.change("WithdrawAmendment", self.shared.reservations, reason="not needed")
+
+    def extend(self):
+        """Of what is in use by some seconds, or of what is to come by some days."""
+        soon = self.chance.random() < 0.5
+        end = after(self.chance.randint(8, 20)) if soon else midnight(self.chance.randint(4, 40))
+        self.change("ExtendReservation", self.shared.started[-3:] if soon else self.shared.reservations,
+                    endTime=stamp(end), longestFeasible=self.chance.random() < 0.5)
+
+    def release(self):
+        self.change("ReleaseReservation", self.shared.started[-3:], reason="done")
+
+    def bundle(self):
+        """A server here and one there, or none."""
+        span = self.some_span()
+        parts = [{"site": f"sites/{site}", **self.terms(*span, 1)} for site in self.sites]
+        self.took(self.submit("reservations", "ReserveBundle", {"parts": parts}), "bundles")
+
+    def request_quota(self):
+        amount = {"accelerators": self.chance.randint(0, 2), "acceleratorSeconds": self.chance.randint(1, 9) * 86400}
+        self.took(self.submit("reservations", "RequestQuota", {"contract": QUOTA_CONTRACT, "amount": amount}), "quotas")
+
+    def return_quota(self):
+        amount = {"amount": {"accelerators": 1, "acceleratorSeconds": 86400}} if self.chance.random() < 0.5 else {}
+        self.took(self.submit("reservations", "ReturnQuota", {"contract": QUOTA_CONTRACT, **amount}), "quotas")
+
+    def plan_wave(self):
+        """Of servers that others wait for, or of one that reservations get only once the wave has opened."""
+        about = self.chance.choice([{"model": IDLE_MODEL, "sharePercent": self.chance.randint(1, 100)},
+                                    {"model": MODEL, "servers": [self.server(0)]}])
+        answer = self.submit("reservations", "PlanWave", {
+            "name": f"sites/{self.site}/waves/w-{self.contested()}", "customers": [CUSTOMER],
+            "startTime": stamp(midnight(self.chance.randint(1, 10))), **about})
+        self.took(answer, "waves")
+
+    def lower_feed(self):
+        """For a day or two a feed gives one server's power or two; more may be promised then."""
+        begin = self.chance.randint(2, 30)
+        self.took(self.submit("inventory", "SetFeedEnvelope", {
+            "name": f"sites/{self.site}/feeds/{self.chance.choice(FEEDS)}", "effectiveFrom": stamp(midnight(begin)),
+            "until": stamp(midnight(begin + self.chance.randint(1, 2))),
+            "itPowerWatts": self.chance.randint(1, 2) * SERVER_WATTS, "cause": "ENVELOPE_CAUSE_WEATHER"}), "feeds")
+
+    def server(self, number):
+        return f"sites/{self.site}/servers/s{number}"
+
+    def maintain(self):
+        """A window that is proposed and announced. Some begin in some seconds, and so live through all their states."""
+        name = f"sites/{self.site}/windows/w-{self.contested()}"
+        soon, emergency = self.chance.random() < 0.75, self.chance.random() < 0.2
+        start = after(self.chance.randint(4, 9)) if soon else midnight(self.chance.randint(2, 30))
+        end = start + datetime.timedelta(seconds=self.chance.randint(3, 8) * (1 if soon else 7200))
+        kind = {"windowClass": "WINDOW_CLASS_EMERGENCY", "basisKind": "BASIS_KIND_OPERATIONAL", "basis": "a leak",
+                "overrun": "OVERRUN_POLICY_FINISH"} if emergency else {
+                    "windowClass": self.chance.choice(["WINDOW_CLASS_PLANNED", "WINDOW_CLASS_CUSTOMER_AGREED"]),
+                    "overrun": "OVERRUN_POLICY_ABORT"}
+        servers = [self.server(n) for n in self.chance.sample(range(BOOKABLE), self.chance.randint(1, 2))]
+        if self.create("inventory", "ProposeWindow", "windows", name, servers=servers, startTime=stamp(start),
+                       endTime=stamp(end), work=["look at it"], **kind).outcome == OK:
+            self.shared.remember(self.shared.endless if emergency and soon else self.shared.windows, name)
+            self.of_window("AnnounceWindow", name)
+
+    def of_window(self, method, name, **fields):
+        answer = self.submit("inventory", method, {"name": name, **fields})
+        self.took(answer, "windows")
+        return answer
+
+    def answer_window(self):
+        """The customer's word on a window, or more work, after which it is asked again."""
+        name = self.shared.pick(self.chance, self.shared.windows[-4:])
+        if not name:
+            return
+        word = self.chance.random()
+        if word < 0.75:
+            self.of_window("ConsentToWindow", name, customer=CUSTOMER, relocation=self.chance.random() < 0.5)
+        elif word < 0.9:
+            self.of_window("RefuseWindow", name, customer=CUSTOMER, reason="not now")
+        else:
+            self.of_window("AddWork", name, text="look again")
+
+    def end_window(self):
+        """One that goes on until it is closed is closed sooner or later; of the others some, while they are open."""
+        name = self.shared.pick(self.chance, self.shared.endless)
+        if name:
+            if self.of_window("CloseWindow", name).outcome == OK:
+                self.shared.forget(self.shared.endless, name)
+            return
+        name = self.shared.pick(self.chance, self.shared.windows[-8:])
+        if name:
+            method, fields = self.chance.choice([("CloseWindow", {}), ("AbortWindow", {"reason": "no part"}),
+                                                 ("CancelWindow", {"reason": "not needed"})])
+            self.of_window(method, name, **fields)
+
     def cancel(self):
         name = self.shared.pick(self.chance, self.shared.reservations)
         if name:
@@ -233,8 +386,9 @@ class Client(threading.Thread):
                       "deployments")
 
     def create(self, service, method, collection, name, **fields):
-        self.took(self.submit(service, method, {"name": name, **fields}, ("create", f"{self.site} {name}", "create", 0)),
-                  collection)
+        answer = self.submit(service, method, {"name": name, **fields}, ("create", f"{self.site} {name}", "create", 0))
+        self.took(answer, collection)
+        return answer
 
     def contested(self):
         """A number that some other clients draw too."""
@@ -310,7 +464,7 @@ class Client(threading.Thread):
 
 
 class Subscriber(threading.Thread):
-    """Follows a stream at a site through its Watch door, which is where compliance runs, from where it was when the call ended."""
+    """Follows a stream at a site through its Watch door, which is where compliance runs, from where the last call ended."""
 
     CALL_SECONDS = 10
 
@@ -324,7 +478,8 @@ class Subscriber(threading.Thread):
             self.calls += 1
             begin = self.next
             try:
-                for answer in self.api.watch(self.addresses(self.site, "compliance")[0], self.of_stream, begin, self.CALL_SECONDS):
+                door = self.addresses(self.site, "compliance")[0]
+                for answer in self.api.watch(door, self.of_stream, begin, self.CALL_SECONDS):
                     event = answer.event
                     self.history.add(Seen(self.name, self.site, self.calls, self.of_stream, begin, event.sequence,
                                           event.link))

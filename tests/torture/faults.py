@@ -4,6 +4,7 @@ A fault is begun, held and healed, and only then comes the next one at that site
 happen to one site while anything happens to the other. Both sites draw from one deck, and it is shuffled
 again only when it is empty; so every kind happens soon.
 """
+import collections
 import os
 import random
 import subprocess
@@ -20,11 +21,19 @@ HOLD_SECONDS = (2.5, 5.0)
 LONG_HOLD_SECONDS = 70
 LONG_RUN_SECONDS = 300
 LONG_HOLD_CHANCE = 0.2
+# A process that SIGSTOP held for so long: of a long run it proves the most, so there is one at each site.
+LONG_PAUSE = "pause beyond every time-out"
 CALM_SECONDS = (0.2, 1.0)
 CLOCK_STEPS_SECONDS = (6, 90)
 CLOCK_ALARM_SECONDS = 20
 DISK_BYTES = 1 << 30
-BROKER_ENDS_SECONDS = 6
+# Rows are in memory until they are written to disk every 10 s, or sooner where there are many.
+DISK_MET_SECONDS = 25
+# What a process says that met a full disk, and what its broker's own messages say.
+DISK_FULL, NO_SPACE = "the disk is full", "No space left on device"
+MET, NOT_MET = "met", "nobody met it"
+LONG = "long"
+BROKER_ENDS_SECONDS = 10
 # A start wants both brokers, one of which may be down for as long as a long hold.
 MIRROR_STARTS_SECONDS = 150
 
@@ -68,6 +77,21 @@ class Clock:
             file.write((seconds * 10**9).to_bytes(8, sys.byteorder, signed=True))
 
 
+class Said:
+    """What is written to a log from now on."""
+
+    def __init__(self, path):
+        self.path = path
+        self.begin = path.stat().st_size if path.exists() else 0
+
+    def now(self):
+        if not self.path.exists():
+            return ""
+        with open(self.path, "rb") as file:
+            file.seek(self.begin)
+            return file.read().decode("utf-8", "replace")
+
+
 class Deck:
     """The kinds of faults in an order of chance, each once before any comes again."""
 
@@ -83,6 +107,13 @@ class Deck:
             return self.left.pop()
 
 
+def happened(faults):
+    """How often each kind of fault was one. A disk that was full while nobody wrote to it was none."""
+    counts = collections.Counter(kind for kind, _, _, _, detail in faults if not detail.startswith(NOT_MET))
+    counts[LONG_PAUSE] = sum(kind.endswith("paused") and detail == LONG for kind, _, _, _, detail in faults)
+    return counts
+
+
 class Nemesis(threading.Thread):
     """The faults of one site."""
 
@@ -95,6 +126,7 @@ class Nemesis(threading.Thread):
         self.world, self.site, self.deck, self.stop = world, site, deck, stop
         self.chance = random.Random(f"{seed}/{self.name}")
         self.long_run = seconds >= LONG_RUN_SECONDS
+        self.long_pause_due = self.long_run
         self.done, self.failure, self.healed = [], None, threading.Event()
 
     def run(self):
@@ -115,10 +147,10 @@ class Nemesis(threading.Thread):
         """Lets time pass, unless the run is over."""
         return self.stop.wait(self.chance.uniform(*seconds))
 
-    def hold(self):
-        if self.long_run and self.chance.random() < LONG_HOLD_CHANCE:
-            self.stop.wait(LONG_HOLD_SECONDS)
-            return "long"
+    def hold(self, long=False):
+        """`long` where it was as long as every time-out and more; a run that ends meanwhile cuts it short."""
+        if long or self.long_run and self.chance.random() < LONG_HOLD_CHANCE:
+            return "" if self.stop.wait(LONG_HOLD_SECONDS) else LONG
         self.wait(HOLD_SECONDS)
         return ""
 
@@ -139,15 +171,20 @@ class Nemesis(threading.Thread):
     def service_paused(self):
         node = self.draw_node()
         node.pause()
-        detail = self.hold()
+        detail = self.hold(self.long_pause_due)
         node.resume()
+        self.long_pause_due = self.long_pause_due and detail != LONG
         return detail
 
     def services_disk_full(self):
-        disk = self.world.disks[self.site]
+        """Until one of the site's processes has said that its disk is full."""
+        nodes = self.world.nodes[self.site]
+        disk, heard = self.world.disks[self.site], [Said(node.errors) for node in nodes]
         disk.fill()
-        self.hold()
+        met = self.until(lambda: any(word in each.now() for each in heard for word in (DISK_FULL, NO_SPACE)),
+                         DISK_MET_SECONDS)
         disk.free()
+        return MET if met else NOT_MET
 
     def clock_stepped(self):
         """Steps the clock, and goes on as the runbook says: the clock is made right and the process starts anew."""
@@ -194,17 +231,24 @@ class Nemesis(threading.Thread):
     def brokers_disk_full(self):
         """A broker without space ends, sooner or later; with space it is started again."""
         disk = self.world.broker_disks[self.site]
+        log = Said(disk.folder / "broker.log")
         disk.fill()
-        deadline = time.monotonic() + BROKER_ENDS_SECONDS
-        while self.broker.process.poll() is None and time.monotonic() < deadline and not self.stop.wait(0.1):
-            pass
+        ended = self.until(lambda: self.broker.process.poll() is not None, BROKER_ENDS_SECONDS)
         disk.free()
-        ended = self.broker.process.poll() is not None
+        met = NO_SPACE in log.now()
         if not ended:
             self.broker.kill()
         self.broker.release()
         self.broker.start()
-        return "it ended" if ended else "it was killed"
+        return f"{MET if ended or met else NOT_MET}, {'it ended' if ended else 'it was killed'}"
+
+    def until(self, condition, seconds):
+        """Whether that came to be, within so many seconds and before the run is over."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline or self.stop.wait(0.1):
+                return condition()
+        return True
 
     def link_to_broker_cut(self):
         how = self.chance.choice([CUT, HELD, ANSWERS_HELD])

@@ -34,18 +34,22 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # children are other programs
 
 import reader  # noqa: E402
 from checker import ANOMALIES, Log, check, resolve  # noqa: E402
-from clients import ACTOR, CONTRACT, IDLE_MODEL, MODEL, Api, Client, Shared, Subscriber, stamp, stream  # noqa: E402
+from clients import (ACTOR, BOOKABLE, CONTRACT, CUSTOMER, FEEDS, HOURS_CONTRACT, IDLE_MODEL, MODEL,  # noqa: E402
+                     QUOTA_CONTRACT, SERVER_WATTS, Api, Client, Shared, Subscriber, midnight, stamp, stream)
 from cluster import SERVICES, Cluster, Node, Shell, binary, eventually  # noqa: E402
 from enospc_test import INSIDE, enter_namespace  # noqa: E402
-from faults import Clock, Deck, Disk, Nemesis  # noqa: E402
+from faults import LONG_PAUSE, LONG_RUN_SECONDS, Clock, Deck, Disk, Nemesis, happened  # noqa: E402
 from history import OK, REFUSED, UNKNOWN, History, now  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
 SITES = {"paris": ("FR", "Europe/Paris"), "borlange": ("SE", "Europe/Stockholm")}
-CLIENTS, BOOKABLE, IDLE = 4, 5, 3
-SERVER_WATTS = 190_000
+CLIENTS, IDLE = 4, 3
 # Four of the five servers may be in use at once.
 ENVELOPE_WATTS = 4 * SERVER_WATTS
+# And of the two or three on each feed two.
+FEED_WATTS = 2 * SERVER_WATTS
+QUOTA = {"accelerators": 6, "acceleratorHours": 3000}
+HOURS_DAYS = 60
 LEAST_ANSWERED_A_SECOND = 5
 ASKED_AGAIN = 200
 QUIET_SECONDS = 180
@@ -159,6 +163,9 @@ def furnish(world, api):
         do(site, "inventory", "OpenSite", name=f"sites/{site}", country=country, timeZone=zone)
         do(site, "inventory", "SetEnvelope", site=f"sites/{site}", effectiveFrom=begin,
            itPowerWatts=ENVELOPE_WATTS, coolingWatts=ENVELOPE_WATTS)
+        for feed in FEEDS:
+            do(site, "inventory", "DefineFeed", name=f"sites/{site}/feeds/{feed}", itPowerWatts=FEED_WATTS,
+               redundancy="REDUNDANCY_N")
         for model in (MODEL, IDLE_MODEL):
             do(site, "inventory", "RegisterModel", name=model, vendor="v", accelerators=1, itPowerWatts=SERVER_WATTS,
                coolingWatts=SERVER_WATTS, criteria=[{"figure": "f", "minimum": 0, "maximum": 1, "unit": "u"}])
@@ -168,18 +175,29 @@ def furnish(world, api):
             do(site, "inventory", "OrderServer", name=name, model=model, supplier="v", promisedTime="2099-01-01T00:00:00Z")
             do(site, "inventory", "DeliverServer", name=name, serial=f"SN-{server}")
             do(site, "inventory", "InstallServer", name=name, room="a", rack="1", position=position,
-               nvlinkDomain=f"d{position % 2}", powerFeed=f"f{position % 2}")
+               nvlinkDomain=f"d{position % 2}", powerFeed=FEEDS[position % 2])
             do(site, "inventory", "TestServer", name=name, figures=[{"name": "f", "value": 1, "unit": "u"}])
             do(site, "inventory", "EnterService", name=name)
         do(site, "deployment", "RegisterArtefact", name="artefacts/first", digest="ab" * 32, licence="MIT", trainedIn="FR")
-    do("paris", "reservations", "RegisterCustomer", name="customers/acme", displayName="Acme", country="FR",
-       sector="PUBLIC")
-    do("paris", "reservations", "SignContract", name=CONTRACT, sites=[f"sites/{site}" for site in SITES],
-       maxServersPerSite=BOOKABLE, startTime="2026-01-01T00:00:00Z", endTime="2099-01-01T00:00:00Z",
-       dataClasses=["PUBLIC"])
+    do("paris", "reservations", "RegisterCustomer", name=CUSTOMER, displayName="Acme", country="FR", sector="PUBLIC")
+    terms = {"sites": [f"sites/{site}" for site in SITES], "dataClasses": ["PUBLIC"],
+             "startTime": "2026-01-01T00:00:00Z", "endTime": "2099-01-01T00:00:00Z"}
+    contracts = {
+        CONTRACT: {"maxServersPerSite": BOOKABLE}, QUOTA_CONTRACT: {"quota": QUOTA},
+        HOURS_CONTRACT: {"maxServersPerSite": BOOKABLE, "startTime": stamp(midnight(0)),
+                         "endTime": stamp(midnight(HOURS_DAYS)), "access": {
+                             "rule": "FREQ=DAILY", "timeZone": "Europe/Paris", "start": "2026-01-01T06:00:00",
+                             "duration": "43200s"}}}
+    for name, more in contracts.items():
+        do("paris", "reservations", "SignContract", name=name, **{**terms, **more})
+
+    def count(collection, site):
+        return len(world.shell.get(collection, site=site).get("resources", []))
+
     eventually(lambda: all(
-        len(world.shell.get("server_records", site=site).get("resources", [])) == BOOKABLE + IDLE
-        and world.shell.get("contracts", site=site).get("resources") for site in SITES), 60, "sites that can be booked")
+        count("server_records", site) == BOOKABLE + IDLE and count("contracts", site) == len(contracts)
+        and count("site_records", site) == 1 and len(world.shell.get("site_records", site=site)["resources"][0].get(
+            "feeds", [])) == len(FEEDS) for site in SITES), 60, "sites that can be booked")
 
 
 def attack(world, api, seed, seconds):
@@ -198,8 +216,9 @@ def attack(world, api, seed, seconds):
     begun = time.monotonic()
     stop.wait(seconds)
     # A busy machine gets more time for the kinds that have not happened yet; after that the run is invalid.
-    while not stop.is_set() and time.monotonic() - begun < seconds + EXTRA_SECONDS and len(
-            {kind for nemesis in nemeses for kind, *_ in list(nemesis.done)}) < len(Nemesis.KINDS):
+    due = [*Nemesis.KINDS, *([LONG_PAUSE] if seconds >= LONG_RUN_SECONDS else [])]
+    while not stop.is_set() and time.monotonic() - begun < seconds + EXTRA_SECONDS and not all(
+            happened([fault for nemesis in nemeses for fault in list(nemesis.done)])[kind] for kind in due):
         stop.wait(1)
     calm.set()
     for nemesis in nemeses:
@@ -300,7 +319,7 @@ def porcupine():
     return program
 
 
-def verdict_of(seconds, answered, faults, anomalies, not_linearizable):
+def verdict_of(seconds, answered, faults, anomalies, not_linearizable, long_run=False):
     """(`green`, `red` or `invalid`, why). What was found counts more than how little was tried."""
     found = [f"{name}: {text}" for name, texts in anomalies.items() for text in texts]
     found += [f"not linearizable: {name}" for name in not_linearizable]
@@ -308,7 +327,8 @@ def verdict_of(seconds, answered, faults, anomalies, not_linearizable):
         return "red", found
     least = LEAST_ANSWERED_A_SECOND * seconds
     why = [f"{answered} answered operations, expected at least {least:.0f}"] if answered < least else []
-    why += [f"{kind} never happened" for kind in Nemesis.KINDS if not faults.get(kind)]
+    due = [*Nemesis.KINDS, *([LONG_PAUSE] if long_run else [])]
+    why += [f"{kind} never happened" for kind in due if not faults.get(kind)]
     return ("invalid", why) if why else ("green", [])
 
 
@@ -344,8 +364,10 @@ def run(seed, seconds, cluster):
     outcomes = collections.Counter(each.answer.outcome for each in history.operations)
     say(f"operations {len(history.operations)} in {lasted:.0f} s: ok {outcomes[OK]}, refused {outcomes[REFUSED]}, "
         f"unknown {outcomes[UNKNOWN]}; reads {len(history.reads)}, events seen {len(history.seen)}")
-    counts = collections.Counter(kind for kind, *_ in faults)
-    say(f"faults {len(faults)}: " + ", ".join(f"{kind} {counts[kind]}" for kind in Nemesis.KINDS))
+    counts = happened(faults)
+    say(f"faults {len(faults)}: " + ", ".join(f"{kind} {counts[kind]}" for kind in (*Nemesis.KINDS, LONG_PAUSE)))
+    kinds = collections.Counter((each.method, each.answer.outcome) for each in history.operations)
+    say("granted: " + ", ".join(f"{method} {kinds[method, OK]}" for method in sorted({method for method, _ in kinds})))
     anomalies, linear, resolved, summary = judge(world, api, protos, history, seed)
     history.write(cluster.folder / "history.jsonl")
     say(f"of the unknown: {outcomes[UNKNOWN] - sum(resolved)} answered when asked again; by the log {resolved[0]} had "
@@ -358,7 +380,8 @@ def run(seed, seconds, cluster):
     for site, figures in summary["sites"].items():
         say(f"independent reader at {site}: {figures['events']} events, {figures['void']} void records, "
             f"{figures['resources']} resources")
-    verdict, why = verdict_of(lasted, outcomes[OK] + outcomes[REFUSED], counts, anomalies, broken)
+    verdict, why = verdict_of(lasted, outcomes[OK] + outcomes[REFUSED], counts, anomalies, broken,
+                              seconds >= LONG_RUN_SECONDS)
     for text in why[:20]:
         say(f"  {text}")
     say(f"torture: {verdict}")

@@ -189,6 +189,15 @@ TEST(Quotas, OfASeriesCoverAllOfItsOccurrencesTogether) {
   EXPECT_EQ(borlange.Used(), 6 * 8 * 3600);
   borlange.About("cancel_reservation", held.reservation_held().name());
   EXPECT_EQ(borlange.Used(), 0);
+  const v1::Event other = series(6, "c");
+  EXPECT_EQ(borlange.Used(), 6 * 8 * 3600);
+  EXPECT_TRUE(borlange
+                  .When(fmt::format(R"(revoke_reservation {{ name: "{}" cause: "an asset freeze"
+                            legal_basis {{ instrument: "Regulation (EU) 269/2014" article: "2" }} }})",
+                                    other.reservation_held().name()),
+                        "revoke")
+                  .has_reservation_revoked());
+  EXPECT_EQ(borlange.Used(), 0) << "what is revoked before it begins uses nothing";
 }
 
 TEST(Quotas, ThatRunDryAreAskedForOnceUntilTheAnswer) {
