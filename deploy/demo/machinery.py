@@ -18,6 +18,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KAFKA = REPOSITORY / "deploy" / "kafka" / "kafka.py"
+sys.path.insert(0, str(KAFKA.parent))
+from ports import free_port  # noqa: E402
 SITES = {"paris": ("FR", "Europe/Paris"), "borlange": ("SE", "Europe/Stockholm")}
 CLOCK_START = "2027-01-04T08:00:00Z"
 READY_SECONDS = 120
@@ -49,6 +51,7 @@ class Machinery:
         self.folder = Path(tempfile.mkdtemp(prefix="concordat-demo-"))
         self.config = self.folder / "config.yaml"
         self.brokers = {}
+        self.grpc = {}
         self.processes = {}  # name → (process, the file that it logs to)
 
     # --- starting --------------------------------------------------------------------------------
@@ -73,6 +76,11 @@ class Machinery:
         self.pair("up")
         state = json.loads((self.folder / "kafka" / "state.json").read_text())
         self.brokers = {site: state["parts"][site]["bootstrap"] for site in SITES}
+        taken = set()
+        for site in SITES:
+            port = free_port(taken)
+            taken.add(port)
+            self.grpc[site] = f"127.0.0.1:{port}"
 
     def launch(self, name, here):
         sites = []
@@ -80,6 +88,8 @@ class Machinery:
             entry = {"name": site, "grpc": "127.0.0.1:0", "http": "127.0.0.1:0"}
             if self.kafka:
                 entry["kafka"] = self.brokers[site]
+                # Each process asks the other one before it writes, so that its address is known before.
+                entry["grpc"] = self.grpc[site]
             sites.append(entry)
         config = {"profile": "demo", "log": "kafka" if self.kafka else "embedded",
                   "data_dir": str(self.folder / f"data-{name}"), "manual_clock_start": CLOCK_START,
