@@ -52,8 +52,7 @@ std::string GapAlarm(const events::Chain& chain) {
 }  // namespace
 
 Follower::Follower(storage::Log& log, std::vector<Sink*> sinks, storage::Machine& machine)
-    : log_(log),
-      machine_(machine),
+    : machine_(machine),
       sinks_(std::move(sinks)),
       reader_(log.NewReader()),
       deliveries_(*reader_, machine) {

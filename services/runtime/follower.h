@@ -79,7 +79,6 @@ class Follower {
   // Stops the sinks whose heads the log does not hold where they were. False: ask again.
   bool CheckHeads();
 
-  storage::Log& log_;
   storage::Machine& machine_;
   std::vector<Sink*> sinks_;
   absl::flat_hash_map<std::string, std::vector<Sink*>> by_stream_;

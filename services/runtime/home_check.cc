@@ -53,7 +53,7 @@ std::optional<events::Head> HomeCheck::ReadMark() const {
   std::ifstream file(mark_path_);
   events::Head head;
   std::string link;
-  if (!(file >> head.sequence >> link)) return std::nullopt;
+  if (!(file >> head.sequence >> link) || head.sequence < 0) return std::nullopt;
   const auto parsed = events::Link::FromHex(link);
   if (!parsed) return std::nullopt;
   head.link = *parsed;

@@ -1,15 +1,20 @@
 // What people write: rule files, manifests, the configuration of `concordat` and of `concordatd`,
-// and values as they are typed. Any text is refused with a message, or understood.
+// values as they are typed, and whole commands. Any text is refused with a message, or understood.
 //
 // The first byte says what the rest is.
+#include <google/protobuf/stubs/logging.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
 #include <string>
 #include <string_view>
 
 #include "concordat/compliance/v1/api.pb.h"
 #include "concordat/reservations/v1/api.pb.h"
+#include "services/cli/cli.h"
 #include "services/cli/config.h"
 #include "services/cli/request.h"
 #include "services/cli/values.h"
@@ -67,11 +72,53 @@ void ReadValue(const std::string& text) {
       .IgnoreError();
 }
 
+// Whether a word, or what stands behind `-f` or an equals sign in it, is a file of this machine.
+bool NamesFile(const std::string& word) {
+  std::error_code error;
+  for (const size_t from : {size_t{0}, size_t{2}, word.find('=') + 1}) {
+    if (from < word.size() && std::filesystem::exists(word.substr(from), error)) return true;
+  }
+  return false;
+}
+
+// A command as it is typed, one word a line, and after a line `<` what comes by its input. It goes
+// from words to requests; the server that it would send them to is a port at which nobody listens.
+void RunCommand(const std::string& text) {
+  static const bool quiet = [] {
+    // No configuration, and no lines of gRPC's own.
+    setenv("CONCORDAT_CONFIG", "/nonexistent/config.yaml", 1);
+    setenv("GRPC_VERBOSITY", "NONE", 1);
+    return true;
+  }();
+  static_cast<void>(quiet);
+  std::istringstream lines(text);
+  std::vector<std::string> arguments;
+  for (std::string word; std::getline(lines, word) && word != "<";) {
+    // Files are no input of this target, and waiting is no work.
+    if (word.starts_with("--config") || word.starts_with("--wait") || NamesFile(word)) continue;
+    arguments.push_back(word);
+  }
+  std::string input(std::istreambuf_iterator<char>(lines), {});
+  std::istringstream in(input);
+  std::ostringstream out;
+  std::ostringstream err;
+  if (arguments.empty() || arguments[0] != "__complete") {
+    // Given a second time they are an error, so nobody else is ever asked.
+    const std::vector<std::string> nobody = {"--server", "127.0.0.1:1", "--site",
+                                             "paris",    "--timeout",   "1ms"};
+    arguments.insert(arguments.begin(), nobody.begin(), nobody.end());
+  }
+  const cli::Exit exit = cli::Run(arguments, {.in = in, .out = out, .err = err});
+  // Every failure ends with the command to try.
+  if (exit != cli::Exit::kOk) FUZZ_EXPECT(err.str().find("\ntry: concordat ") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace concordat
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace concordat;
+  google::protobuf::SetLogHandler(nullptr);
   if (size == 0) return 0;
   const std::string text(reinterpret_cast<const char*>(data) + 1, size - 1);
   switch (data[0]) {
@@ -92,6 +139,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 'v':
       ReadValue(text);
+      break;
+    case 'a':
+      RunCommand(text);
       break;
     default:
       break;
