@@ -52,7 +52,7 @@ class Tree:
                 yield str((Path(folder) / name).relative_to(self.root))
 
     def matching(self, *patterns):
-        return [path for path in self.paths if any(fnmatch.fnmatch(path, pattern) for pattern in patterns)]
+        return [path for path in self.paths if self.is_any(path, patterns)]
 
     def text(self, path):
         """The text of a file; empty where it is no text."""
@@ -65,6 +65,10 @@ class Tree:
 
     def lines(self, path):
         return enumerate(self.text(path).splitlines(), 1)
+
+    @staticmethod
+    def is_any(path, patterns):
+        return any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
 
     def has(self, path):
         return path in self._texts or path in self.paths
@@ -187,6 +191,68 @@ def no_default_in_deciders(tree):
             if re.match(r"\s*default\s*:", line):
                 yield Finding(path, number, "`default:`",
                               "every case named, so that the compiler finds the missing one")
+
+
+# What a service of the node answers is neither stored nor linked.
+NOT_STORED = ("events/concordat/node/*",)
+INEXACT = re.compile(r"^\s*(?:optional |repeated )?(map\s*<|float\b|double\b)")
+
+
+def stored_messages_are_exact(tree):
+    """Bytes that are linked or digested are the same whoever writes them, and events say what happened."""
+    for path in tree.matching("events/*.proto", "services/*.proto"):
+        for number, line in tree.lines(path):
+            inexact = None if tree.is_any(path, NOT_STORED) else INEXACT.match(line)
+            if inexact:
+                yield Finding(path, number, f"a field of type {inexact.group(1).rstrip('< ')}",
+                              "repeated messages for a map, integers with units for other numbers")
+            updated = re.match(r"\s*message (\w*Updated)\b", line)
+            if updated:
+                yield Finding(path, number, f"an event {updated.group(1)}", "a name that says what happened")
+
+
+OURS_IN_FOLLOWERS = re.compile(r"\b(?:services|storage)[./]\w"
+                               r"|^\s*(?:import|from) (?:static )?concordat\b(?!\.follower\b)")
+
+
+def followers_stand_alone(tree):
+    """What reads by the specification alone shares the vectors with the services, and nothing else."""
+    for path in tree.matching(*(f"events/followers/*.{end}" for end in ("py", "java", "sh", "xml"))):
+        for number, line in tree.lines(path):
+            if OURS_IN_FOLLOWERS.search(line):
+                yield Finding(path, number, f"`{line.strip()}`",
+                              "nothing of services/ or storage/, and no generated code")
+
+
+# What takes time or threads beside storage::Machine, and why it may. A simulated world runs none of them, or
+# nothing that it does depends on it.
+BESIDE_THE_MACHINE = {
+    "storage/machine.cc": "it is the machine",
+    "storage/log/group_appender.cc": "it writes to logs that wait for a disk; the simulated log has its own appender",
+    "storage/log/embedded.cc": "it waits for appends of its own process; the simulated log stands in its place",
+    "storage/projection/rocksdb_store.cc": "it waits for RocksDB's threads; the store in memory stands in its place",
+    "storage/archive/archive.cc": "callers of the node's door wait there, and no simulated world has one",
+    "services/runtime/command_api.cc": "it measures how long calls take, for a metric alone",
+    "services/runtime/server.cc": "it is gRPC's, which has clocks and threads of its own",
+}
+TIME_AND_THREADS = re.compile(
+    r"\babsl::(?:Now|SleepFor)\(|\b\w+_clock::now\(|\b(?:Await|Wait)WithTimeout\(|\bmutex_?\.Await\("
+    r"|\bstd::(?:jthread|thread|async|this_thread|random_device|mt19937\w*)\b|\babsl::(?:Insecure)?BitGen\b")
+
+
+def time_comes_from_the_machine(tree):
+    """Storage and the runtime take time, waiting, threads and chance from storage::Machine."""
+    excused = set()
+    for path in tree.cpp("storage", "services/runtime"):
+        for number, line in tree.lines(path):
+            match = TIME_AND_THREADS.search(line.split("//")[0])
+            if match and path in BESIDE_THE_MACHINE:
+                excused.add(path)
+            elif match:
+                yield Finding(path, number, f"`{match.group(0).rstrip('(')}`",
+                              "time, waiting, threads and chance from storage::Machine")
+    for path in sorted(set(BESIDE_THE_MACHINE) & set(tree.paths) - excused):
+        yield Finding(path, 1, "nothing beside the machine", "no exception for it in tests/tidy_test.py")
 
 
 BAD_FOLDERS = {"common", "util", "utils", "helpers", "misc", "handlers", "interfaces", "dto", "mappers"}
@@ -515,6 +581,30 @@ def cli_commands_exist(tree):
                     yield Finding(path, number, f"`concordat {command}`", f"one of {', '.join(sorted(known))}")
 
 
+ARCHITECTURE = "docs/ARCHITECTURE.md"
+MODEL_HEADING = "### What the model checks"
+
+
+def invariants_of_the_model_are_named(tree):
+    """What the models check is what the table of ARCHITECTURE names, and nothing is declared and not checked."""
+    checked = {}  # name → where
+    for path in tree.matching("tests/model/*.pml"):
+        asked = set(re.findall(r"\bCHECK\((\w+),", tree.text(path)))
+        for number, line in tree.lines(path):
+            declared = re.match(r"INVARIANT\((\w+)\)", line)
+            if declared:
+                checked[declared.group(1)] = (path, number)
+                if declared.group(1) not in asked:
+                    yield Finding(path, number, f"{declared.group(1)}, which is never checked", "a CHECK of it")
+    section = tree.text(ARCHITECTURE).partition(MODEL_HEADING)[2].partition("\n#")[0]
+    named = {name for row in re.findall(r"^\|([^|]*)\|", section, re.M) for name in re.findall(r"`(\w+)`", row)}
+    for name in sorted(set(checked) - named):
+        yield Finding(*checked[name], f"the invariant {name}",
+                      f"a row for it under `{MODEL_HEADING}` in {ARCHITECTURE}")
+    for name in sorted(named - set(checked)):
+        yield Finding(ARCHITECTURE, 1, f"the invariant {name}", "one that a model in tests/model declares")
+
+
 def counts_are_counted(tree):
     """docs/testing.md says how many tests there are as tests/counts.py counts them."""
     document = tree.text(counts.DOCUMENT)
@@ -530,10 +620,12 @@ def counts_are_counted(tree):
 
 
 REPOSITORY_RULES = (
-    core_is_pure, includes_follow_the_layers, rooms_have_one_shape, no_default_in_deciders, no_nameless_folders,
-    lines_are_short, headers_say_what_they_are, tests_do_not_sleep, no_machine_paths, alerts_have_runbooks,
-    decisions_have_their_parts, events_are_in_the_catalogue, reasons_are_explained, metrics_exist,
-    paths_in_documents_exist, tests_in_documents_exist, dev_commands_exist, cli_commands_exist, counts_are_counted,
+    core_is_pure, includes_follow_the_layers, rooms_have_one_shape, no_default_in_deciders, stored_messages_are_exact,
+    followers_stand_alone, time_comes_from_the_machine, no_nameless_folders, lines_are_short,
+    headers_say_what_they_are, tests_do_not_sleep, no_machine_paths, alerts_have_runbooks, decisions_have_their_parts,
+    events_are_in_the_catalogue, reasons_are_explained, metrics_exist, paths_in_documents_exist,
+    tests_in_documents_exist, dev_commands_exist, cli_commands_exist, invariants_of_the_model_are_named,
+    counts_are_counted,
 )
 
 
@@ -644,6 +736,39 @@ class EveryRuleCanFail(unittest.TestCase):
         self.expect(no_default_in_deciders, good, {"services/leases/state.cc": "switch (x) {\n  default: return;\n"},
                     ("services/leases/state.cc:2", "default"))
 
+    def test_stored_messages_are_exact(self):
+        good = {PROTO_PATH: PROTO + "// A map<a, b>, a float.\n",
+                "events/concordat/node/v1/api.proto": "  map<string, uint64> x = 1;\n"}
+        for line, what in (("  map<string, int64> x = 1;", "map"), ("  repeated double y = 2;", "double"),
+                           ("  float z = 3;", "float"), ("message SiteUpdated {", "SiteUpdated")):
+            self.expect(stored_messages_are_exact, good, {"services/runtime/rows.proto": f"\n{line}\n"},
+                        ("services/runtime/rows.proto:2", what))
+
+    def test_followers_stand_alone(self):
+        good = {"events/followers/python/follow.py": "import json\n",
+                "events/followers/a_test.py": "import make_vectors\n",
+                "events/followers/java/A.java": "package concordat.follower;\nimport concordat.follower.Chain;\n",
+                "services/runtime/x.py": "import concordat\n"}
+        for path, line in (("python/follow.py", "from services.runtime import fold"),
+                           ("java/A.java", "import concordat.system.v1.Events;"),
+                           ("java/build.sh", "cp ../../../storage/log/log.h ."),
+                           ("python/b.py", "from concordat.type.v1 import x")):
+            self.expect(followers_stand_alone, good, {f"events/followers/{path}": f"\n{line}\n"},
+                        (f"events/followers/{path}:2", line))
+
+    def test_time_comes_from_the_machine(self):
+        good = {"storage/machine.cc": "absl::Now()\n",
+                "storage/log/a.cc": "machine_.Await(mutex_, x);  // absl::Now()\n",
+                "services/node/main.cc": "std::thread x;\n",
+                "services/runtime/server.cc": "std::thread(x).detach();\n"}
+        for line in ("absl::Now()", "absl::SleepFor(x)", "std::chrono::steady_clock::now()", "std::thread x",
+                     "std::mt19937_64 x", "c.WaitWithTimeout(x)", "mutex_.Await(x)", "mutex_.AwaitWithTimeout(x)",
+                     "absl::BitGen x"):
+            self.expect(time_comes_from_the_machine, good, {"services/runtime/writer.cc": f"\n{line};\n"},
+                        ("services/runtime/writer.cc:2", "`"))
+        self.expect(time_comes_from_the_machine, good, {"services/runtime/server.cc": "machine_.Now();\n"},
+                    ("services/runtime/server.cc:1", "nothing beside"))
+
     def test_no_nameless_folders(self):
         self.expect(no_nameless_folders, {"services/leases/a.h": ""}, {"storage/util/a.h": ""},
                     ("storage/util:1", "util"))
@@ -739,6 +864,20 @@ class EveryRuleCanFail(unittest.TestCase):
                 "docs/a.md": "    concordat get servers\n`concordat --site paris open site x`, the concordat of two\n"}
         self.expect(cli_commands_exist, good, {"docs/b.md": "```\nconcordat fly\n```\n"},
                     ("docs/b.md:2", "concordat fly"))
+
+    def test_invariants_of_the_model_are_named(self):
+        good = {"tests/model/a.pml": "INVARIANT(OneAnswer)\nCHECK(OneAnswer, true, x);\n",
+                "tests/model/chain.pml": "#define INVARIANT(name) x\n#define CHECK(name, when, holds) y\n",
+                ARCHITECTURE: f"{MODEL_HEADING}\n| invariant | what |\n| `OneAnswer` | of `Writer` |\n\n"
+                              "## More\n| `Other` | x |\n"}
+        self.expect(invariants_of_the_model_are_named, good,
+                    {"tests/model/b.pml": "\nINVARIANT(GapIsSeen)\nCHECK(GapIsSeen, true, x);\n"},
+                    ("tests/model/b.pml:2", "GapIsSeen"))
+        self.expect(invariants_of_the_model_are_named, good, {"tests/model/a.pml": "INVARIANT(OneAnswer)\n"},
+                    ("tests/model/a.pml:1", "never checked"))
+        self.expect(invariants_of_the_model_are_named, good,
+                    {ARCHITECTURE: f"{MODEL_HEADING}\n| `OneAnswer`, `GapIsSeen` | x |\n"},
+                    (f"{ARCHITECTURE}:1", "GapIsSeen"))
 
     def test_counts_are_counted(self):
         good = {"tests/a_test.cc": "TEST(A, B) {\n" + "x\n" * 900 + "RC_GTEST_PROP(A, C, ()) {\n",

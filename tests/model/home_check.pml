@@ -7,7 +7,8 @@
      OVERRIDES       how often an operator starts the writer without its peers
      MIRROR_GOES_ON  broken: a mirror goes on at its old offset in a log that was cut, so it leaves records out
      NO_HOME_CHECK   broken: the writer starts as it is
-     ONE_PEER        broken: it starts when one of its peers can be asked */
+     ONE_PEER        broken: it starts when one of its peers can be asked
+     LIVES_ON        broken: a writer that lives while its log is restored goes on without looking */
 
 #ifndef LOG
 #define LOG 6
@@ -86,7 +87,9 @@ inline restore_to(keep) {
   :: else
   fi;
 #endif
+#ifndef LIVES_ON
   phase = down
+#endif
 }
 
 /* j_: whether record x descends from the home's head, or is it. */

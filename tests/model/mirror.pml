@@ -3,7 +3,9 @@
    Switches:
      NO_FIRST_OCCURRENCE  broken: a link that was void before may be accepted
      ONE_WRITER           the home's log holds no void record; for gaps
-     NO_COMPARISON        broken: heads are not compared with those that the home attests; with GAPS */
+     NO_COMPARISON        broken: heads are not compared with those that the home attests; with GAPS
+     POSITION_ALONE       broken: where the mirror goes back the follower starts with its place in the log and
+                          without its head; with ONE_WRITER */
 
 #ifndef LOG
 #define LOG 6
@@ -125,6 +127,14 @@ end:
        :: pos > 0 -> pos--
        :: break
        od;
-       printf("the mirror begins again at offset %d\n", pos) }
+       printf("the mirror begins again at offset %d\n", pos);
+#ifdef POSITION_ALONE
+       copy.head = 0;
+       copy.taken = 0;
+       copy.ahead = 0;
+       copy.suspect = 0;
+       carried = false
+#endif
+       }
   od
 }

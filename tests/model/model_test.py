@@ -99,13 +99,17 @@ BROKEN = [
     ('NothingAppendedIsTrue', 'writer.pml', '-DNO_CLAIM', '-DTIMEOUTS=1'),
     ('OwnNameIsOwn', 'writer.pml', '-DFORGET_REPORTED', '-DSTALE_ENDS=1'),
     ('ExactlyOnce', 'writer.pml', '-DNO_MEMORY'),
+    ('OneAnswer', 'writer.pml', '-DRECORDS=5', '-DLOG=4', '-DANSWER_WITH_LATEST'),
     ('FollowersAgree', 'mirror.pml', '-DRECORDS=5', '-DNO_FIRST_OCCURRENCE'),
+    ('FollowersCatchUp', 'mirror.pml', '-DRECORDS=5', '-DLOG=5', '-DONE_WRITER', '-DPOSITION_ALONE'),
     ('GapIsSeen', 'mirror.pml', '-DRECORDS=5', '-DGAPS=1', '-DNO_COMPARISON'),
     ('PeersAreKept', 'home_check.pml', '-DNO_HOME_CHECK'),
     ('PeersAreKept', 'home_check.pml', '-DONE_PEER'),
+    ('HomeNeverForks', 'home_check.pml', '-DRECORDS=5', '-DLOG=4', '-DLIVES_ON'),
     ('ForkIsSeen', 'home_check.pml', '-DRECORDS=7', '-DOVERRIDES=1', '-DMIRROR_GOES_ON'),
     ('NoReactionIsLost', 'reactions.pml', '-DCAUSES=1', '-DREACTIONS_IN_MEMORY'),
     ('NoReactionIsLost', 'reactions.pml', '-DCAUSES=1', '-DHEAD_FIRST'),
+    ('NoDeadlineIsLost', 'reactions.pml', '-DCAUSES=1', '-DDEADLINES_IN_MEMORY'),
     ('NothingIsDoubled', 'reactions.pml', '-DCAUSES=1', '-DDEADLINES_STAY'),
 ]
 

@@ -4,6 +4,7 @@
    Broken:
      REACTIONS_IN_MEMORY  reactions are kept by the process and not as rows
      DEADLINES_STAY       a deadline's event neither closes it nor is its command remembered
+     DEADLINES_IN_MEMORY  deadlines are kept by the process and not as rows
      HEAD_FIRST           head and rows are stored in two batches, and a crash may come between */
 
 #ifndef CAUSES
@@ -54,6 +55,12 @@ short queue;       /* commands to be decided */
 short uncommitted; /* causes that are accepted; their reactions wait for the batch */
 byte stored_pos;   /* the batch's: rows and head are those of the log below */
 short lost;        /* causes whose reactions the rows do not hold */
+#ifdef DEADLINES_IN_MEMORY
+short forgotten;   /* causes whose deadlines no process knows any more */
+#define known(cause) !has(forgotten, cause)
+#else
+#define known(cause) true
+#endif
 byte crashes;
 byte rebuilds;
 hidden byte j_;
@@ -67,7 +74,7 @@ hidden byte r_;
 #else
 #define remembered(order) taken(order)
 #endif
-#define due(cause) ((taken(cause) || in_flight(cause)) && !remembered(timer(cause)) && \
+#define due(cause) ((taken(cause) || in_flight(cause)) && known(cause) && !remembered(timer(cause)) && \
                     !in_flight(timer(cause)) && !has(queue, timer(cause)))
 #if CAUSES > 1
 #define all_done (!(due(1)) && !(due(2)))
@@ -167,6 +174,18 @@ inline start() {
 }
 
 inline end_process() {
+#ifdef DEADLINES_IN_MEMORY
+  k_ = 1;
+  do
+  :: k_ <= CAUSES ->
+     if
+     :: taken(k_) -> forgotten = forgotten | bit(k_)
+     :: else
+     fi;
+     k_++
+  :: else -> break
+  od;
+#endif
   k_ = next;
   do
   :: k_ < n -> late = late | bit(rec[k_]); k_++

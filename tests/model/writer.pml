@@ -8,7 +8,8 @@
      NO_CLAIM             no WriterStarted after an unknown outcome; with TIMEOUTS
      TRUST_ANY_REPORT     a good report counts, whatever its offset
      FORGET_REPORTED      a recovery reads to the end it is told, though reports were beyond; with STALE_ENDS
-     NO_MEMORY            commands are decided again, though their event was accepted */
+     NO_MEMORY            commands are decided again, though their event was accepted
+     ANSWER_WITH_LATEST   a command that is asked again is answered with the latest event */
 
 #ifndef WRITERS
 #define WRITERS 2
@@ -171,14 +172,18 @@ inline judge_again() {
 
 /* ---- a writer */
 
-inline tell(record) { /* a caller gets its answer */
+inline tell_of(order, record) { /* a caller gets its answer */
   if
-  :: command[record] != 0 ->
+  :: order != 0 ->
      CHECK(AcknowledgedIsAccepted, true, has(truth.taken, record));
-     CHECK(OneAnswer, answer[command[record]] != 0, answer[command[record]] == record);
-     answer[command[record]] = record
+     CHECK(OneAnswer, answer[order] != 0, answer[order] == record);
+     answer[order] = record
   :: else
   fi
+}
+
+inline tell(record) {
+  tell_of(command[record], record)
 }
 
 inline send(record) {
@@ -352,6 +357,9 @@ inline decide(order) {
 }
 
 inline answer_from_memory(order) {
+#ifdef ANSWER_WITH_LATEST
+  tell_of(order, me.chain.head)
+#else
   k_ = 1;
   do
   :: k_ <= made ->
@@ -361,6 +369,7 @@ inline answer_from_memory(order) {
      fi
   :: else -> break
   od
+#endif
 }
 
 inline end_process() {
@@ -398,12 +407,18 @@ inline end_process() {
 #define remembered(c) known(c) != 0
 #endif
 
+#ifdef ANSWER_WITH_LATEST
+#define told(c) (answer[c] == me.chain.head)
+#else
+#define told(c) (known(c) & bit(answer[c]))
+#endif
+
 #define COMMAND(c)                                                                       \
   :: step { me.phase == writing && me.n < WINDOW && made < RECORDS && !(remembered(c)) && \
             (made_for[c] & flying) == 0 ->                                                     \
        printf("%d decides command %d as record %d\n", id, c, made + 1);                  \
        decide(c); skip }                                                                       \
-  :: step { me.phase == writing && known(c) != 0 && !(known(c) & bit(answer[c])) ->      \
+  :: step { me.phase == writing && known(c) != 0 && !(told(c)) ->                       \
        printf("%d answers command %d from memory\n", id, c);                             \
        answer_from_memory(c); skip }
 
