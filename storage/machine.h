@@ -1,6 +1,6 @@
 // What a process takes of the machine that it runs on, beside log and disk: time, waiting, threads
-// and chance. Law: storage and the runtime take them here and nowhere else, so that a simulated
-// world can stand in the machine's place, and one seed decides all of it.
+// and chance. Law: what a simulated world runs of storage and the runtime takes them here, so that
+// the world can stand in the machine's place, and one seed decides all of it.
 #pragma once
 
 #include <absl/functional/any_invocable.h>

@@ -502,7 +502,8 @@ v1::Event Advance(const State& state, const v1::AdvanceWindow& command,
   }
   if (IsOpen(window)) return Overrun(window);
   if (window.state() == v1::WINDOW_STATE_PROPOSED)
-    return Cancelled(window.name(), "It was not announced before its start.");
+    return Cancelled(window.name(), IsEmergency(window) ? "It was not announced before its end."
+                                                        : "It was not announced before its start.");
   if (!MayOpen(window)) return ConsentLapsed(window);
   if (facts.now >= EndOf(window))
     return Cancelled(window.name(), "Its time had passed before it could be opened.");

@@ -163,6 +163,8 @@ std::optional<absl::Time> DeadlineOf(const v1::Window& window) {
     case v1::WINDOW_STATE_ANNOUNCED:
       return runtime::ToTime(IsEmergency(window) ? plan.start_time() : plan.consent_by());
     case v1::WINDOW_STATE_PROPOSED:
+      // Who proposes an emergency for now needs a moment to announce it.
+      return runtime::ToTime(IsEmergency(window) ? plan.end_time() : plan.start_time());
     case v1::WINDOW_STATE_CONSENTED:
       return runtime::ToTime(plan.start_time());
     case v1::WINDOW_STATE_OPEN:

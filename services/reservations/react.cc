@@ -123,15 +123,23 @@ Intents StartDelayed(const Rows& rows, const std::string& ended) {
 }
 
 // What looks at the reservation again: it is over, or takes other times or servers.
-Intents ReviewOf(const Rows& rows, const std::string& name) {
-  Intents intents = ReviewWindowsOf(rows, name);
-  for (Intent& intent : ReviewShortfallsOf(rows, name)) intents.push_back(std::move(intent));
+Intents And(Intents intents, Intents more) {
+  for (Intent& one : more) intents.push_back(std::move(one));
   return intents;
+}
+
+Intents ReviewOf(const Rows& rows, const std::string& name) {
+  return And(ReviewWindowsOf(rows, name), ReviewShortfallsOf(rows, name));
+}
+
+// What has other times or other servers now may have left any shortfall.
+Intents ReviewChanged(const Rows& rows, const std::string& name) {
+  return And(ReviewWindowsOf(rows, name), ReviewShortfalls(rows));
 }
 
 // With other servers: what waited for them may start, and windows that took them look again.
 Intents GoOn(const Rows& rows, const std::string& reassigned) {
-  Intents intents = ReviewOf(rows, reassigned);
+  Intents intents = ReviewChanged(rows, reassigned);
   if (rows.delayed.Contains(reassigned)) intents.push_back(StartOfDelayed(rows, reassigned));
   return intents;
 }
@@ -201,11 +209,6 @@ Intents AskForQuotaOf(const Rows& rows, const runtime::Accepted<v1::Event>& acce
       : event.has_reservation_declined() ? event.reservation_declined().shortfall()
                                          : event.command_refused().shortfall();
   return AskForQuota(rows, shortfall, "", accepted);
-}
-
-Intents And(Intents intents, Intents more) {
-  for (Intent& one : more) intents.push_back(std::move(one));
-  return intents;
 }
 
 // What the home could not give it asks of the other sites.
@@ -363,13 +366,13 @@ Intents Follow(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kReservationRevoked:
       return ReviewOf(rows, event.reservation_revoked().name());
     case v1::Event::kOccurrencesShifted:
-      return ReviewOf(rows, event.occurrences_shifted().name());
+      return ReviewChanged(rows, event.occurrences_shifted().name());
     case v1::Event::kServersReassigned:
       return GoOn(rows, event.servers_reassigned().reservation());
     case v1::Event::kAmendmentConfirmed:
-      return ReviewOf(rows, event.amendment_confirmed().reservation());
+      return ReviewChanged(rows, event.amendment_confirmed().reservation());
     case v1::Event::kAmendmentDropped:
-      return ReviewOf(rows, event.amendment_dropped().reservation());
+      return ReviewChanged(rows, event.amendment_dropped().reservation());
     case v1::Event::kWindowAffects:
       return FollowAffects(rows, event.window_affects());
     case v1::Event::kServerRecorded:

@@ -57,6 +57,15 @@ Intents ReviewLimit(const Rows& rows, const std::string& feed, const v1::Envelop
   return intents;
 }
 
+Intents ReviewShortfalls(const Rows& rows) {
+  Intents intents;
+  rows.shortfalls.Scan("", [&](std::string_view, const v1::Shortfall& shortfall) {
+    intents.push_back(Review(shortfall));
+    return true;
+  });
+  return intents;
+}
+
 Intents ReviewShortfallsOf(const Rows& rows, const std::string& name) {
   Intents intents;
   const auto reservation = rows.reservations.Get(name);

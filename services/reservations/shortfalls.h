@@ -29,8 +29,9 @@ std::string ShortfallName(const v1::ReviewShortfall& command, const runtime::Fac
 // was reserved before it.
 Intents ReviewLimit(const Rows& rows, const std::string& feed, const v1::EnvelopeRecorded& step);
 
-// The shortfalls that a reservation may take part in have to be looked at again: it has ended, or
-// takes other times or servers.
+// All of them have to be looked at again: a reservation has other times or servers than it had.
+Intents ReviewShortfalls(const Rows& rows);
+// Those that a reservation may take part in have to be: it is given up, or has ended.
 Intents ReviewShortfallsOf(const Rows& rows, const std::string& reservation);
 
 // Those whose end has come.

@@ -121,7 +121,8 @@ absl::StatusOr<Snapshot> CheckSnapshot(const std::string& dir) {
   if (!label.ok()) return label.status();
   auto found = Look(dir, label->stream, label->schema);
   if (!found.ok()) return found.status();
-  if (found->digest != label->digest || found->head.link != label->head.link) {
+  if (found->digest != label->digest || found->head.link != label->head.link ||
+      found->head.sequence != label->head.sequence) {
     return absl::DataLossError(fmt::format(
         "{} holds sequence {} with the digest {}, expected sequence {} with {}: do not use it", dir,
         found->head.sequence, found->digest, label->head.sequence, label->digest));

@@ -380,7 +380,7 @@ TEST(Shortages, CountTheServersThatTheirFeedHasNoPowerFor) {
   const v1::CommandRefused refused = hall.Refused({.count = 3});
   EXPECT_THAT(refused, HasText(fmt::format(R"(reason: REASON_POWER_ENVELOPE shortage {{
       exclusions {{ reason: EXCLUSION_REASON_FEED count: 2 examples: "{0}s2" examples: "{0}s3" }}
-      short_from {{ {1} }} short_it_power_watts: -50 short_feed: "a" }})",
+      short_from {{ {1} }} short_it_power_watts: 50 short_feed: "a" }})",
                                            kServers, Seconds("2027-01-01T10:00:00Z"))));
   EXPECT_THAT(refused.shortage().exclusions(), SizeIs(1));
   EXPECT_THAT(refused.detail(), HasSubstr("Ruled out: 2 without power on their feed (s2, s3)."));

@@ -127,6 +127,24 @@ TEST(Shortfalls, AreClearedOnceThereIsRoomAgain) {
   EXPECT_THAT(paris.Known(), IsEmpty());
 }
 
+// With the new terms it takes part no more, so that it is not found among those that do.
+TEST(Shortfalls, AreClearedByAnAmendmentThatLeavesTheirTime) {
+  Derated paris;
+  const std::string asked = paris.Confirmed({.count = 3});
+  const std::string name = paris.Derate("", 210, 360)[1].shortfall_found().name();
+  const v1::Event held =
+      paris.When(fmt::format(R"(amend_reservation {{ name: "{}" end_time {{ {} }} }})", asked,
+                             Seconds("2027-01-01T11:00:00Z")),
+                 "amend");
+  ASSERT_TRUE(held.has_amendment_held()) << held.ShortDebugString();
+  const auto events =
+      paris.Settle(fmt::format(R"(confirm_amendment {{ reservation: "{}" amendment: "{}" }})",
+                               asked, held.amendment_held().amendment().name()),
+                   "confirm");
+  ASSERT_THAT(events, SizeIs(2));
+  EXPECT_THAT(events[1], HasText(fmt::format(R"(shortfall_cleared {{ name: "{}" }})", name)));
+}
+
 TEST(Shortfalls, AreSaidAgainWhenTheyChangeAndKeepTheirName) {
   Derated paris;
   const std::string first = paris.Confirmed({.count = 1});

@@ -161,6 +161,7 @@ class Orders {
     submission.actor = "bob";
     writer_.Submit(std::move(submission));
   }
+  bool writing() { return writer_.View().state == runtime::WriterState::kWriting; }
 
  private:
   static runtime::WriterOptions Options() {
@@ -234,10 +235,15 @@ int Child(const std::string& dir, const std::string& place, int64_t countdown, i
   }
   // Whoever is not killed by then ends by itself, which is no kill.
   WaitUntil([&] { return settled(last - first); }, absl::Seconds(20));
-  if (writer.View().state == runtime::WriterState::kStopped)
-    Tell(pipe, fmt::format("failed {}\n", writer.View().alarm));
-  if (replica.View().diverged || feed.View().condition != events::Condition::kOk)
-    Tell(pipe, fmt::format("failed {} {}\n", replica.View().alarm, feed.View().alarm));
+  const auto at_end = [&] {
+    return borlange.writing() && feed.View().next_offset >= (*stored)->End(kOrders) &&
+           replica.View().head.sequence >= writer.View().head.sequence;
+  };
+  const bool followed = WaitUntil(at_end, absl::Seconds(20));
+  const std::string alarms =
+      fmt::format("{} {} {}", writer.View().alarm, replica.View().alarm, feed.View().alarm);
+  if (writer.View().state == runtime::WriterState::kStopped || !followed || alarms != "  ")
+    Tell(pipe, fmt::format("failed {} {}\n", followed ? "" : "to follow;", alarms));
   follower.Stop();
   writer.Stop();
   return 0;
