@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tells the story of two sites with the real programs, and fails where the story goes another way.
 
-  demo.py --concordatd PATH --concordat PATH            one process, embedded logs: some seconds
+  demo.py --concordatd PATH --concordat PATH            one process, embedded logs: half a minute
   demo.py --concordatd PATH --concordat PATH --kafka    two processes, two brokers, MirrorMaker 2
   demo.py --concordatd PATH --concordat PATH --keep     leave everything running afterwards
 
@@ -10,6 +10,7 @@ Every step shows the command as one would type it. The last line is
 """
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -25,6 +26,7 @@ MODEL = "vera-rubin-nvl144"
 GOOD = "gpu_gemm_tflops=2510:tflops,ecc_errors=0:count"
 BAD = "gpu_gemm_tflops=2180:tflops,ecc_errors=3:count"
 DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+SEPTEMBER = {"start": "2028-09-02", "end": "2028-10-02"}
 WAIT_SECONDS = 60
 
 
@@ -97,9 +99,10 @@ class Demo:
                  "--certifications", "HDS,ISO27001")
         self.run("open", "site", "borlange", "--site", "borlange", "--country", "SE", "--time-zone", "Europe/Stockholm",
                  "--certifications", "ISO27001")
-        self.run("set", "envelope", "paris", "--effective-from", "now", "--it-power-watts", "40MW", "--cooling-watts", "40MW")
-        self.run("set", "envelope", "borlange", "--site", "borlange", "--effective-from", "now", "--it-power-watts", "23MW",
-                 "--cooling-watts", "23MW")
+        self.run("set", "envelope", "paris", "--effective-from", "now", "--it-power-watts", "40MW",
+                 "--cooling-watts", "40MW")
+        self.run("set", "envelope", "borlange", "--site", "borlange", "--effective-from", "now",
+                 "--it-power-watts", "23MW", "--cooling-watts", "23MW")
         self.say("A server's life, from its order to its service:")
         self.register_model("paris", self.run)
         self.build_server("paris", 1, self.run)
@@ -118,7 +121,8 @@ class Demo:
 
     def build_server(self, site, number, run):
         name = f"a01-{number:02}"
-        run("order", "server", name, "--site", site, "--model", MODEL, "--supplier", "nvidia", "--promised-time", "+30d")
+        run("order", "server", name, "--site", site, "--model", MODEL, "--supplier", "nvidia",
+            "--promised-time", "+30d")
         run("deliver", "server", name, "--site", site, "--serial", f"VR-{site}-{number:04}")
         run("install", "server", name, "--site", site, "--room", "a", "--rack", f"{(number + 1) // 2:02}", "--position",
             str(number), "--nvlink-domain", f"a{(number + 1) // 2:02}", "--power-feed", f"feed-{'ab'[number % 2]}")
@@ -127,7 +131,8 @@ class Demo:
 
     def burn_in(self):
         self.title("A server fails its burn-in and stays out of service")
-        for words in (("order", "server", "a01-05", "--model", MODEL, "--supplier", "nvidia", "--promised-time", "+30d"),
+        for words in (("order", "server", "a01-05", "--model", MODEL, "--supplier", "nvidia",
+                       "--promised-time", "+30d"),
                       ("deliver", "server", "a01-05", "--serial", "VR-paris-0005"),
                       ("install", "server", "a01-05", "--room", "a", "--rack", "03", "--position", "5",
                        "--nvlink-domain", "a03", "--power-feed", "feed-b")):
@@ -146,7 +151,8 @@ class Demo:
 
     def customers(self):
         self.title("CMA CGM, HSBC and SAP sign contracts and reserve")
-        self.run("register", "customer", "cma-cgm", "--display-name", "CMA CGM", "--country", "FR", "--sector", "LOGISTICS")
+        self.run("register", "customer", "cma-cgm", "--display-name", "CMA CGM", "--country", "FR",
+                 "--sector", "LOGISTICS")
         self.run("register", "customer", "hsbc", "--display-name", "HSBC", "--country", "GB", "--sector", "FINANCE")
         self.run("register", "customer", "sap", "--site", "borlange", "--display-name", "SAP", "--country", "DE",
                  "--sector", "INDUSTRY")
@@ -160,20 +166,23 @@ class Demo:
         self.run("get", "reservations", "--all-sites")
 
     def sign(self, contract, site, data, accelerators="864"):
-        self.run("sign", "contract", contract, "--site", site, "--sites", "paris,borlange", "--max-servers-per-site", "3",
-                 "--accelerators", accelerators, "--accelerator-hours", "1000000", "--start-time", "2027-01-01", "--end-time", "2029-01-01", "--data-classes", data)
+        self.run("sign", "contract", contract, "--site", site, "--sites", "paris,borlange",
+                 "--max-servers-per-site", "3", "--accelerators", accelerators, "--accelerator-hours", "1000000",
+                 "--start-time", "2027-01-01", "--end-time", "2029-01-01", "--data-classes", data)
 
     def ready_to_reserve(self):
         for site in ("paris", "borlange"):
             for contract in ("cma-cgm/2027", "hsbc/2027", "sap/2027"):
-                if not self.holds("get", "contract", contract, "--site", site, "-o", "name", says=contract.split("/")[0]):
+                if not self.holds("get", "contract", contract, "--site", site, "-o", "name",
+                                  says=contract.split("/")[0]):
                     return False
             records = self.machinery.concordat("get", "server_records", "--site", site, "-o", "json").stdout
             if records.count('"bookable": true') < 4:
                 return False
         return True
 
-    def reserve(self, contract, project, purpose="inference", data="PUBLIC", start="2027-02-01", end="2027-03-01", at=None):
+    def reserve(self, contract, project, purpose="inference", data="PUBLIC", start="2027-02-01", end="2027-03-01",
+                at=None):
         return ("reserve", *(("--at", at) if at else ()), "--contract", contract, "--model", MODEL, "--count", "1",
                 "--start-time", start, "--end-time", end, "--purpose", purpose, "--data-classes", data,
                 "--project", project)
@@ -206,6 +215,36 @@ class Demo:
         self.run(*wish, "--wait")
         self.run("get", "quotas", "--all-sites")
 
+    def bundle(self):
+        self.title("CMA CGM trains in Paris and serves in Borlänge, or does neither")
+        part = ("contract: cma-cgm/2027, model: {model}, count: 1, dataClasses: [PUBLIC],\n"
+                '   startTime: "2027-06-01T00:00:00Z", endTime: "2027-07-01T00:00:00Z"').format(model=MODEL)
+        path = self.machinery.folder / "both.yaml"
+        path.write_text("parts:\n" + "".join(f"- {{site: sites/{site}, purpose: PURPOSE_{purpose}, {part}}}\n"
+                                             for site, purpose in (("paris", "TRAINING"), ("borlange", "INFERENCE"))))
+        self.say(path.read_text().rstrip())
+        done = self.run("bundle", "-f", str(path), "--wait", says="committed")
+        self.run("explain", self.name_of(done), says="BundleCommitted", lines=30)
+
+    def hours(self):
+        self.title("SAP works by day, and by the clock on its wall")
+        self.run("sign", "contract", "sap/2027-days", "--site", "borlange", "--sites", "borlange",
+                 "--max-servers-per-site", "1", "--start-time", "2027-01-01", "--end-time", "2028-01-01",
+                 "--data-classes", "PUBLIC", *self.repeat("MO,TU,WE,TH,FR", "2027-01-04T08:00:00", "10h"))
+        wish = ["reserve", "--site", "borlange", "--contract", "sap/2027-days", "--model", MODEL, "--count", "1",
+                "--purpose", "rental", "--data-classes", "PUBLIC", "--project", "night-shift"]
+        self.run(*wish, "--start-time", "2027-04-01T20:00:00Z", "--end-time", "2027-04-01T22:00:00Z", code=4,
+                 says="REASON_ACCESS_HOURS")
+        self.say("Mondays and Fridays at nine, for two weeks in which summer time begins:")
+        wish[-1] = "training-course"
+        done = self.run(*wish, "--start-time", "2027-03-22", "--end-time", "2027-04-03", *self.repeat(
+            "MO,FR", "2027-03-22T09:00:00", "4h"), "--wait")
+        self.run("get", "reservations", self.name_of(done) + "-", "--site", "borlange", says="2027-03-29T07:00:00Z")
+
+    def repeat(self, days, first, length):
+        return ("--repeat", f"FREQ=WEEKLY;BYDAY={days}", "--zone", "Europe/Stockholm", "--repeat-from", first,
+                "--for", length)
+
     def cut(self):
         self.title("The link is cut, and both sites go on")
         self.cut_link()
@@ -216,7 +255,8 @@ class Demo:
         self.run("decommission", "server", "a01-04", "--reason", "NVLink fault")
         self.say("Meanwhile Paris orders from Borlänge, and does not wait for an answer that cannot come:")
         self.pending = ("--request-id", "hsbc-stress-tests-2",
-                        *self.reserve("hsbc/2027", "stress-tests-2", at="borlange", start="2027-03-01", end="2027-04-01"))
+                        *self.reserve("hsbc/2027", "stress-tests-2", at="borlange", start="2027-03-01",
+                                      end="2027-04-01"))
         self.order_name = self.name_of(self.run(*self.pending))
         self.run("get", "orders", says="pending")
         self.run("explain", self.order_name, says="waits for")
@@ -244,26 +284,78 @@ class Demo:
         self.machinery.pair("heal")
 
     def lifetime(self):
-        self.title("A reservation starts, a model runs on it, and it ends")
-        self.run("register", "artefact", "open-70b", "--digest", DIGEST, "--licence", "Apache-2.0", "--trained-in", "FR",
-                 "--provenance", "published by the laboratory, signature checked")
+        self.title("A reservation starts, and a model runs on it")
+        self.run("register", "artefact", "open-70b", "--digest", DIGEST, "--licence", "Apache-2.0",
+                 "--trained-in", "FR", "--provenance", "published by the laboratory, signature checked")
         self.run("clock", "set", "2027-02-01T00:00:00Z")
         self.until("the reservation to start",
                    lambda: self.holds("get", self.first, says="active") and
                    self.holds("get", "deployment_reservations", "-o", "name", says=self.first))
         self.run("get", self.first, says="active")
         done = self.run("deploy", "open-70b", self.first, "--wait")
-        deployment = self.name_of(done)
-        self.run("explain", deployment, says="ModelPlaced", lines=30)
-        self.say("A month later:")
+        self.deployment = self.name_of(done)
+        self.run("explain", self.deployment, says="ModelPlaced", lines=30)
+
+    def maintenance(self):
+        self.title("Its server is worked on in the middle of it, with HSBC's word")
+        server = self.server_of(self.first)
+        self.run("propose", "window", "w-2027-02", "--servers", server, "--start-time", "2027-02-15T22:00:00Z",
+                 "--end-time", "2027-02-16T04:00:00Z", "--window-class", "planned", "--notice-days", "14",
+                 "--overrun", "finish", "--work", "inspect the manifold")
+        self.run("announce", "window", "w-2027-02")
+        self.until("reservations to say whom it affects",
+                   lambda: self.holds("get", "window", "w-2027-02", "-o", "json", says='"affectedKnown": true'))
+        self.run("get", "windows", says="hsbc")
+        self.run("open", "window", "w-2027-02", code=4, says="REASON_CONSENT_MISSING")
+        self.run("consent", "window", "w-2027-02", "--customer", "hsbc")
+        self.say("It opens by itself; what runs there is removed first, and is back when it is closed:")
+        self.run("clock", "set", "2027-02-15T22:00:00Z")
+        self.until("the server to be drained",
+                   lambda: self.holds("get", "window", "w-2027-02", "-o", "json", says='"drained": true'))
+        self.run("get", self.deployment, says="removed")
+        self.run("close", "window", "w-2027-02")
+        self.until("the model to run again", lambda: self.holds("get", "deployments", says="running"))
+        self.deployment = self.name_of(self.run("get", "deployments", "--where", "STATE=running", "--no-headers"))
+
+    def server_of(self, reservation):
+        """The short name of the first server that it has."""
+        return json.loads(self.quietly("get", reservation, "-o", "json").stdout)["servers"][0].rpartition("/")[2]
+
+    def ending(self):
+        self.title("The reservation ends, and takes what runs on it with it")
         self.run("clock", "set", "2027-03-01T00:00:00Z")
         self.until("the model to be removed and the reservation to end",
                    lambda: self.holds("get", self.first, says="ended"))
-        self.run("get", deployment, says="removed")
+        self.run("get", self.deployment, says="removed")
         self.run("history", self.first, says="ReservationEnded", lines=20)
 
     def ramp_up(self):
         Ramp(self, "2027-03-01").tell()
+
+    def waves(self):
+        self.title("HSBC may have some of it a month before all others")
+        self.run("plan", "wave", "2028-first", "--model", MODEL, "--customers", "hsbc", "--start-time", "2028-09-01",
+                 "--share-servers", "2")
+        self.run("plan", "wave", "2028-general", "--model", MODEL, "--start-time", "2028-10-01")
+        self.run(*self.reserve("cma-cgm/2027", "autumn", **SEPTEMBER), code=4, says="REASON_WAVE")
+        self.early = self.name_of(self.run(*self.reserve("hsbc/2027", "autumn", **SEPTEMBER), "--wait"))
+
+    def derating(self):
+        self.title("A busbar is to be replaced under a reservation, and nothing is taken away silently")
+        server = self.server_of(self.early)
+        feed = json.loads(self.quietly("get", "server", server, "-o", "json").stdout)["powerFeed"]
+        self.run("define", "feed", feed, "--it-power-watts", "20MW", "--redundancy", "2n")
+        self.run("set", "feed", feed, "--effective-from", "2028-09-10", "--until", "2028-09-11",
+                 "--it-power-watts", "0", "--cause", "planned-work", "--detail", "busbar 3")
+        self.until("the shortfall to be found", lambda: self.holds("get", "shortfalls", says=feed))
+        shortfall = self.name_of(self.run("get", "shortfalls", "--no-headers"))
+        found = json.loads(self.quietly("get", "shortfall", shortfall, "-o", "json").stdout)["found"]["reservations"][0]
+        self.say(f"HSBC could end by {found['shortenTo']}, or move to {found['moveTo'][0]}. It moves:")
+        self.run("cancel", "reservation", self.early, "--reason", "busbar 3")
+        self.run(*self.reserve("hsbc/2027", "autumn", **SEPTEMBER), "--placement", "exact", "--servers",
+                 found["moveTo"][0], "--wait")
+        self.until("the shortfall to be over", lambda: not self.holds("get", "shortfalls", says=feed))
+        self.run("history", shortfall, says="ShortfallCleared")
 
     def months(self):
         self.title("What became of the plan, month by month")
@@ -276,8 +368,9 @@ class Demo:
         self.run("status", lines=24)
 
     def tell(self):
-        for chapter in (self.build_up, self.burn_in, self.rules, self.customers, self.compliance, self.order, self.quota,
-                        self.cut, self.heal, self.lifetime, self.ramp_up, self.agree, self.months):
+        for chapter in (self.build_up, self.burn_in, self.rules, self.customers, self.compliance, self.order,
+                        self.quota, self.bundle, self.hours, self.cut, self.heal, self.lifetime, self.maintenance,
+                        self.ending, self.ramp_up, self.waves, self.derating, self.agree, self.months):
             chapter()
 
 

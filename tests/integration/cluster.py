@@ -5,8 +5,11 @@ folder. Children die with the test, however it ends. Waiting is polling with a d
 """
 import contextlib
 import ctypes
+import functools
+import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,8 +22,9 @@ sys.dont_write_bytecode = True
 REPOSITORY = Path(__file__).resolve().parents[2]
 KAFKA = REPOSITORY / "deploy" / "kafka" / "kafka.py"
 sys.path.insert(0, str(KAFKA.parent))
-import kafka  # noqa: E402
+from ports import free_port  # noqa: E402
 FOLLOW = REPOSITORY / "events" / "followers" / "python" / "follow.py"
+JAVA_BUILD = REPOSITORY / "events" / "followers" / "java" / "build.sh"
 RULES = REPOSITORY / "services" / "compliance" / "rules"
 SERVICES = ("inventory", "reservations", "compliance", "deployment")
 BUILD = REPOSITORY / "build" / "dev"
@@ -112,8 +116,38 @@ class Node:
             errors.seek(self.begin)
             return errors.read().decode("utf-8", "replace")
 
+    def log(self):
+        """What this run logged: time, level and message of each line. A line that is no such object is a bug,
+        for whoever collects logs would lose it.
+        """
+        with open(self.errors, "rb") as errors:
+            errors.seek(self.begin)
+            lines = errors.read().splitlines()
+        entries = []
+        for line in lines:
+            try:
+                entry = json.loads(line.decode())
+            except ValueError as error:
+                raise AssertionError(f"{self.name} logged {line!r}, expected one JSON object: {error}") from error
+            if not isinstance(entry, dict) or set(entry) != {"time", "level", "message"}:
+                raise AssertionError(f"{self.name} logged {line!r}, expected an object of time, level and message")
+            entries.append(entry)
+        return entries
+
+    @property
+    def doors(self):
+        """Where its sites answer, by its line READY: {"paris": {"grpc": …, "http": …}}."""
+        line = next(line for line in self.output.splitlines() if line.startswith(b"READY "))
+        return json.loads(line[len(b"READY "):])["sites"]
+
     def alive(self):
         return self.process is not None and self.process.poll() is None
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self):
         self.process.kill()
@@ -125,6 +159,7 @@ class Node:
         code = self.process.wait(60)
         if code != 0:
             raise AssertionError(f"{self.name} ended with {code}, expected 0: {self.said()[-3000:]}")
+        self.log()
 
     def ends(self, seconds=60):
         """Waits until it ends by itself: the exit code."""
@@ -269,7 +304,7 @@ class Cluster:
 
     def free_port(self):
         """One that is free at a restart too."""
-        port = kafka.free_port(self.taken)
+        port = free_port(self.taken)
         self.taken.add(port)
         return port
 
@@ -307,13 +342,22 @@ class Cluster:
         return done.stdout
 
 
-def follow(broker, topic, *options, code=0):
-    """What the Python follower decides about a topic: its lines and its summary."""
+@functools.lru_cache(maxsize=None)
+def follower(language):
+    """How a follower is called; the Java one is built where it is not."""
+    if language == "python":
+        return ["/usr/bin/python3", str(FOLLOW)]
+    jar = subprocess.run([JAVA_BUILD], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return ["java", "-XX:TieredStopAtLevel=1", "-jar", jar]
+
+
+def follow(broker, topic, *options, code=0, language="python"):
+    """What a follower decides about a topic: its lines and its summary."""
     done = subprocess.run(
-        ["/usr/bin/python3", str(FOLLOW), "--bootstrap", broker.bootstrap, "--topic", topic, "--until-end", "--json",
-         *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+        [*follower(language), "--bootstrap", broker.bootstrap, "--topic", topic, "--until-end", "--json", *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
     if done.returncode != code:
-        raise AssertionError(f"follow.py {topic} ended with {done.returncode}, expected {code}: "
+        raise AssertionError(f"the {language} follower of {topic} ended with {done.returncode}, expected {code}: "
                              f"{done.stdout[-1000:]}{done.stderr}")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return lines[:-1], lines[-1]
@@ -342,13 +386,50 @@ def read_topic(broker, topic):
         consumer.close()
 
 
-def produce(broker, topic, headers, value):
+def produce(broker, topic, headers, value, copies=1):
     """Appends a record as somebody else than the services would."""
     import confluent_kafka
 
-    producer = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap})
-    producer.produce(topic, partition=0, value=value, headers=list(headers.items()))
-    assert producer.flush(20) == 0, "the record was not taken"
+    producer = confluent_kafka.Producer({
+        "bootstrap.servers": broker.bootstrap, "queue.buffering.max.messages": max(copies, 1000)})
+    for _ in range(copies):
+        producer.produce(topic, partition=0, value=value, headers=list(headers.items()))
+    assert producer.flush(60) == 0, "the record was not taken"
+
+
+def http_get(address, path):
+    """Status and text of a page."""
+    connection = http.client.HTTPConnection(address, timeout=20)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+class Metrics:
+    """What a process tells Prometheus at one moment."""
+
+    SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? ([^ ]+)")
+
+    def __init__(self, address):
+        status, self.text = http_get(address, "/metrics")
+        assert status == 200, f"/metrics at {address} answered {status}: {self.text}"
+        self.samples = []
+        for line in self.text.splitlines():
+            if not line.startswith("#"):
+                name, labels, value = self.SAMPLE.fullmatch(line).groups()
+                self.samples.append((name, dict(re.findall(r'([a-z_]+)="([^"]*)"', labels or "")), float(value)))
+
+    def by(self, label, name, **labels):
+        """{the label's value: the sample}, of the samples that have all the labels given."""
+        return {found[label]: value for sample, found, value in self.samples
+                if sample == name and labels.items() <= found.items()}
+
+    def total(self, name, **labels):
+        """The sum of those samples; 0 where there are none, as a counter's that has not counted yet."""
+        return sum(value for sample, found, value in self.samples if sample == name and labels.items() <= found.items())
 
 
 def rpc(address, method, request=None):

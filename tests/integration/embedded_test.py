@@ -377,6 +377,26 @@ class BadInput(Embedded):
                    "--validate-only", code=5)
         self.assertEqual(self.ends(), before)
 
+    # They change something at once, and by no command of a service.
+    AT_ONCE = [["link", "cut", "borlange"], ["link", "heal", "borlange"], ["clock", "set", "2028-01-01T00:00:00Z"],
+               ["clock", "advance", "1h"], ["snapshot"],
+               ["home", "allow", "paris.inventory.events", "0", "--reason", "borlange is down"]]
+
+    def test_a_flag_that_a_command_does_not_heed_is_refused_and_nothing_happens(self):
+        def found():
+            states = self.shell.json("status")["sites"]
+            return (self.ends(), {state["site"]: (state["now"], state["links"]) for state in states},
+                    [path for site in SITES for path in (self.node.data / site).glob("snapshots/*")])
+
+        before = found()
+        self.assertEqual([link.get("cut", False) for _, links in before[1].values() for link in links], [False] * 2)
+        for command in self.AT_ONCE:
+            for flag in (["--validate-only"], ["--request-id", "r-1"]):
+                with self.subTest(" ".join(command + flag)):
+                    answer = self.shell(*command, *flag, code=2)
+                    self.assertRegex(answer.err, f"(?s)error: .*{flag[0]}.*\ntry: concordat ")
+                    self.assertEqual(found(), before)
+
     def test_a_configuration_with_a_mistake_does_not_start_and_names_it(self):
         good = self.node.config
         for what, expected, config in [

@@ -4,13 +4,16 @@ import sys
 import unittest
 
 import story
-from cluster import FOLLOW, SERVICES, Cluster, Shell, digests, eventually, follow, produce, read_topic, rpc, stream
+from cluster import (FOLLOW, SERVICES, Cluster, Metrics, Shell, digests, eventually, follow, produce, read_topic, rpc,
+                     stream)
 
 sys.path.insert(0, str(FOLLOW.parent))
 from follow import link_of  # noqa: E402
 
 SITES = ("paris", "borlange")
 ORDERS = "paris.inventory.events"
+# So many that reading them takes some seconds.
+MANY = 100_000
 
 
 def child(parent, sequence, data, **changed):
@@ -50,7 +53,9 @@ class Kafka(unittest.TestCase):
         return {reason: int(count) for reason, count in state.get("voidRecords", {}).items()}
 
 
-class Mirrored(Kafka):
+class Pair(Kafka):
+    """Both sites run, and the mirror between them."""
+
     def setUp(self):
         super().setUp()
         # It remembers what it copied so seldom that a killed one copies everything again.
@@ -60,6 +65,51 @@ class Mirrored(Kafka):
         self.mirror.wait_ready()
         for node in self.nodes.values():
             node.wait_ready()
+
+
+class OrdersBetweenSites(Pair):
+    def setUp(self):
+        super().setUp()
+        # These processes go by the clock on the wall.
+        story.furnish(self.shell, SITES, servers=1, start="now", end="+1000d")
+
+    def ask(self, start, end):
+        """Asks Paris for a server at Borlange; the order's name."""
+        ordered = story.reserve(self.shell, "paris", start, end, at="borlange")
+        self.assertEqual(ordered["eventType"], "concordat.reservations.v1.ReservationOrdered")
+        return ordered["subject"]
+
+    def check_confirmed(self, name):
+        """The order comes back decided, and both sites have the same reservation."""
+        order = self.shell.wait_state("order", name, "ORDER_STATE_CONFIRMED", "paris", 90)
+        for site in SITES:
+            found = self.shell.wait_state("reservation", order["reservation"], "RESERVATION_STATE_CONFIRMED", site)
+            self.assertEqual(found["order"], name)
+            self.assertEqual([server.rpartition("/")[0] for server in found["servers"]], ["sites/borlange/servers"])
+        self.assertIn("heads equal, digests equal", self.shell("verify", "--wait", "90s").out)
+
+    def test_an_order_is_decided_by_another_process_and_waits_while_the_mirror_does(self):
+        self.check_confirmed(self.ask("+200d", "+210d"))
+        self.mirror.pause()
+        self.addCleanup(self.mirror.resume)
+        waiting = self.ask("+300d", "+310d")
+        # Both sites go on alone, through a whole course of reservation and judgement.
+        for site in SITES:
+            held = story.reserve(self.shell, site, "+400d", "+410d")
+            self.shell.wait_state("reservation", held["subject"], "RESERVATION_STATE_CONFIRMED", site)
+        self.assertEqual(self.shell.get("order", waiting)["state"], "ORDER_STATE_PENDING")
+        self.assertEqual(self.shell.run("get", "order", waiting, "--site", "borlange").code, 3)
+        behind = self.shell("verify", "-o", "json", code=6).json["disagreements"]
+        self.assertEqual({entry["kind"] for entry in behind}, {"behind"})
+        self.assertIn("paris.reservations.events", {entry["stream"] for entry in behind})
+        self.mirror.resume()
+        self.check_confirmed(waiting)
+        self.assertEqual(self.shell.get("order", waiting, site="borlange")["state"], "ORDER_STATE_CONFIRMED")
+
+
+class Mirrored(Pair):
+    def setUp(self):
+        super().setUp()
         story.open_site(self.shell, "paris")
         self.order("a01", "a02", "a03")
         self.shell("verify", "--wait", "60s")
@@ -96,13 +146,43 @@ class Mirrored(Kafka):
         for site in SITES:
             sequence, link = self.shell.heads(site)[ORDERS]
             self.assertGreater(sequence, heads[site][0])
-            lines, summary = follow(self.brokers[site], ORDERS, *(["--mirrored"] if site != "paris" else []), "--all")
+            options = ["--all", *(["--mirrored"] if site != "paris" else [])]
+            lines, summary = follow(self.brokers[site], ORDERS, *options)
+            # The other follower says the same of every record, and in the end.
+            self.assertEqual(follow(self.brokers[site], ORDERS, *options, language="java"), (lines, summary))
             outcomes = {line["link"]: line["outcome"] for line in lines}
             for headers in (stale, rival, heir):
                 self.assertEqual(outcomes[headers["ce_id"].decode()], "void")
             self.assertEqual((summary["head"]["sequence"], summary["head"]["link"]), (sequence, link))
             # The same records are void for the services, and for the same reasons.
             self.assertEqual(self.voids(site, ORDERS), summary["void"])
+
+    def test_a_replica_that_is_behind_says_by_how_many_records_and_catches_up(self):
+        # It is measured once a second.
+        eventually(lambda: self.lag("borlange") == 0, what="borlange has read everything")
+        head, voids = self.shell.heads("borlange")[ORDERS], self.voids("borlange", ORDERS)
+        headers, data = read_topic(self.brokers["borlange"], ORDERS)[1][1:]
+        # While it does not run, its log grows by what a mirror would repeat.
+        self.nodes["borlange"].pause()
+        produce(self.brokers["borlange"], ORDERS, headers, data, copies=MANY)
+        self.nodes["borlange"].resume()
+        lag = eventually(lambda: self.lag("borlange"), 60, "borlange says that it is behind", pause=0)
+        self.assertLessEqual(lag, MANY)
+        self.assertEqual(self.lag("paris"), 0)
+        eventually(lambda: self.lag("borlange") == 0, 120, "borlange has caught up")
+        self.assertEqual(int(self.shell.streams("borlange")[ORDERS].get("lagRecords", 0)), 0)
+        self.assertEqual(self.shell.heads("borlange")[ORDERS], head)
+        self.assertEqual(self.voids("borlange", ORDERS), {**voids, "stale": voids.get("stale", 0) + MANY})
+        told = Metrics(self.nodes["borlange"].doors["borlange"]["http"])
+        self.assertEqual(told.total("concordat_projection_lag_records", stream=ORDERS), 0)
+        self.assertEqual(told.by("reason", "concordat_void_records_total", stream=ORDERS),
+                         self.voids("borlange", ORDERS))
+
+    def lag(self, site):
+        """What the column LAG says of the stream at a site."""
+        rows = [line.split() for line in self.shell("status").out.splitlines()]
+        titles = next(row for row in rows if row[:2] == ["AT", "STREAM"])
+        return next(int(row[titles.index("LAG")]) for row in rows if row[:2] == [site, ORDERS])
 
     def test_an_event_that_no_release_here_can_read_stops_its_readers_and_loses_nothing(self):
         for service, data, kind in (("inventory", b"\xff\xff\xff", "bytes that are no event"),

@@ -48,11 +48,12 @@ def commission(shell, site, server, position):
     shell("commission", "server", server, "--site", site)
 
 
-def sign_contract(shell, site="paris"):
+def sign_contract(shell, site="paris", start="2027-01-01", end="2030-01-01"):
     shell("register", "customer", "hsbc", "--site", site, "--display-name", "HSBC", "--country", "GB", "--sector",
           "FINANCE")
     shell("sign", "contract", CONTRACT, "--site", site, "--sites", "paris,borlange", "--max-servers-per-site", "8",
-          "--accelerators", "100000", "--accelerator-hours", "1000000000", "--start-time", "2027-01-01", "--end-time", "2030-01-01", "--data-classes", "PUBLIC,FINANCIAL")
+          "--accelerators", "100000", "--accelerator-hours", "1000000000", "--start-time", start, "--end-time", end,
+          "--data-classes", "PUBLIC,FINANCIAL")
 
 
 def adopt_rule(shell, site, rule):
@@ -78,13 +79,13 @@ def wait_contract(shell, site):
     eventually(lambda: shell.run("get", "contract", CONTRACT, "--site", site).code == 0, what=f"the contract at {site}")
 
 
-def furnish(shell, sites, servers=2):
-    """Open sites with servers in service and a contract over all of them."""
+def furnish(shell, sites, servers=2, **contract):
+    """Open sites with servers in service and a contract over all of them; `contract`: its start and end."""
     for site in sites:
         open_site(shell, site)
         for number in range(1, servers + 1):
             commission(shell, site, f"a01-0{number}", number)
-    sign_contract(shell, sites[0])
+    sign_contract(shell, sites[0], **contract)
     for site in sites:
         wait_bookable(shell, site, servers)
         wait_contract(shell, site)
