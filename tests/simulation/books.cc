@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 
 #include "services/runtime/check.h"
 
@@ -33,82 +34,51 @@ std::string Offers::Take(const inventory::v1::Event& event) {
   return "";
 }
 
+namespace {
+absl::Duration DurationOf(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds());
+}
+
+std::vector<std::string> Strings(const google::protobuf::RepeatedPtrField<std::string>& texts) {
+  return {texts.begin(), texts.end()};
+}
+
+bool Contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::count(names.begin(), names.end(), name) > 0;
+}
+
+void Put(Limits& limits, const reservations::v1::EnvelopeRecorded& step) {
+  limits.Put(
+      step.has_effective_from() ? runtime::ToTime(step.effective_from()) : absl::InfinitePast(),
+      step.has_until() ? std::optional(runtime::ToTime(step.until())) : std::nullopt,
+      {step.it_power_watts(), step.cooling_watts()});
+}
+
+// A feed has no limit before its first step.
+Limits Unlimited() { return Limits({INT64_MAX, INT64_MAX}); }
+}  // namespace
+
 std::string Allocations::Take(const reservations::v1::Event& event, const std::string& site,
                               absl::Time at) {
   using Event = reservations::v1::Event;
   switch (event.event_case()) {
     case Event::kEnvelopeRecorded:
-      envelopes_.push_back({runtime::ToTime(event.envelope_recorded().effective_from()),
-                            event.envelope_recorded().it_power_watts(),
-                            event.envelope_recorded().cooling_watts()});
+      Put(site_, event.envelope_recorded());
       return "";
-    case Event::kReservationHeld: {
-      const auto& text = event.reservation_held();
-      // Nobody else's over its margins and its grace either.
-      const auto seconds = [](const auto& duration) { return absl::Seconds(duration.seconds()); };
-      Held held{text.terms().customer(),
-                {text.servers().begin(), text.servers().end()},
-                runtime::ToTime(text.terms().start_time()) - seconds(text.margins().before()),
-                runtime::ToTime(text.terms().end_time()) + seconds(text.terms().grace()) +
-                    seconds(text.margins().after()),
-                text.it_power_watts(),
-                text.cooling_watts()};
-      if (!IsOf(text.name(), site)) return fmt::format("{} was held by {}", text.name(), site);
-      for (const std::string& server : held.servers) {
-        if (!IsOf(server, site)) return fmt::format("{} gave away {}", site, server);
-      }
-      std::string wrong = CheckHeld(text.name(), held);
-      if (wrong.empty()) wrong = CheckApart(text.name(), held);
-      live_[text.name()] = std::move(held);
-      if (wrong.empty()) wrong = CheckEnvelope(live_[text.name()]);
-      return wrong.empty() ? CheckFeeds(live_[text.name()]) : wrong;
-    }
-    case Event::kFeedRecorded: {
-      const auto& step = event.feed_recorded().step();
-      feeds_[event.feed_recorded().feed()].push_back({step.has_effective_from()
-                                                          ? runtime::ToTime(step.effective_from())
-                                                          : absl::InfinitePast(),
-                                                      step.it_power_watts(), 0});
+    case Event::kFeedRecorded:
+      Put(feeds_.try_emplace(event.feed_recorded().feed(), Unlimited()).first->second,
+          event.feed_recorded().step());
       return "";
-    }
-    case Event::kServersReassigned: {
-      const auto& reassigned = event.servers_reassigned();
-      Held held = live_[reassigned.reservation()];
-      live_.erase(reassigned.reservation());
-      const auto drained = drained_.find(reassigned.window());
-      const bool moves = drained != drained_.end() && drained->second.contains(held.customer);
-      for (const std::string& server : reassigned.removed()) {
-        if (held.running && !held.lost.contains(server) && !moves)
-          return fmt::format("{} was taken from {} in use", server, reassigned.reservation());
-      }
-      held.servers.assign(reassigned.servers().begin(), reassigned.servers().end());
-      held.power = reassigned.it_power_watts();
-      held.cooling = reassigned.cooling_watts();
-      // What others had before it was moved there is theirs.
-      Held from_now = held;
-      from_now.start = std::max(held.start, at);
-      const std::string wrong = CheckHeld(reassigned.reservation(), from_now);
-      live_[reassigned.reservation()] = std::move(held);
-      return wrong;
-    }
-    case Event::kReservationStarted: {
-      const auto& started = event.reservation_started();
-      for (const auto& [name, other] : live_) {
-        if (!other.running || name == started.name()) continue;
-        for (const std::string& server : started.servers()) {
-          if (std::count(other.servers.begin(), other.servers.end(), server) > 0) {
-            return fmt::format("{} runs for {} and for {}", server, name, started.name());
-          }
-        }
-      }
-      pending_.erase(started.name());
-      Held& held = live_[started.name()];
-      held.running = true;
-      held.servers.assign(started.servers().begin(), started.servers().end());
-      return "";
-    }
+    case Event::kReservationHeld:
+      return Hold(event.reservation_held(), site);
+    case Event::kServersReassigned:
+      return Reassign(event.servers_reassigned(), at);
+    case Event::kReservationStarted:
+      return Start(event.reservation_started());
+    case Event::kScheduleExtended:
+      return Extend(event.schedule_extended());
     case Event::kPromiseBroken:
-      live_.erase(event.promise_broken().name());
+      End(event.promise_broken().name());
       return "";
     // See Bundles.
     case Event::kBundleRequested:
@@ -134,35 +104,29 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       return "";
     case Event::kAmendmentHeld: {
       const auto& held = event.amendment_held();
-      pending_[held.reservation()] = HeldOf(held.amendment());
-      const auto had = live_.find(held.reservation());
-      return CheckServers(held.reservation(), pending_[held.reservation()],
-                          had == live_.end() ? nullptr : &had->second);
+      const Own before = OwnOf(held.reservation());
+      Held amended = HeldOf(held.amendment());
+      const std::string wrong = CheckServers(held.reservation(), amended,
+                                             before.confirmed ? &*before.confirmed : nullptr);
+      pending_[held.reservation()] = std::move(amended);
+      return wrong.empty() ? CheckLoad(held.reservation(), before, absl::InfinitePast()) : wrong;
     }
     case Event::kAmendmentDropped:
       pending_.erase(event.amendment_dropped().reservation());
       return "";
-    case Event::kAmendmentConfirmed: {
-      const auto& confirmed = event.amendment_confirmed();
-      Held& held = live_[confirmed.reservation()];
-      const Held before = held;
-      held = HeldOf(confirmed.amendment());
-      held.running = before.running;
-      held.lost = before.lost;
-      pending_.erase(confirmed.reservation());
-      return CheckServers(confirmed.reservation(), held, &before);
-    }
+    case Event::kAmendmentConfirmed:
+      return Confirm(event.amendment_confirmed(), at);
     case Event::kReservationDeclined:
-      live_.erase(event.reservation_declined().name());
-      pending_.erase(event.reservation_declined().name());
+      End(event.reservation_declined().name());
       return "";
     case Event::kHoldLapsed:
-      live_.erase(event.hold_lapsed().name());
+      End(event.hold_lapsed().name());
       return "";
     case Event::kReservationCleaning:
       // Sooner where it was released, later where it was vacated late.
       live_[event.reservation_cleaning().name()].end =
           runtime::ToTime(event.reservation_cleaning().cleaning_until());
+      live_[event.reservation_cleaning().name()].vacated = true;
       return "";
     case Event::kReservationEnding:
       pending_.erase(event.reservation_ending().name());
@@ -180,17 +144,28 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       if (event.reservation_revoked().vacates()) {
         live_[event.reservation_revoked().name()].ending = true;
       } else {
-        live_.erase(event.reservation_revoked().name());
+        End(event.reservation_revoked().name());
       }
       return "";
     case Event::kReservationCancelled:
-      live_.erase(event.reservation_cancelled().name());
-      pending_.erase(event.reservation_cancelled().name());
+      End(event.reservation_cancelled().name());
       return "";
     case Event::kReservationEnded:
-      live_.erase(event.reservation_ended().name());
-      pending_.erase(event.reservation_ended().name());
+      // What recurs is over once its time is; an occurrence that runs late ends by itself.
+      if (series_.erase(event.reservation_ended().name()) == 0)
+        End(event.reservation_ended().name());
+      for (const std::string& server : event.reservation_ended().retest_servers())
+        servers_[server].set_untested(true);
       return "";
+    // A window claims nothing that is promised; what it does is judged where it opens.
+    case Event::kWindowAffects: {
+      const auto& window = event.window_affects();
+      if (window.drained()) {
+        drained_[window.window()] = {window.relocation_customers().begin(),
+                                     window.relocation_customers().end()};
+      }
+      return "";
+    }
     case Event::kCustomerRegistered:
     case Event::kContractSigned:
     case Event::kContractRecorded:
@@ -211,30 +186,134 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
     case Event::kQuotaReclaimed:
     case Event::kNoticeGiven:
     case Event::kNoticeDelivered:
-    case Event::kWavePlanned:
     case Event::kProjectRegistered:
-    // The workload has no schedules.
-    case Event::kScheduleExtended:
+    // See Waves and Shortfalls.
+    case Event::kWavePlanned:
+    case Event::kShortfallFound:
+    case Event::kShortfallCleared:
+    // The data of the time zones stay as they are while a world lasts.
     case Event::kOccurrencesShifted:
     case Event::kOccurrencesKept:
-    // A window claims nothing that is promised; what it does is judged where it opens.
-    case Event::kWindowAffects: {
-      const auto& window = event.window_affects();
-      if (window.drained()) {
-        drained_[window.window()] = {window.relocation_customers().begin(),
-                                     window.relocation_customers().end()};
-      }
-      return "";
-    }
     case Event::kWindowReleased:
     case Event::kReplacementOffered:
     case Event::kServersMissing:
-    case Event::kShortfallFound:
-    case Event::kShortfallCleared:
     case Event::EVENT_NOT_SET:
       return "";
   }
   return "";
+}
+
+std::string Allocations::Hold(const reservations::v1::ReservationHeld& event,
+                              const std::string& site) {
+  Held held = HeldOf(event.terms(), event.margins());
+  held.servers = Strings(event.servers());
+  held.load = {event.it_power_watts(), event.cooling_watts()};
+  if (!IsOf(event.name(), site)) return fmt::format("{} was held by {}", event.name(), site);
+  // By name; what recurs takes the times of its occurrences alone.
+  std::vector<std::pair<std::string, Held>> parts;
+  for (const auto& occurrence : event.occurrences()) {
+    parts.emplace_back(occurrence.name(), HeldOf(occurrence, held));
+    parts.back().second.series = event.name();
+  }
+  if (event.terms().has_access()) {
+    series_[event.name()] = held;
+  } else {
+    parts.emplace_back(event.name(), held);
+  }
+  for (auto& [name, part] : parts) {
+    for (const std::string& server : part.servers) {
+      if (!IsOf(server, site)) return fmt::format("{} gave away {}", site, server);
+    }
+    std::string wrong = CheckHeld(name, part);
+    if (wrong.empty()) wrong = CheckApart(name, part);
+    live_[name] = std::move(part);
+    if (wrong.empty()) wrong = CheckLoad(name, {}, absl::InfinitePast());
+    if (!wrong.empty()) return wrong;
+  }
+  return "";
+}
+
+std::string Allocations::Extend(const reservations::v1::ScheduleExtended& extended) {
+  const auto series = series_.find(extended.name());
+  if (series == series_.end()) return "";
+  for (const auto& occurrence : extended.occurrences()) {
+    if (occurrence.reason() != reservations::v1::REASON_UNSPECIFIED) continue;
+    Held part = HeldOf(occurrence, series->second);
+    part.series = extended.name();
+    std::string wrong = CheckHeld(occurrence.name(), part);
+    live_[occurrence.name()] = std::move(part);
+    if (wrong.empty()) wrong = CheckLoad(occurrence.name(), {}, absl::InfinitePast());
+    if (!wrong.empty()) return wrong;
+  }
+  return "";
+}
+
+std::string Allocations::Reassign(const reservations::v1::ServersReassigned& reassigned,
+                                  absl::Time at) {
+  const std::string& name = reassigned.reservation();
+  const Own before = OwnOf(name);
+  Held held = before.confirmed.value_or(Held());
+  live_.erase(name);
+  const auto drained = drained_.find(reassigned.window());
+  const bool moves = drained != drained_.end() && drained->second.contains(held.customer);
+  for (const std::string& server : reassigned.removed()) {
+    if (held.running && !held.lost.contains(server) && !moves)
+      return fmt::format("{} was taken from {} in use", server, name);
+  }
+  held.servers = Strings(reassigned.servers());
+  held.load = {reassigned.it_power_watts(), reassigned.cooling_watts()};
+  for (const std::string& server : reassigned.removed()) held.handed.erase(server);
+  if (held.running) held.handed.insert(reassigned.added().begin(), reassigned.added().end());
+  for (const std::string& server : reassigned.retest_servers()) servers_[server].set_untested(true);
+  // What others had before it was moved there is theirs.
+  Held from_now = held;
+  from_now.start = std::max(held.start, at);
+  const std::string wrong = CheckHeld(name, from_now);
+  live_[name] = std::move(held);
+  return wrong.empty() ? CheckLoad(name, before, at) : wrong;
+}
+
+std::string Allocations::Start(const reservations::v1::ReservationStarted& started) {
+  pending_.erase(started.name());
+  Held& held = live_[started.name()];
+  for (const std::string& server : started.servers()) {
+    for (const auto& [name, other] : live_) {
+      if (other.running && name != started.name() && other.handed.contains(server))
+        return fmt::format("{} runs for {} and for {}", server, name, started.name());
+    }
+    if (!Contains(held.servers, server))
+      return fmt::format("{} runs for {}, which was never promised it", server, started.name());
+  }
+  held.running = true;
+  held.handed = {started.servers().begin(), started.servers().end()};
+  return "";
+}
+
+std::string Allocations::Confirm(const reservations::v1::AmendmentConfirmed& confirmed,
+                                 absl::Time at) {
+  const std::string& name = confirmed.reservation();
+  const Own before = OwnOf(name);
+  const Held had = before.confirmed.value_or(Held());
+  Held& held = live_[name];
+  held = HeldOf(confirmed.amendment());
+  held.series = had.series;
+  held.running = had.running;
+  held.lost = had.lost;
+  held.handed = had.handed;
+  held.handed.insert(confirmed.added_servers().begin(), confirmed.added_servers().end());
+  pending_.erase(name);
+  const std::string wrong = CheckServers(name, held, &had);
+  // It takes what was held for it, whatever the limits are now, and nothing beside.
+  return wrong.empty() ? CheckLoad(name, before, at) : wrong;
+}
+
+void Allocations::End(const std::string& name) {
+  live_.erase(name);
+  pending_.erase(name);
+  if (series_.erase(name) == 0) return;
+  std::erase_if(live_, [&](const auto& one) {
+    return one.second.series == name && !one.second.running && !one.second.ending;
+  });
 }
 
 std::string Bundles::Take(const reservations::v1::Event& event) {
@@ -350,18 +429,36 @@ std::string Allocations::CheckServers(const std::string& name, const Held& held,
   return "";
 }
 
+Allocations::Held Allocations::HeldOf(const reservations::v1::Terms& terms,
+                                      const reservations::v1::Margins& margins) {
+  // Nobody else's over its margins and its grace either.
+  Held held;
+  held.customer = terms.customer();
+  held.use_start = runtime::ToTime(terms.start_time());
+  held.start = held.use_start - DurationOf(margins.before());
+  held.after = DurationOf(terms.grace()) + DurationOf(margins.after());
+  held.end = runtime::ToTime(terms.end_time()) + held.after;
+  return held;
+}
+
 Allocations::Held Allocations::HeldOf(const reservations::v1::Amendment& amendment) {
-  const auto seconds = [](const auto& duration) { return absl::Seconds(duration.seconds()); };
-  const auto& terms = amendment.terms();
-  Held held{terms.customer(),
-            {amendment.servers().begin(), amendment.servers().end()},
-            runtime::ToTime(terms.start_time()) - seconds(amendment.margins().before()),
-            runtime::ToTime(terms.end_time()) + seconds(terms.grace()) +
-                seconds(amendment.margins().after()),
-            amendment.it_power_watts(),
-            amendment.cooling_watts()};
+  Held held = HeldOf(amendment.terms(), amendment.margins());
+  held.servers = Strings(amendment.servers());
+  held.load = {amendment.it_power_watts(), amendment.cooling_watts()};
   if (amendment.has_effective_time())
     held.start = std::max(held.start, runtime::ToTime(amendment.effective_time()));
+  return held;
+}
+
+// With the margins and the grace of the whole.
+Allocations::Held Allocations::HeldOf(const reservations::v1::Occurrence& occurrence,
+                                      const Held& series) {
+  Held held = series;
+  held.use_start = runtime::ToTime(occurrence.start_time());
+  held.start = held.use_start - (series.use_start - series.start);
+  held.end = runtime::ToTime(occurrence.end_time()) + series.after;
+  held.servers = Strings(occurrence.servers());
+  held.load = {occurrence.it_power_watts(), occurrence.cooling_watts()};
   return held;
 }
 
@@ -389,72 +486,123 @@ std::string Allocations::CheckApart(const std::string& name, const Held& held) c
   return "";
 }
 
-namespace {
-// The step that holds at an instant: of those that have begun the one that began last, and of
-// several the one that was recorded last.
-template <typename Envelope>
-Envelope At(const std::vector<Envelope>& steps, absl::Time at) {
-  Envelope there;
-  there.from = absl::InfinitePast();
-  for (const Envelope& step : steps) {
-    if (step.from <= at && step.from >= there.from) there = step;
-  }
-  return there;
+const Allocations::Held* Allocations::Find(const std::string& name) const {
+  const auto found = live_.find(name);
+  return found == live_.end() ? nullptr : &found->second;
 }
-}  // namespace
 
-// What the servers on each of its feeds draw, over its whole time.
-std::string Allocations::CheckFeeds(const Held& held) const {
-  for (const auto& [feed, steps] : feeds_) {
-    const auto draw = [&, &feed = feed](const Held& one) {
-      int64_t watts = 0;
-      for (const std::string& server : one.servers) {
-        const auto found = servers_.find(server);
-        if (found != servers_.end() && found->second.power_feed() == feed)
-          watts += found->second.it_power_watts();
-      }
-      return watts;
-    };
-    if (draw(held) == 0) continue;
-    std::vector<absl::Time> instants{held.start};
-    for (const auto& [name, other] : live_) instants.push_back(other.start);
-    for (const Envelope& step : steps) instants.push_back(step.from);
-    for (const absl::Time at : instants) {
-      if (at < held.start || at >= held.end) continue;
-      int64_t watts = 0;
-      for (const auto& [name, other] : live_) {
-        if (at >= other.start && at < other.end) watts += draw(other);
-      }
-      const int64_t limit = At(steps, at).power;
-      if (watts <= limit) continue;
-      return fmt::format("at {} {} W of {} W of feed {} are promised", runtime::ToText(at), watts,
-                         limit, feed);
+const Allocations::Held* Allocations::FindPending(const std::string& name) const {
+  const auto found = pending_.find(name);
+  return found == pending_.end() ? nullptr : &found->second;
+}
+
+Allocations::Own Allocations::OwnOf(const std::string& name) const {
+  Own own;
+  if (const Held* held = Find(name)) own.confirmed = *held;
+  if (const Held* held = FindPending(name)) own.pending = *held;
+  return own;
+}
+
+Load Allocations::LoadOf(const Held& held, const std::string& feed) const {
+  if (feed.empty()) return held.load;
+  Load load;
+  for (const std::string& server : held.servers) {
+    const auto found = servers_.find(server);
+    if (found != servers_.end() && found->second.power_feed() == feed)
+      load.power += found->second.it_power_watts();
+  }
+  return load;
+}
+
+Load Allocations::LoadAt(const Held* confirmed, const Held* pending, const std::string& feed,
+                         absl::Time at) const {
+  const auto there = [&](const Held* held) {
+    return held != nullptr && held->start <= at && at < held->end;
+  };
+  if (!there(confirmed)) return there(pending) ? LoadOf(*pending, feed) : Load();
+  if (!there(pending)) return LoadOf(*confirmed, feed);
+  // Before it is decided both can come to be.
+  if (feed.empty()) {
+    return {std::max(confirmed->load.power, pending->load.power),
+            std::max(confirmed->load.cooling, pending->load.cooling)};
+  }
+  Held both = *confirmed;
+  for (const std::string& server : pending->servers) {
+    if (!Contains(both.servers, server)) both.servers.push_back(server);
+  }
+  return LoadOf(both, feed);
+}
+
+Load Allocations::Sum(const std::string& feed, absl::Time at, bool with_vacating) const {
+  Load all;
+  for (const auto& [name, held] : live_) {
+    if (held.ending && !held.vacated && !with_vacating) continue;
+    const Load load = LoadAt(&held, FindPending(name), feed, at);
+    all.power += load.power;
+    all.cooling += load.cooling;
+  }
+  return all;
+}
+
+std::vector<absl::Time> Allocations::Instants(const Limits& limits) const {
+  std::vector<absl::Time> instants = limits.Changes();
+  for (const auto* all : {&live_, &pending_}) {
+    for (const auto& [name, held] : *all) {
+      instants.push_back(held.start);
+      instants.push_back(held.end);
     }
   }
-  return "";
+  return instants;
 }
 
-// At every instant at which what is promised, or what there is, may be at its worst.
-std::string Allocations::CheckEnvelope(const Held& held) const {
-  std::vector<absl::Time> instants{held.start};
-  for (const auto& [name, other] : live_) instants.push_back(other.start);
-  for (const Envelope& envelope : envelopes_) instants.push_back(envelope.from);
+std::string Allocations::CheckLoad(const std::string& name, const Own& before,
+                                   absl::Time from) const {
+  std::string wrong = CheckLoad(name, before, from, "", site_);
+  for (const auto& [feed, limits] : feeds_) {
+    if (wrong.empty()) wrong = CheckLoad(name, before, from, feed, limits);
+  }
+  return wrong;
+}
+
+std::string Allocations::CheckLoad(const std::string& name, const Own& before, absl::Time from,
+                                   const std::string& feed, const Limits& limits) const {
+  std::vector<absl::Time> instants = Instants(limits);
+  instants.push_back(from);
+  // From here on it takes more, although nothing else changes.
+  if (before.confirmed) instants.push_back(before.confirmed->end);
   for (const absl::Time at : instants) {
-    if (at < held.start || at >= held.end) continue;
-    const Envelope there = At(envelopes_, at);
-    int64_t power = 0;
-    int64_t cooling = 0;
-    for (const auto& [name, other] : live_) {
-      if (at < other.start || at >= other.end) continue;
-      power += other.power;
-      cooling += other.cooling;
-    }
-    if (power > there.power || cooling > there.cooling) {
-      return fmt::format("at {} {} W of {} W and {} W of {} W cooling are promised",
-                         runtime::ToText(at), power, there.power, cooling, there.cooling);
-    }
+    if (at < from || at == absl::InfinitePast()) continue;
+    const Load had = LoadAt(before.confirmed ? &*before.confirmed : nullptr,
+                            before.pending ? &*before.pending : nullptr, feed, at);
+    const Load has = LoadAt(Find(name), FindPending(name), feed, at);
+    if (has.power <= had.power && has.cooling <= had.cooling) continue;
+    const Load all = Sum(feed, at, true);
+    const Load limit = limits.At(at);
+    const bool too_much = (has.power > had.power && all.power > limit.power) ||
+                          (has.cooling > had.cooling && all.cooling > limit.cooling);
+    if (!too_much) continue;
+    return fmt::format("with {} at {} {} W of {} W and {} W of {} W cooling of {} are promised",
+                       name, runtime::ToText(at), all.power, limit.power, all.cooling,
+                       limit.cooling, feed.empty() ? "the site" : "feed " + feed);
   }
   return "";
+}
+
+Load Allocations::Missing(const std::string& feed, absl::Time from) const {
+  Load missing;
+  const auto found = feeds_.find(feed);
+  if (!feed.empty() && found == feeds_.end()) return missing;
+  const Limits& limits = feed.empty() ? site_ : found->second;
+  std::vector<absl::Time> instants = Instants(limits);
+  instants.push_back(from);
+  for (const absl::Time at : instants) {
+    if (at < from) continue;
+    const Load limit = limits.At(at);
+    const Load all = Sum(feed, at, false);
+    missing.power = std::max(missing.power, all.power - limit.power);
+    missing.cooling = std::max(missing.cooling, all.cooling - limit.cooling);
+  }
+  return missing;
 }
 
 }  // namespace concordat::simulation

@@ -6,6 +6,7 @@
 #include <absl/time/time.h>
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 
 #include "concordat/inventory/v1/events.pb.h"
 #include "concordat/reservations/v1/events.pb.h"
+#include "tests/simulation/limits.h"
 
 namespace concordat::simulation {
 
@@ -32,47 +34,85 @@ class Offers {
 // reservations.
 class Allocations {
  public:
+  // A reservation that is not over, or an amendment of it: what it has, and for how long nobody
+  // else. What recurs is its occurrences.
+  struct Held {
+    std::string customer;
+    std::string series;  // that it is an occurrence of
+    std::vector<std::string> servers;
+    absl::Time start;
+    absl::Time end;
+    absl::Time use_start;  // without the margin before it
+    absl::Duration after;  // grace and margin
+    Load load;
+    bool running = false;
+    bool ending = false;
+    bool vacated = false;          // nothing runs any more, and it is not clean yet
+    std::set<std::string> handed;  // those of the servers that were handed over
+    std::set<std::string> lost;    // servers of anybody that were lost since it was held
+  };
+
   // What is wrong after the event, in a sentence; empty where nothing is.
   std::string Take(const reservations::v1::Event& event, const std::string& site, absl::Time at);
   // The customers whose reservations have one of the servers within the span and whose time is not
   // over.
   std::set<std::string> CustomersOf(const std::vector<std::string>& servers, absl::Time start,
                                     absl::Time end) const;
+  // A reservation that is not over.
+  const Held* Find(const std::string& name) const;
+  const std::map<std::string, reservations::v1::ServerRecorded>& servers() const {
+    return servers_;
+  }
+  // How much more is promised of a feed, or with an empty name of the site, than there is: the most
+  // at any instant from `from` on. What is being vacated does not count: it will not last.
+  Load Missing(const std::string& feed, absl::Time from) const;
 
  private:
-  struct Held {
-    std::string customer;
-    std::vector<std::string> servers;
-    absl::Time start;
-    absl::Time end;
-    int64_t power = 0;
-    int64_t cooling = 0;
-    bool running = false;
-    bool ending = false;
-    std::set<std::string> lost;  // servers of anybody that were lost since it was held
+  // A reservation beside an amendment that is not decided yet; either may be missing.
+  struct Own {
+    std::optional<Held> confirmed;
+    std::optional<Held> pending;
   };
-  struct Envelope {
-    absl::Time from;
-    int64_t power = 0;
-    int64_t cooling = 0;
-  };
+  std::string Hold(const reservations::v1::ReservationHeld& event, const std::string& site);
+  std::string Reassign(const reservations::v1::ServersReassigned& reassigned, absl::Time at);
+  std::string Start(const reservations::v1::ReservationStarted& started);
+  std::string Confirm(const reservations::v1::AmendmentConfirmed& confirmed, absl::Time at);
+  std::string Extend(const reservations::v1::ScheduleExtended& extended);
+  // It is over, and with it those of its occurrences that have not begun.
+  void End(const std::string& name);
   std::string CheckHeld(const std::string& name, const Held& held) const;
   std::string CheckServers(const std::string& name, const Held& held,
                            const Held* had = nullptr) const;
+  static Held HeldOf(const reservations::v1::Terms& terms,
+                     const reservations::v1::Margins& margins);
   static Held HeldOf(const reservations::v1::Amendment& amendment);
+  static Held HeldOf(const reservations::v1::Occurrence& occurrence, const Held& series);
   std::string CheckApart(const std::string& name, const Held& held) const;
-  std::string CheckEnvelope(const Held& held) const;
-  std::string CheckFeeds(const Held& held) const;
+  Own OwnOf(const std::string& name) const;
+  const Held* FindPending(const std::string& name) const;
+  // What a reservation and its amendment take at an instant of a feed, or with an empty name of the
+  // site. Either may be missing.
+  Load LoadAt(const Held* confirmed, const Held* pending, const std::string& feed,
+              absl::Time at) const;
+  // What all of them take.
+  Load Sum(const std::string& feed, absl::Time at, bool with_vacating) const;
+  Load LoadOf(const Held& held, const std::string& feed) const;
+  // Where the reservation takes more than it did, all together take no more than there is.
+  std::string CheckLoad(const std::string& name, const Own& before, absl::Time from) const;
+  std::string CheckLoad(const std::string& name, const Own& before, absl::Time from,
+                        const std::string& feed, const Limits& limits) const;
+  // Where what is promised, or what there is, may begin to be at its worst.
+  std::vector<absl::Time> Instants(const Limits& limits) const;
 
   std::map<std::string, reservations::v1::ServerRecorded> servers_;
   std::map<std::string, std::pair<std::string, std::string>> apart_;  // by separation
   std::map<std::string, Held> live_;
+  std::map<std::string, Held> series_;   // those that recur, without servers
   std::map<std::string, Held> pending_;  // amendments, by their reservation
   // Customers that consented to being moved, by window that is drained.
   std::map<std::string, std::set<std::string>> drained_;
-  // In the order in which they were recorded.
-  std::vector<Envelope> envelopes_;
-  std::map<std::string, std::vector<Envelope>> feeds_;
+  Limits site_;
+  std::map<std::string, Limits> feeds_;
 };
 
 // Whether bundles take place as a whole: told of the events of all sites' reservations.

@@ -133,8 +133,8 @@ void World::Answered(const std::shared_ptr<Operation>& operation, int attempt,
   ++result_.answers[outcome->reason().empty() ? "ok" : outcome->reason()];
   if (outcome->repeated()) ++result_.answers["repeated"];
   if (!outcome->validated_only())
-    sites_[static_cast<size_t>(operation->site)]->workload->Learn(outcome->event_type(),
-                                                                  outcome->subject());
+    sites_[static_cast<size_t>(operation->site)]->workload->Learn(
+        operation->request, outcome->event_type(), outcome->subject());
   End(operation, outcome->reason().empty() ? outcome->event_type() : outcome->reason());
 }
 

@@ -28,7 +28,15 @@ void World::CheckHeads(Node& node) {
 
 bool World::Quiet(std::string* why) {
   if (!lost_.empty()) {
-    *why = *lost_.begin() + " has not got back what it lost";
+    const std::string& stream = *lost_.begin();
+    *why = stream + " has not got back what it lost";
+    for (const auto& node : nodes_) {
+      if (events::SiteOf(stream) != names_[static_cast<size_t>(node->site)] || !node->responds())
+        continue;
+      const auto view = node->running->Home(std::string(events::ServiceOf(stream)))->writer->View();
+      *why += fmt::format(": {} stands at sequence {} of {}: {}", node->name, view.head.sequence,
+                          referee_->Of(stream).facts.size(), view.alarm);
+    }
     return false;
   }
   for (const auto& site : sites_) {
@@ -148,6 +156,8 @@ void World::CheckReactions() {
 void World::CheckAtTheEnd() {
   for (const auto& [stream, history] : referee_->histories()) CheckFold(history);
   CheckReactions();
+  for (const auto& site : sites_)
+    referee_->CheckShortfalls(site->name, scheduler_.Now() + site->skew);
   const std::string torn = referee_->bundles().Unsettled();
   if (!torn.empty()) Violation("all-or-none", torn);
 }

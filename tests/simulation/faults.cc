@@ -74,6 +74,10 @@ std::vector<std::string> FaultNames() {
   return names;
 }
 
+std::vector<std::string> FailpointNames() {
+  return {std::begin(kFailpoints), std::end(kFailpoints)};
+}
+
 SimulatedFate World::FateOf(const std::string& stream, size_t records) {
   using Report = SimulatedFate::Report;
   SimulatedFate fate;
@@ -164,22 +168,32 @@ void World::Do(Fault fault) {
                        fault == Fault::kPauseAtFailpoint || fault == Fault::kPause ||
                        fault == Fault::kRestart || fault == Fault::kCutFromBrokers;
   if (of_node && !node.responds()) return;
-  Count(NameOf(fault));
-  Tell("fault: {} at {}", NameOf(fault), node.name);
+  // These are faults of the disk in memory.
+  const bool of_memory = fault == Fault::kDiskFull || fault == Fault::kDiskFails ||
+                         fault == Fault::kOldSnapshot || fault == Fault::kDiskLost;
+  if (of_memory && !options_.rocksdb_dir.empty()) return;
+  const auto happens = [&] {
+    Count(NameOf(fault));
+    Tell("fault: {} at {}", NameOf(fault), node.name);
+  };
   Process* process = node.process.get();
   switch (fault) {
     case Fault::kCrash:
+      happens();
       Crash(node, "killed");
       return RestartLater(node);
     case Fault::kCrashAtFailpoint:
-      // Most often where most is owed: commands that follow are issued, and not in the log yet.
+      // Most often where most is owed: commands that follow are issued, and not in the log yet. It
+      // counts where it is reached.
       node.crash_at =
           random_.OneIn(4) ? "after_issue" : kFailpoints[random_.Below(std::size(kFailpoints))];
+      if (!options_.dies_at.empty()) node.crash_at = options_.dies_at;
       return;
     case Fault::kPauseAtFailpoint:
       node.pause_at = kFailpoints[random_.Below(std::size(kFailpoints))];
       return;
     case Fault::kPause:
+      happens();
       process->Pause();
       if (random_.OneIn(2)) {
         site.preferred = other;
@@ -193,10 +207,13 @@ void World::Do(Fault fault) {
       });
       return;
     case Fault::kRestart:
+      happens();
       return Stop(node, [this, &node] { Start(node); });
     case Fault::kSecondWriter: {
       Node& second = *site.nodes[static_cast<size_t>(other)];
+      const bool was_up = second.running != nullptr;
       Start(second);
+      if (!was_up && second.running != nullptr && node.up()) happens();
       if (random_.OneIn(2)) site.preferred = other;
       After(Between(absl::Seconds(1), absl::Minutes(1)), [this, &second, &node] {
         // One of them leaves.
@@ -206,6 +223,7 @@ void World::Do(Fault fault) {
       return;
     }
     case Fault::kCutFromBrokers: {
+      happens();
       node.log->SetReachable(false);
       storage::SimulatedLog* log = node.log.get();
       After(Between(absl::Milliseconds(100), absl::Minutes(1)), [this, log, &node, process] {
@@ -218,9 +236,11 @@ void World::Do(Fault fault) {
     }
     case Fault::kMirrorKilled:
       // It goes on where it last said that it was.
+      happens();
       mirror.position = mirror.saved;
       return CarryLater(mirror);
     case Fault::kMirrorStopped:
+      if (!mirror.down) happens();
       mirror.down = true;
       After(Between(absl::Seconds(1), absl::Minutes(2)), [this, &mirror] {
         mirror.down = false;
@@ -230,6 +250,7 @@ void World::Do(Fault fault) {
     case Fault::kLinkCut: {
       // One way, or both.
       const bool both = random_.OneIn(2);
+      if (!mirror.cut) happens();
       for (const auto& one : mirrors_) {
         const bool same = one.get() == &mirror;
         const bool reverse = one->from == mirror.to && one->to == mirror.from;
@@ -246,6 +267,7 @@ void World::Do(Fault fault) {
       const absl::Duration step =
           Between(absl::Milliseconds(1), absl::Hours(2)) * (random_.OneIn(2) ? 1 : -1);
       site.skew += step;
+      happens();
       Tell("{}: the clock steps by {}", site.name, absl::FormatDuration(step));
       for (const auto& each : site.nodes) {
         if (each->process != nullptr) each->process->skew += step;
@@ -253,11 +275,13 @@ void World::Do(Fault fault) {
       return;
     }
     case Fault::kClockSkew:
+      happens();
       site.skew += Between(absl::ZeroDuration(), absl::Seconds(2)) * (random_.OneIn(2) ? 1 : -1);
       if (process != nullptr) process->skew = site.skew;
       return;
     case Fault::kDiskFull:
     case Fault::kDiskFails:
+      happens();
       node.disk.Fail(fault == Fault::kDiskFull ? absl::ResourceExhaustedError("the disk is full")
                                                : absl::UnavailableError("the disk fails"));
       After(Between(absl::Seconds(1), absl::Seconds(40)),
@@ -271,20 +295,25 @@ void World::Do(Fault fault) {
       }
       if (node.responds()) Crash(node, "its disk is put back");
       if (node.running != nullptr) return;
+      happens();
       PutBack(node);
       return RestartLater(node);
     case Fault::kDiskLost:
       if (node.responds()) Crash(node, "its disk is lost");
       if (node.running != nullptr) return;
+      happens();
       node.disk.Restore({});
       return RestartLater(node);
     case Fault::kBrokerTrouble:
+      happens();
       trouble_until_ = scheduler_.Steady() + Between(absl::Seconds(1), absl::Seconds(30));
       return;
     case Fault::kReleaseChanged:
       // Mostly forwards; now and then somebody goes back.
-      return ChangeRelease(node, !node.old_release && random_.OneIn(2));
+      if (ChangeRelease(node, !node.old_release && random_.OneIn(2))) happens();
+      return;
     case Fault::kMirrorGap: {
+      // It counts where something is left out.
       const auto& services = config_.services;
       const std::string stream = events::StreamName(names_[static_cast<size_t>(mirror.from)],
                                                     services[random_.Below(services.size())]);
@@ -384,7 +413,7 @@ void World::LoseLog(SiteWorld& site) {
         random_.OneIn(4) ? 0
                          : std::max<int64_t>(0, end - 1 - static_cast<int64_t>(random_.Below(60)));
     Tell("{} loses what stood from offset {} on, of {}", stream, keeps, end);
-    Count("log-cut-short");
+    Count(NameOf(Fault::kLogLost));
     site.cluster->Lose(stream, keeps);
     lost_.insert(stream);
     referee_->Lost(stream);

@@ -157,10 +157,9 @@ class World {
   template <typename... Args>
   void Tell(fmt::format_string<Args...> format, Args&&... args) {
     if (!options_.transcript) return;
-    result_.transcript += fmt::format("{:10.6f} ", absl::ToDoubleSeconds(scheduler_.Steady()));
-    fmt::format_to(std::back_inserter(result_.transcript), format, std::forward<Args>(args)...);
-    result_.transcript += '\n';
+    TellLine(fmt::format(format, std::forward<Args>(args)...));
   }
+  void TellLine(std::string line);
   void Mix(uint64_t number) {
     result_.fingerprint = (result_.fingerprint ^ number) * 0x100000001b3;
   }
@@ -179,6 +178,7 @@ class World {
               const storage::SimulatedCluster::Stored& record);
 
   void Start(Node& node);
+  void DieSoon(Node& node);
   void Crash(Node& node, const std::string& why);
   void CleanUp(Node& node);
   void Stop(Node& node, absl::AnyInvocable<void()> then);
@@ -200,6 +200,7 @@ class World {
   void End(const std::shared_ptr<Operation>& operation, const std::string& how);
 
   void Strike();
+  // Counts what took effect.
   void Do(Fault fault);
   void PutBack(Node& node);
   void LoseLog(SiteWorld& site);
@@ -222,7 +223,8 @@ class World {
   void StartAgain(SiteWorld& site);
   void MakeCopyAnew(SiteWorld& site, const std::string& stream);
   void MakeHomeAnew(SiteWorld& site, const std::string& stream);
-  void ChangeRelease(Node& node, bool to_old);
+  // Whether it has another one now, or will have.
+  bool ChangeRelease(Node& node, bool to_old);
 
   bool Quiet(std::string* why);
   void CheckAtTheEnd();

@@ -11,6 +11,7 @@ void World::Landed(SiteWorld& site, const std::string& stream, int64_t offset,
                    const SimulatedCluster::Stored& record) {
   if (events::SiteOf(stream) == site.name) {
     const size_t before = referee_->Of(stream).facts.size();
+    referee_->Stood(stream, *record);
     if (lost_.contains(stream)) {
       if (!referee_->Accepted(stream, *record)) LookWhetherWhole(site, stream);
     } else {
@@ -29,6 +30,7 @@ void World::Landed(SiteWorld& site, const std::string& stream, int64_t offset,
       if (names_[static_cast<size_t>(mirror->from)] == site.name) CarryLater(*mirror);
     }
   }
+  if (events::SiteOf(stream) != site.name) referee_->Copied(site.name, stream, *record);
   if (events::SiteOf(stream) != site.name && lost_.contains(stream) &&
       !referee_->Accepted(stream, *record))
     referee_->SeenElsewhere(stream, LogOf(site, stream));
@@ -67,7 +69,7 @@ void World::Carry(Mirror& mirror) {
           std::min<int64_t>(static_cast<int64_t>(skips->second), end - position);
       Tell("the mirror to {} leaves out {} records of {} from offset {} on", to_name, skipped,
            stream, position);
-      Count("records-left-out");
+      Count(NameOf(Fault::kMirrorGap));
       holes_.insert({mirror.to, stream});
       position += skipped;
       skips->second -= static_cast<uint64_t>(skipped);

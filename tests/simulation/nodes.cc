@@ -65,8 +65,18 @@ void World::Start(Node& node) {
   node.stopping = false;
   node.unanswered = 0;
   node.heads.assign(node.running->folded().size(), -1);
+  if (!options_.dies_at.empty()) DieSoon(node);
   node.running->Run();
   Tell("{} starts as {}", node.name, node.process->name());
+}
+
+// At once, or where it may have to come further first, after a while.
+void World::DieSoon(Node& node) {
+  const auto arm = [this, process = node.process.get(), &node] {
+    if (storm_ && node.process.get() == process) node.crash_at = options_.dies_at;
+  };
+  if (random_.OneIn(2)) return arm();
+  After(Between(absl::Milliseconds(100), absl::Seconds(20)), arm);
 }
 
 void World::Crash(Node& node, const std::string& why) {
@@ -132,14 +142,22 @@ void World::RestartLater(Node& node) {
 }
 
 void World::AtFailpoint(Node& node, std::string_view failpoint) {
+  static const auto* const known = [] {
+    const std::vector<std::string> names = FailpointNames();
+    return new std::set<std::string, std::less<>>(names.begin(), names.end());
+  }();
+  if (!known->contains(failpoint))
+    Violation("failpoints", fmt::format("{} is no place that is known", failpoint));
   if (!node.up()) return;
   if (node.crash_at == failpoint) {
+    Count(NameOf(Fault::kCrashAtFailpoint));
     ++result_.crashes[std::string(failpoint)];
     Crash(node, fmt::format("at {}", failpoint));
     RestartLater(node);
     return;
   }
   if (node.pause_at != failpoint) return;
+  Count(NameOf(Fault::kPauseAtFailpoint));
   ++result_.crashes["paused " + std::string(failpoint)];
   node.pause_at.clear();
   Tell("{} stops at {}", node.name, failpoint);

@@ -42,6 +42,8 @@ bool World::Mend(SiteWorld& site, Node& node, const node::StreamState& state) {
   const bool gap = loser || behind || state.condition == "suspect" || state.condition == "forked";
   if (!gap) gaps_.erase({site.index, state.stream});
   if (state.alarm.empty() && !gap) return false;
+  // Whatever was done to it, who folds the same events by the same code comes to the same state.
+  if (state.condition == "diverged") Violation("attested-is-folded", state.alarm);
   const auto act = [&](const char* what) {
     Tell("operator at {}: {}: {}", node.name, what, state.alarm);
     Count(std::string("operator-") + what);
@@ -145,18 +147,19 @@ void World::MakeHomeAnew(SiteWorld& site, const std::string& stream) {
   StartAgain(site);
 }
 
-void World::ChangeRelease(Node& node, bool to_old) {
-  if (node.old_release == to_old) return;
+bool World::ChangeRelease(Node& node, bool to_old) {
+  if (node.old_release == to_old) return false;
   if (node.running == nullptr) {
     node.old_release = to_old;
-    return;
+    return true;
   }
-  if (!node.responds()) return;
+  if (!node.responds()) return false;
   Stop(node, [this, &node, to_old] {
     Tell("{} gets the {} release", node.name, to_old ? "older" : "newer");
     node.old_release = to_old && storm_;
     Start(node);
   });
+  return true;
 }
 
 }  // namespace concordat::simulation

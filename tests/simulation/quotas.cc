@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "services/runtime/check.h"
 
@@ -20,14 +21,23 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
     }
     case Event::kReservationHeld: {
       const auto& held = event.reservation_held();
-      // Nobody had it before it was asked for.
-      uses_[held.name()] = {held.terms().contract(), held.accelerators(),
-                            std::max(at, runtime::ToTime(held.terms().start_time())),
-                            runtime::ToTime(held.terms().end_time())};
+      // Nobody had it before it was asked for. What recurs is used when it takes place.
+      if (!held.terms().has_access()) {
+        uses_[held.name()] = {held.terms().contract(), held.accelerators(),
+                              std::max(at, runtime::ToTime(held.terms().start_time())),
+                              runtime::ToTime(held.terms().end_time())};
+      }
+      for (const auto& one : held.occurrences()) {
+        uses_[one.name()] = {held.terms().contract(), one.accelerators(),
+                             std::max(at, runtime::ToTime(one.start_time())),
+                             runtime::ToTime(one.end_time())};
+        occurrences_[held.name()].push_back(one.name());
+      }
       return CheckUse(held.terms().contract());
     }
     case Event::kReservationStarted: {
       Use& use = uses_[event.reservation_started().name()];
+      use.started = true;
       use.start = std::max(use.start, at);
       use.accelerators = event.reservation_started().accelerators();
       return CheckUse(use.contract);
@@ -50,7 +60,7 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
         const Use use{before.contract, segment.accelerators(),
                       i == 0 ? std::max(before.start, runtime::ToTime(segment.start_time()))
                              : runtime::ToTime(segment.start_time()),
-                      runtime::ToTime(segment.end_time())};
+                      runtime::ToTime(segment.end_time()), before.started};
         const std::string name = confirmed.reservation() + (i == 0 ? "" : fmt::format("/{}", i));
         if (use.start < use.end) uses_[name] = use;
       }
@@ -91,6 +101,13 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
 }
 
 void Quotas::EndUse(const std::string& reservation, absl::Time at) {
+  // What recurs takes those along that have not begun.
+  if (const auto known = occurrences_.find(reservation); known != occurrences_.end()) {
+    for (const std::string& one : std::exchange(known->second, {})) {
+      if (const auto use = uses_.find(one); use != uses_.end() && !use->second.started)
+        EndUse(one, absl::InfinitePast());
+    }
+  }
   // Its segments stand under its name and a number.
   for (auto use = uses_.begin(); use != uses_.end();) {
     const bool own = use->first == reservation ||

@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "concordat/reservations/v1/events.pb.h"
 
@@ -27,6 +28,7 @@ class Quotas {
     int64_t accelerators = 0;
     absl::Time start;
     absl::Time end;
+    bool started = false;
   };
   // Contract, site that gets or gives, number.
   using Key = std::tuple<std::string, std::string, int64_t>;
@@ -39,6 +41,7 @@ class Quotas {
   std::map<std::string, Total> totals_;
   // What was not given up before it began, over or not: the sites' clocks differ.
   std::map<std::string, Use> uses_;
+  std::map<std::string, std::vector<std::string>> occurrences_;  // of what recurs
   std::map<Key, std::string> granted_;  // amounts as bytes, until they arrive
   std::map<Key, std::string> returned_;
 };

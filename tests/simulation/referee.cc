@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "concordat/system/v1/events.pb.h"
+
 namespace concordat::simulation {
 namespace {
 
@@ -26,6 +28,26 @@ Referee::Referee(const std::vector<std::string>& sites, const std::vector<std::s
       histories_.emplace(history.stream, std::move(history));
     }
   }
+}
+
+void Referee::Sends(const std::string& site, const std::string& stream) {
+  if (events::SiteOf(stream) == site) return;
+  violation_("decides-alone", fmt::format("{} appends to {}", site, stream));
+}
+
+void Referee::Copied(const std::string& site, const std::string& stream,
+                     const events::Record& record) {
+  const auto link = events::Link::FromHex(events::HeaderValue(record, "ce_id"));
+  if (link && Of(stream).stood.contains(*link)) return;
+  violation_("decides-alone",
+             fmt::format("{} has a record in its copy of {} that never stood at "
+                         "its home, of sequence {}",
+                         site, stream, events::HeaderValue(record, "ce_sequence")));
+}
+
+void Referee::Stood(const std::string& stream, const events::Record& record) {
+  const auto link = events::Link::FromHex(events::HeaderValue(record, "ce_id"));
+  if (link) histories_.at(stream).stood.insert(*link);
 }
 
 void Referee::Landed(const std::string& stream, int64_t offset,
@@ -164,43 +186,66 @@ void Referee::Accept(History& history, Fact fact) {
     }
     known->second = attributes.sequence;
   }
+  if (attributes.type == system::v1::StateAttested::descriptor()->full_name()) ++attested_;
+  // What it is about is its own. A refusal says what somebody thought.
+  const std::string site = events::SiteOf(history.stream);
+  const bool refusal = attributes.type.find(".CommandRefused") != std::string::npos;
+  if (!refusal && attributes.subject.compare(0, 6, "sites/") == 0 &&
+      (attributes.subject + "/").compare(6, site.size() + 1, site + "/") != 0) {
+    violation_("decides-alone",
+               fmt::format("{}: sequence {}: {} of {}", history.stream, attributes.sequence,
+                           attributes.type, attributes.subject));
+  }
   if (attributes.data_type == "concordat.inventory.v1.Event") {
     inventory::v1::Event event;
     event.ParseFromString(fact.record->data);
-    const std::string untested = offers_[history.stream].Take(event);
-    if (!untested.empty()) {
-      violation_("tested-before-offered",
-                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, untested));
-    }
-    const std::string unasked = maintenance_[history.stream].Take(
-        event, allocations_[events::StreamName(events::SiteOf(history.stream), "reservations")]);
-    if (!unasked.empty()) {
-      violation_("opened-with-consent",
-                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, unasked));
-    }
+    Judge(history, attributes, event);
   }
   if (attributes.data_type == "concordat.reservations.v1.Event") {
     reservations::v1::Event event;
     event.ParseFromString(fact.record->data);
-    const std::string wrong =
-        allocations_[history.stream].Take(event, events::SiteOf(history.stream), attributes.time);
-    if (!wrong.empty()) {
-      violation_("allocated-once",
-                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, wrong));
-    }
-    const std::string torn = bundles_.Take(event);
-    if (!torn.empty()) {
-      violation_("all-or-none",
-                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, torn));
-    }
-    const std::string overspent =
-        quotas_.Take(event, std::string(events::SiteOf(history.stream)), attributes.time);
-    if (!overspent.empty()) {
-      violation_("quota-kept", fmt::format("{}: sequence {}: {}", history.stream,
-                                           attributes.sequence, overspent));
-    }
+    Judge(history, attributes, event);
   }
   history.facts.push_back(std::move(fact));
+}
+
+void Referee::Judge(const History& history, const events::Attributes& attributes,
+                    const inventory::v1::Event& event) {
+  const auto judge = [&](const char* invariant, const std::string& wrong) {
+    if (!wrong.empty())
+      violation_(invariant,
+                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, wrong));
+  };
+  judge("tested-before-offered", offers_[history.stream].Take(event));
+  const Books& books = books_[events::StreamName(events::SiteOf(history.stream), "reservations")];
+  judge("opened-with-consent", maintenance_[history.stream].Take(event, books.allocations));
+}
+
+void Referee::Judge(const History& history, const events::Attributes& attributes,
+                    const reservations::v1::Event& event) {
+  const auto judge = [&](const char* invariant, const std::string& wrong) {
+    if (!wrong.empty())
+      violation_(invariant,
+                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, wrong));
+  };
+  const std::string site = events::SiteOf(history.stream);
+  occurrences_ += static_cast<uint64_t>(event.reservation_held().occurrences_size());
+  Books& books = books_[history.stream];
+  judge("over-is-over", books.endings.Take(event));
+  judge("terms-hold", books.agreed.Take(event, attributes.time));
+  judge("closed-is-closed", books.waves.Take(event, books.allocations, attributes.time));
+  judge("hours-kept", books.hours.Take(event));
+  judge("allocated-once", books.allocations.Take(event, site, attributes.time));
+  judge("shortfalls-told", books.shortfalls.Take(event, books.allocations, attributes.time));
+  judge("all-or-none", bundles_.Take(event));
+  judge("quota-kept", quotas_.Take(event, site, attributes.time));
+}
+
+void Referee::CheckShortfalls(const std::string& site, absl::Time now) {
+  const std::string stream = events::StreamName(site, "reservations");
+  const Books& books = books_[stream];
+  const std::string wrong = books.shortfalls.Uncleared(books.allocations, now);
+  if (!wrong.empty()) violation_("shortfalls-told", fmt::format("{}: {}", stream, wrong));
 }
 
 void Referee::Acknowledged(const std::string& actor, const std::string& digest,

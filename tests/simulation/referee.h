@@ -21,7 +21,9 @@
 #include "events/record.h"
 #include "storage/log/simulated.h"
 #include "tests/simulation/books.h"
+#include "tests/simulation/endings.h"
 #include "tests/simulation/quotas.h"
+#include "tests/simulation/shortages.h"
 
 namespace concordat::simulation {
 
@@ -46,7 +48,8 @@ struct History {
   int64_t first_new =
       -1;  // the sequence of the first event that the older of two releases knows not
   absl::flat_hash_set<events::Link> seen;
-  bool lost = false;  // the log holds some of this no more
+  absl::flat_hash_set<events::Link> stood;  // whatever has ever stood in its home's log
+  bool lost = false;                        // the log holds some of this no more
   // By actor and command id, the sequence.
   absl::flat_hash_map<std::pair<std::string, std::string>, uint64_t> commands;
 };
@@ -58,7 +61,13 @@ class Referee {
   Referee(const std::vector<std::string>& sites, const std::vector<std::string>& services,
           Violation violation);
 
-  // A record stands in its home's log.
+  // A process of a site sends records to a stream.
+  void Sends(const std::string& site, const std::string& stream);
+  // A record stands in another site's copy of a stream.
+  void Copied(const std::string& site, const std::string& stream, const events::Record& record);
+  // A record stands in its home's log, whether or not that has lost something.
+  void Stood(const std::string& stream, const events::Record& record);
+  // The same, of a log that has lost nothing.
   void Landed(const std::string& stream, int64_t offset,
               const storage::SimulatedCluster::Stored& record);
   // The log no longer holds all that it accepted. From now on Whole() is asked in place of
@@ -86,19 +95,41 @@ class Referee {
   uint64_t accepted() const { return accepted_; }
   uint64_t voids() const { return voids_; }
   const Bundles& bundles() const { return bundles_; }
+  // Attestations that were accepted.
+  uint64_t attested() const { return attested_; }
+  // Occurrences of what recurs that were held.
+  uint64_t occurrences() const { return occurrences_; }
+  // Once everything was delivered, by a site's wall clock: shortfalls that should have been
+  // cleared.
+  void CheckShortfalls(const std::string& site, absl::Time now);
 
  private:
+  // What the books of a site's reservations say of an event.
+  struct Books {
+    Allocations allocations;
+    Endings endings;
+    Agreed agreed;
+    Waves waves;
+    Hours hours;
+    Shortfalls shortfalls;
+  };
   void Accept(History& history, Fact fact);
+  void Judge(const History& history, const events::Attributes& attributes,
+             const inventory::v1::Event& event);
+  void Judge(const History& history, const events::Attributes& attributes,
+             const reservations::v1::Event& event);
 
   Violation violation_;
   std::map<std::string, History> histories_;
-  std::map<std::string, Allocations> allocations_;  // by stream
+  std::map<std::string, Books> books_;              // by stream
   std::map<std::string, Offers> offers_;            // by stream
   std::map<std::string, Maintenance> maintenance_;  // by stream
   Bundles bundles_;
   Quotas quotas_;
   uint64_t accepted_ = 0;
   uint64_t voids_ = 0;
+  uint64_t attested_ = 0;
+  uint64_t occurrences_ = 0;
 };
 
 }  // namespace concordat::simulation

@@ -84,8 +84,13 @@ Workload::Workload(std::string site, std::vector<std::string> sites, Chance& ran
       fmt::format("quota {{ accelerators: {} accelerator_hours: {} }}", 24 * sites_.size(),
                   random_.OneIn(2) ? 2 * sites_.size() : 1000) +
       " notices { seconds: 30 } notices { seconds: 5 }";
+  // One has hours: the first ten minutes, and ten more after a break, by the clock of Paris.
+  const std::string timed = R"(max_servers_per_site: 3
+      access { rule: "FREQ=DAILY;COUNT=3" time_zone: "Europe/Paris" start: "2027-01-01T01:00:00"
+               duration { seconds: 600 } additions: "2027-01-01T01:15:00" })";
   for (const auto& [id, most] : {std::pair<std::string, std::string>("wide", quota),
-                                 {"narrow", "max_servers_per_site: 2"}}) {
+                                 {"narrow", "max_servers_per_site: 2"},
+                                 {"timed", timed}}) {
     const std::string customer = fmt::format("customers/{}-{}", site_, id);
     Add("reservations",
         fmt::format(
@@ -117,20 +122,47 @@ Request Workload::Make(const std::string& service, const std::string& text) cons
   return {service, std::move(command)};
 }
 
+std::string Workload::Customer() {
+  const char* kind = random_.OneIn(4) ? "narrow" : random_.OneIn(6) ? "timed" : "wide";
+  return fmt::format("customers/{}-{}", site_, kind);
+}
+
 Request Workload::Reserve(absl::Time now) {
   // Most wishes meet: servers are few, and times are round.
   const absl::Time start = now + absl::Seconds(5 + 10 * random_.Below(12));
   const absl::Time end = start + absl::Seconds(10 * (1 + random_.Below(12)));
   const std::string& at = random_.OneIn(4) ? Pick(sites_) : site_;
+  return Make("reservations",
+              fmt::format(
+                  R"(reserve {{ site: "sites/{}" contract: "{}/contracts/c" model: "models/m"
+                               count: {} start_time {{ {} }} end_time {{ {} }} purpose: PURPOSE_TRAINING
+                               data_classes: "{}" {} {} min_count: 1 }})",
+                  at, Customer(), 1 + random_.Below(3), Seconds(start), Seconds(end),
+                  random_.OneIn(4) ? "HEALTH" : "PUBLIC", Placement(),
+                  random_.OneIn(4) ? "grace { seconds: 10 }" : ""));
+}
+
+// Two or three times within the next minutes: a rule knows no less than a day, and what is added to
+// it any time.
+Request Workload::Recur(absl::Time now) {
+  const absl::Time start = now + absl::Seconds(10 + 10 * random_.Below(12));
+  const absl::Duration every = absl::Seconds(20 + 10 * random_.Below(6));
+  const absl::Duration lasts = absl::Seconds(5 * (1 + random_.Below(3)));
+  const auto local = [](absl::Time time) {
+    return absl::FormatTime("%Y-%m-%dT%H:%M:%S", time, absl::FixedTimeZone(3600));
+  };
+  std::string more = fmt::format("additions: \"{}\" ", local(start + every));
+  if (random_.OneIn(2)) more += fmt::format("additions: \"{}\" ", local(start + 2 * every));
   return Make(
       "reservations",
       fmt::format(
-          R"(reserve {{ site: "sites/{}" contract: "customers/{}-{}/contracts/c" model: "models/m"
-                               count: {} start_time {{ {} }} end_time {{ {} }} purpose: PURPOSE_TRAINING
-                               data_classes: "{}" {} {} min_count: 1 }})",
-          at, site_, random_.OneIn(4) ? "narrow" : "wide", 1 + random_.Below(3), Seconds(start),
-          Seconds(end), random_.OneIn(4) ? "HEALTH" : "PUBLIC", Placement(),
-          random_.OneIn(4) ? "grace { seconds: 10 }" : ""));
+          R"(reserve {{ site: "sites/{}" contract: "{}/contracts/c" model: "models/m" count: {}
+               start_time {{ {} }} end_time {{ {} }} purpose: PURPOSE_RENTAL data_classes: "PUBLIC" {}
+               access {{ rule: "FREQ=DAILY;COUNT=1" time_zone: "Europe/Paris" start: "{}"
+                         duration {{ seconds: {} }} {} }} }})",
+          random_.OneIn(4) ? Pick(sites_) : site_, Customer(), 1 + random_.Below(3), Seconds(start),
+          Seconds(start + 3 * every), random_.OneIn(4) ? "grace { seconds: 5 }" : "", local(start),
+          absl::ToInt64Seconds(lasts), more));
 }
 
 std::string Workload::Placement() {
@@ -193,6 +225,27 @@ Request Workload::Care(const std::string& server) {
   }
 }
 
+// What the site, or a feed of it, may draw and cool from a time on: until then, or until it is said
+// anew.
+Request Workload::Derate(absl::Time now) {
+  const absl::Time from = now + absl::Seconds(10 * random_.Below(20));
+  std::string when = fmt::format("effective_from {{ {} }}", Seconds(from));
+  if (random_.OneIn(2)) {
+    when += fmt::format(" until {{ {} }} cause: ENVELOPE_CAUSE_EQUIPMENT",
+                        Seconds(from + absl::Seconds(10 * (1 + random_.Below(12)))));
+  }
+  if (random_.OneIn(3)) {
+    return Make(
+        "inventory",
+        fmt::format(R"(set_feed_envelope {{ name: "sites/{}/feeds/f{}" {} it_power_watts: {} }})",
+                    site_, random_.Below(2), when, 100 * random_.Below(4)));
+  }
+  return Make("inventory",
+              fmt::format(R"(set_envelope {{ site: "sites/{}" {} it_power_watts: {}
+                                                cooling_watts: {} }})",
+                          site_, when, 200 + 100 * random_.Below(6), 200 + 90 * random_.Below(6)));
+}
+
 // A window is proposed and announced, and then whatever may happen to one of the latest happens.
 Request Workload::Maintain(absl::Time now) {
   const auto name = [&](int number) { return fmt::format("sites/{}/windows/w{}", site_, number); };
@@ -249,14 +302,15 @@ Request Workload::Next(absl::Time now) {
       fmt::format("customers/{}-wide/contracts/c", random_.OneIn(3) ? Pick(sites_) : site_);
   switch (random_.Below(30)) {
     case 25:
-      // Seldom, for what is closed is lost to the rest of the world's wishes.
+      // Seldom, for what is closed is lost to the rest of the world's wishes; and now and then
+      // somebody asks the wrong site.
       if (!random_.OneIn(3)) return Reserve(now);
       return Make(
           "reservations",
           fmt::format(
               R"(plan_wave {{ name: "sites/{}/waves/w{}" model: "models/m" {}
                                     start_time {{ {} }} share_percent: {} }})",
-              site_, random_.Below(3),
+              random_.OneIn(4) ? Pick(sites_) : site_, random_.Below(3),
               random_.OneIn(2) ? fmt::format("customers: \"customers/{}-wide\"", Pick(sites_)) : "",
               Seconds(now + absl::Seconds(10 * random_.Below(10))), 50 + random_.Below(51)));
     case 23:
@@ -289,19 +343,9 @@ Request Workload::Next(absl::Time now) {
       }
       return Make("inventory", fmt::format(R"(enter_service {{ name: "{}" }})", server));
     case 4:
-      if (random_.OneIn(3)) {
-        return Make("inventory", fmt::format(R"(set_feed_envelope {{ name: "sites/{}/feeds/f{}"
-                                                  effective_from {{ {} }} it_power_watts: {} }})",
-                                             site_, random_.Below(2),
-                                             Seconds(now + absl::Seconds(10 * random_.Below(20))),
-                                             100 * random_.Below(4)));
-      }
-      return Make(
-          "inventory",
-          fmt::format(R"(set_envelope {{ site: "sites/{}" effective_from {{ {} }} it_power_watts: {}
-                                                cooling_watts: {} }})",
-                      site_, Seconds(now + absl::Seconds(10 * random_.Below(20))),
-                      200 + 100 * random_.Below(6), 200 + 90 * random_.Below(6)));
+      return Derate(now);
+    case 22:
+      return Recur(now);
     case 20:
       return random_.OneIn(4) ? Separate() : Reserve(now);
     case 21:
@@ -371,14 +415,22 @@ Request Workload::Next(absl::Time now) {
   }
 }
 
-void Workload::Learn(const std::string& event_type, const std::string& subject) {
-  if (event_type == "concordat.reservations.v1.ReservationHeld") reservations_.push_back(subject);
+void Workload::Learn(const Request& request, const std::string& event_type,
+                     const std::string& subject) {
+  if (event_type == "concordat.reservations.v1.ReservationHeld") {
+    reservations_.push_back(subject);
+    const auto* command = dynamic_cast<const reservations::v1::Command*>(request.command.get());
+    if (command->reserve().has_access()) {
+      reservations_.push_back(subject + "-1");
+      reservations_.push_back(subject + "-2");
+    }
+  }
   if (event_type == "concordat.reservations.v1.BundleRequested") {
     // Its first part is here, and named like it.
     reservations_.push_back(fmt::format("sites/{}/reservations/r-{}p1", site_,
                                         subject.substr(subject.rfind("/b-") + 3)));
   }
-  if (reservations_.size() > 12) reservations_.erase(reservations_.begin());
+  while (reservations_.size() > 12) reservations_.erase(reservations_.begin());
 }
 
 }  // namespace concordat::simulation

@@ -28,15 +28,18 @@ class Workload {
   std::deque<Request>& setup() { return setup_; }
   // `now` is the site's wall clock.
   Request Next(absl::Time now);
-  // Something that was created may be asked about from now on.
-  void Learn(const std::string& event_type, const std::string& subject);
+  // Something that was created by a request may be asked about from now on.
+  void Learn(const Request& request, const std::string& event_type, const std::string& subject);
 
  private:
   void Add(const std::string& service, const std::string& text);
   Request Make(const std::string& service, const std::string& text) const;
   // What is done to a server that is not well, or not wanted.
   Request Care(const std::string& server);
+  std::string Customer();
   Request Reserve(absl::Time now);
+  Request Recur(absl::Time now);
+  Request Derate(absl::Time now);
   std::string Placement();
   Request Separate();
   Request Bundle(absl::Time now);
