@@ -550,8 +550,10 @@ Obstacle Explained(const State& state, const Frame& frame, const Wanted& wanted,
   } else if (const auto feed = ShortFeed(state, wanted, shortage, block, facts.now)) {
     *shortage.mutable_short_from() = runtime::ToTimestamp(feed->at);
     shortage.set_short_feed(feed->feed);
-    shortage.set_short_it_power_watts(feed->used + state.index.MostPower(wanted.terms.model()) -
-                                      feed->limit);
+    // What it lacks for one more than it has room for.
+    const int64_t left = std::max<int64_t>(0, feed->limit - feed->used);
+    const int64_t each = std::max<int64_t>(1, state.index.MostPower(wanted.terms.model()));
+    shortage.set_short_it_power_watts((left / each + 1) * each - left);
   }
   *shortage.mutable_terms() = wanted.terms;
   *shortage.mutable_start_time() = runtime::ToTimestamp(span.start);

@@ -3,11 +3,14 @@ and the log, and what the gRPC door says to bytes that no program of ours sends.
 """
 import contextlib
 import datetime
+import os
 import socket
 import subprocess
 import unittest
 
-import grpc
+# Its preparation for a fork waits for its own threads, and every command that is run here is forked.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+import grpc  # noqa: E402
 
 import story
 from cluster import (SERVICES, Cluster, Metrics, Shell, binary, eventually, http_get, produce, read_topic, rpc,
@@ -215,9 +218,6 @@ class Strangers(Doors):
                 self.assertEqual(found, grpc.StatusCode[code], said)
                 self.assertIn(expected, said)
                 self.assertEqual(self.ends(), before, "something was appended")
-        with grpc.insecure_channel(self.addresses["paris"], CHANNEL) as channel:
-            with self.assertRaisesRegex(grpc.RpcError, "the call holds no request"):
-                channel.stream_unary("/" + ORDER_SERVER)(iter(()), timeout=20)
         # It was none of the rest of them: the same request is taken as it is.
         code, answer = call(self.addresses["paris"], ORDER_SERVER, order_of("x01"))
         self.assertEqual(code, grpc.StatusCode.OK, answer)

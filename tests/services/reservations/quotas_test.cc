@@ -191,6 +191,7 @@ TEST(Quotas, OfASeriesCoverAllOfItsOccurrencesTogether) {
   EXPECT_EQ(borlange.Used(), 0);
   const v1::Event other = series(6, "c");
   EXPECT_EQ(borlange.Used(), 6 * 8 * 3600);
+  borlange.About("confirm_reservation", other.reservation_held().name());
   EXPECT_TRUE(borlange
                   .When(fmt::format(R"(revoke_reservation {{ name: "{}" cause: "an asset freeze"
                             legal_basis {{ instrument: "Regulation (EU) 269/2014" article: "2" }} }})",
