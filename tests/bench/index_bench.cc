@@ -20,6 +20,7 @@
 #include "services/reservations/service.h"
 #include "services/runtime/check.h"
 #include "storage/projection/projection.h"
+#include "storage/projection/rocksdb_store.h"
 
 namespace concordat::bench {
 namespace {
@@ -49,6 +50,19 @@ size_t ResidentBytes() {
   return resident * 4096;
 }
 
+// What was allocated and not given back; zero where the allocator does not tell.
+extern "C" int mallctl(const char*, void*, size_t*, void*, size_t) __attribute__((weak));
+size_t AllocatedBytes() {
+  if (mallctl == nullptr) return 0;
+  uint64_t epoch = 1;
+  size_t size = sizeof(epoch);
+  mallctl("epoch", &epoch, &size, &epoch, size);
+  size_t allocated = 0;
+  size = sizeof(allocated);
+  mallctl("stats.allocated", &allocated, &size, nullptr, 0);
+  return allocated;
+}
+
 // The processor's time of this thread: who else is on the machine counts as little as may be.
 int64_t ThreadNanos() {
   timespec now{};
@@ -74,8 +88,16 @@ struct Latency {
 
 std::string ServerName(int number) { return fmt::format("sites/paris/servers/s{:05}", number); }
 
+// Until when a server's reservations reach: with `even` further the more there are, so that a
+// server is taken as much of the time whatever their number.
+absl::Duration HorizonOf(const std::string& load, int count) {
+  constexpr int kFull = 100;
+  return load == "even" ? kHorizon / kFull * count : kHorizon;
+}
+
 // Spans of one server that do not overlap. `mixed`: an hour to two weeks, a week and a little
-// between them where the horizon is full, from any minute on. `office`: 09:00 to 17:00 of working
+// between them where the horizon is full, from any minute on. `even`: the same, always as full.
+// `office`: 09:00 to 17:00 of working
 // days, from the opening on, every server on the same days.
 std::vector<Span> SpansOf(const std::string& load, int count, std::mt19937_64& random) {
   std::vector<Span> spans;
@@ -87,7 +109,7 @@ std::vector<Span> SpansOf(const std::string& load, int count, std::mt19937_64& r
     }
     return spans;
   }
-  const int64_t slice = absl::ToInt64Minutes(kHorizon) / count;
+  const int64_t slice = absl::ToInt64Minutes(HorizonOf(load, count)) / count;
   // Else all servers would be taken at the same times.
   const int64_t phase = std::uniform_int_distribution<int64_t>(0, slice)(random);
   for (int i = 0; i < count; ++i) {
@@ -214,14 +236,14 @@ class Site {
   uint64_t sequence_ = 0;
 };
 
-Span QueryOf(const std::string& load, std::mt19937_64& random) {
+Span QueryOf(const std::string& load, int count, std::mt19937_64& random) {
   if (load == "office") {
     const int week = std::uniform_int_distribution<int>(0, 10)(random);
     const absl::Time monday = kOpening + absl::Hours(24) * (3 + 7 * week);
     return {monday + absl::Hours(10), monday + absl::Hours(12)};
   }
-  const int64_t start =
-      std::uniform_int_distribution<int64_t>(0, absl::ToInt64Minutes(kHorizon))(random);
+  const int64_t start = std::uniform_int_distribution<int64_t>(
+      0, absl::ToInt64Minutes(HorizonOf(load, count)))(random);
   const int64_t minutes = std::uniform_int_distribution<int64_t>(60, 3 * 24 * 60)(random);
   return {kOpening + absl::Minutes(start), kOpening + absl::Minutes(start + minutes)};
 }
@@ -246,7 +268,9 @@ void Measure(const std::string& load, int count, const Options& options) {
   const size_t resident = ResidentBytes() - list - opened;
   auto second = std::make_unique<Index>();
   Latency rebuild;
+  const size_t allocated = AllocatedBytes() - storage::RowCacheBytes();
   rebuild.Time([&] { site.Rebuild(*second); });
+  const size_t index_bytes = AllocatedBytes() - storage::RowCacheBytes() - allocated;
   second = nullptr;
   fmt::print(stderr, "{} reservations are there\n", count);
   const Index& index = site.state().index;
@@ -254,7 +278,7 @@ void Measure(const std::string& load, int count, const Options& options) {
   Latency find, pack, weekly, peak, decide, due;
   size_t found = 0;
   for (int i = 0; i < options.queries; ++i) {
-    const Span span = QueryOf(load, random);
+    const Span span = QueryOf(load, count / kServers, random);
     find.Time([&] { found += index.FindFree("models/m", span, kOpening, kWanted).size(); });
     pack.Time([&] {
       const reservations::Pool& pool = *index.FindPool("models/m");
@@ -299,11 +323,12 @@ void Measure(const std::string& load, int count, const Options& options) {
              R"("weekly_p50_us": {:.1f}, "weekly_p99_us": {:.1f}, "peak_p50_us": {:.1f}, )"
              R"("decide_p50_us": {:.1f}, "decide_p99_us": {:.1f}, "due_p50_us": {:.1f}, )"
              R"("hold_and_confirm_us": {:.1f}, "rebuild_us": {:.2f}, )"
-             R"("resident_bytes": {:.0f}, "found": {}}})"
+             R"("resident_bytes": {:.0f}, "index_bytes": {:.0f}, "found": {}}})"
              "\n",
              load, count, find.At(0.5), find.At(0.99), pack.At(0.5), pack.At(0.99), weekly.At(0.5),
              weekly.At(0.99), peak.At(0.5), decide.At(0.5), decide.At(0.99), due.At(0.5), reserve,
-             rebuild.At(0) / n, static_cast<double>(resident) / n, found);
+             rebuild.At(0) / n, static_cast<double>(resident) / n,
+             static_cast<double>(index_bytes) / n, found);
   std::fflush(stdout);
 }
 
@@ -314,7 +339,7 @@ int Main(int argc, char** argv) {
   app.add_option("--reservations", options.reservations)->delimiter(',');
   app.add_option("--loads", options.loads)
       ->delimiter(',')
-      ->check(CLI::IsMember({"mixed", "office"}));
+      ->check(CLI::IsMember({"mixed", "office", "even"}));
   app.add_option("--queries", options.queries)->check(CLI::Range(10, 1000000));
   CLI11_PARSE(app, argc, argv);
   for (const std::string& load : options.loads) {

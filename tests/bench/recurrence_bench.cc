@@ -19,7 +19,7 @@ RecurringSchedule EveryWeek(const char* rule) {
 
 void ExpandYear(benchmark::State& state, const char* rule, int year) {
   const absl::TimeZone zone = *runtime::LoadZone("zone", "Europe/Paris");
-  const auto recurrence = Recurrence::Create(EveryWeek(rule), zone, Endless::kAllowed);
+  const auto recurrence = Recurrence::Create(EveryWeek(rule), zone);
   if (!recurrence.ok()) std::abort();
   const absl::Time from = absl::FromCivil(absl::CivilSecond(year, 1, 1, 0, 0, 0), zone);
   const absl::Time to = absl::FromCivil(absl::CivilSecond(year + 1, 1, 1, 0, 0, 0), zone);
@@ -40,7 +40,7 @@ void Create(benchmark::State& state) {
   const absl::TimeZone zone = *runtime::LoadZone("zone", "Europe/Paris");
   const RecurringSchedule schedule = EveryWeek("FREQ=WEEKLY;BYDAY=MO");
   for (auto _ : state) {
-    const auto recurrence = Recurrence::Create(schedule, zone, Endless::kAllowed);
+    const auto recurrence = Recurrence::Create(schedule, zone);
     benchmark::DoNotOptimize(recurrence.ok());
   }
 }
