@@ -44,8 +44,8 @@ def order_of(server):
             + bytes_field(4, "nvidia") + bytes_field(5, number_field(1, 4_000_000_000)))
 
 
-# In a process of its own, for gRPC's threads and the forks of the commands that are run here do not go together; and past
-# a proxy that the machine may have.
+# In a process of its own, for gRPC's threads and the forks of the commands that are run here do not go together;
+# and past a proxy that the machine may have.
 CALL = """
 import sys
 import grpc
