@@ -5,9 +5,11 @@
 #include <rocksdb/options.h>
 #include <rocksdb/write_batch.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <iterator>
 #include <utility>
 
 #include "storage/log/group_appender.h"
@@ -15,6 +17,8 @@
 
 namespace concordat::storage {
 namespace {
+
+constexpr size_t kOffsetBytes = 8;
 
 // Records: `r <stream> 0x00 <offset, 8 bytes, most significant first>`. Notes: `n <key>`.
 std::string RecordKey(std::string_view stream, int64_t offset) {
@@ -28,7 +32,8 @@ std::string RecordKey(std::string_view stream, int64_t offset) {
 
 int64_t OffsetOf(std::string_view key) {
   uint64_t offset = 0;
-  for (const char c : key.substr(key.size() - 8)) offset = offset << 8 | static_cast<uint8_t>(c);
+  for (const char c : key.substr(key.size() - kOffsetBytes))
+    offset = offset << 8 | static_cast<uint8_t>(c);
   return static_cast<int64_t>(offset);
 }
 
@@ -62,8 +67,14 @@ class EmbeddedReader final : public LogReader {
     for (auto& [stream, offset] : positions_) {
       auto read = log_.ReadFrom(stream, offset, limit - records.size());
       if (!read.ok()) return read.status();
-      if (!read->empty()) offset = read->back().offset + 1;
-      for (StoredRecord& record : *read) records.push_back(std::move(record));
+      if (read->empty()) continue;
+      offset = read->back().offset + 1;
+      if (records.empty()) {
+        records = *std::move(read);
+      } else {
+        records.insert(records.end(), std::make_move_iterator(read->begin()),
+                       std::make_move_iterator(read->end()));
+      }
       if (records.size() >= limit) break;
     }
     return records;
@@ -229,11 +240,14 @@ absl::StatusOr<std::vector<StoredRecord>> EmbeddedLog::ReadFrom(const std::strin
   std::vector<StoredRecord> records;
   const int64_t end = End(stream);
   if (offset >= end) return records;
+  records.reserve(std::min(limit, static_cast<size_t>(end - offset)));
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
-  for (it->Seek(RecordKey(stream, offset)); it->Valid() && offset < end && records.size() < limit;
-       it->Next()) {
+  const std::string from = RecordKey(stream, offset);
+  const std::string_view of_stream = std::string_view(from).substr(0, from.size() - kOffsetBytes);
+  for (it->Seek(from); it->Valid() && offset < end && records.size() < limit; it->Next()) {
     const std::string_view key(it->key().data(), it->key().size());
-    if (key != RecordKey(stream, offset)) {
+    if (key.size() != from.size() || key.substr(0, of_stream.size()) != of_stream ||
+        OffsetOf(key) != offset) {
       return absl::OutOfRangeError(
           fmt::format("{} has no record at offset {}: the log lost it", stream, offset));
     }

@@ -60,19 +60,22 @@ void Journal::Begin(uint64_t sequence) {
 }
 
 void Journal::Write(std::string key, std::optional<std::string> value) {
-  std::optional<std::string> before = Get(key);
-  if (!before && !value && !overlay_.contains(key)) return;
-  Record(std::move(key), std::move(before), std::move(value));
+  const auto [row, is_new] = overlay_.try_emplace(std::move(key));
+  std::optional<std::string> before = is_new ? base_.Get(row->first) : std::move(row->second.value);
+  if (is_new && !before && !value) {
+    overlay_.erase(row);
+  } else {
+    Record(*row, is_new, std::move(before), std::move(value));
+  }
 }
 
 void Journal::WriteNew(std::string key, std::string value) {
-  Record(std::move(key), std::nullopt, std::move(value));
+  const auto [row, is_new] = overlay_.try_emplace(std::move(key));
+  Record(*row, is_new, std::nullopt, std::move(value));
 }
 
-void Journal::Record(std::string key, std::optional<std::string> before,
+void Journal::Record(Overlay::value_type& row, bool is_new, std::optional<std::string> before,
                      std::optional<std::string> after) {
-  const auto [at, is_new] = overlay_.try_emplace(std::move(key));
-  Overlay::value_type& row = *at;
   if (is_new) unordered_.push_back(&row);
   row.second.value = std::move(after);
   ++row.second.writes;

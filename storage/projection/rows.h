@@ -105,7 +105,8 @@ class Journal final : public RowSource {
     std::optional<std::string> before;
   };
 
-  void Record(std::string key, std::optional<std::string> before, std::optional<std::string> after);
+  void Record(Overlay::value_type& row, bool is_new, std::optional<std::string> before,
+              std::optional<std::string> after);
   // Forgets a row that no change in `changes_` is of.
   void Forget(const Overlay::value_type& row);
 

@@ -1,6 +1,7 @@
 #include "storage/projection/snapshot.h"
 
 #include <fmt/format.h>
+#include <rocksdb/env.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -8,6 +9,7 @@
 
 #include "storage/projection/digest.h"
 #include "storage/projection/rocksdb_store.h"
+#include "storage/rocksdb.h"
 
 namespace concordat::storage {
 namespace {
@@ -22,13 +24,13 @@ absl::Status Failed(const std::string& doing, const std::error_code& error) {
 }
 
 absl::Status WriteLabel(const std::string& dir, const Snapshot& snapshot) {
-  std::ofstream label(fs::path(dir) / kLabel);
-  label << "stream " << snapshot.stream << "\nsequence " << snapshot.head.sequence << "\nlink "
-        << snapshot.head.link.ToHex() << "\ndigest " << snapshot.digest << "\nschema "
-        << snapshot.schema << "\n";
-  label.close();
-  return label ? absl::OkStatus()
-               : absl::UnavailableError(fmt::format("cannot write {}/{}", dir, kLabel));
+  const std::string path = fs::path(dir) / kLabel;
+  const std::string text = fmt::format(
+      "stream {}\nsequence {}\nlink {}\ndigest {}\nschema {}\n", snapshot.stream,
+      snapshot.head.sequence, snapshot.head.link.ToHex(), snapshot.digest, snapshot.schema);
+  // Synced, as the files beside it are.
+  return FromRocksDb(rocksdb::WriteStringToFile(rocksdb::Env::Default(), text, path, true),
+                     fmt::format("cannot write {}", path));
 }
 
 absl::StatusOr<Snapshot> ReadLabel(const std::string& dir) {

@@ -26,7 +26,7 @@ class Table {
   std::optional<Message> Get(std::string_view key) const {
     std::optional<Message> message;
     source_.Read(RowKey(name_, key),
-                 [&](std::string_view value) { message.emplace(Parse(key, value)); });
+                 [&](std::string_view value) { ParseInto(key, value, message.emplace()); });
     return message;
   }
   bool Contains(std::string_view key) const { return source_.Contains(RowKey(name_, key)); }
@@ -55,15 +55,18 @@ class Table {
   // The message of a row's value, for indexes.
   static Message Parse(std::string_view key, std::string_view value) {
     Message message;
-    if (!message.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
-      std::fprintf(stderr, "row %.*s cannot be read: delete the projection and start again\n",
-                   static_cast<int>(key.size()), key.data());
-      std::abort();
-    }
+    ParseInto(key, value, message);
     return message;
   }
 
  private:
+  static void ParseInto(std::string_view key, std::string_view value, Message& message) {
+    if (message.ParseFromArray(value.data(), static_cast<int>(value.size()))) return;
+    std::fprintf(stderr, "row %.*s cannot be read: delete the projection and start again\n",
+                 static_cast<int>(key.size()), key.data());
+    std::abort();
+  }
+
   std::string_view name_;
   const RowSource& source_;
   Journal* journal_;

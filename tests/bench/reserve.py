@@ -43,14 +43,15 @@ fsync = on
 synchronous_commit = on
 """
 TITLES = {
-    "embedded": "Concordat, embedded log", "kafka_flushed": "Concordat, Kafka, flushed", "kafka": "Concordat, Kafka",
+    "limit": "librdkafka alone (the limit)", "embedded": "Concordat, embedded log",
+    "kafka_flushed": "Concordat, Kafka, flushed", "kafka": "Concordat, Kafka",
     "postgresql": "PostgreSQL", "postgresql_unflushed": "PostgreSQL, not flushed", "usual": "PostgreSQL, the usual way"}
 
 
 class PostgreSQL:
     """A server of its own on a socket in a new folder, run by an ordinary user, as it demands."""
 
-    def __init__(self, build):
+    def __init__(self, program):
         if not os.path.exists(os.path.join(POSTGRESQL, "pgbench")):
             raise SystemExit("reserve.py: %s/pgbench is missing; `./dev bench reserve` installs postgresql-15" % POSTGRESQL)
         self.folder = tempfile.mkdtemp(prefix="concordat-bench-")
@@ -65,7 +66,7 @@ class PostgreSQL:
             file.write(SETTINGS + "unix_socket_directories = '%s'\n" % self.folder)
         self.call("pg_ctl", "-D", self.data, "-l", os.path.join(self.folder, "log"), "-w", "start")
         try:
-            self.load(build)
+            self.load(program)
         except BaseException:
             self.stop()
             raise
@@ -82,9 +83,9 @@ class PostgreSQL:
     def sql(self, *arguments):
         return self.call("psql", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", *arguments)
 
-    def load(self, build):
+    def load(self, program):
         with open(os.path.join(self.folder, "bookings.tsv"), "w") as file:
-            subprocess.run([build, "--mode", "data", "--servers", str(SERVERS), "--reservations", str(RESERVATIONS)],
+            subprocess.run([program, "--mode", "data", "--servers", str(SERVERS), "--reservations", str(RESERVATIONS)],
                            stdout=file, check=True)
         shutil.copy(SQL, os.path.join(self.folder, "reserve.sql"))
         self.sql("-v", "servers=%d" % SERVERS, "-f", "reserve.sql")
@@ -142,15 +143,25 @@ def best_of(postgresql, clients, options, flushed):
 
 
 class Ours:
-    def __init__(self, program, broker, folder):
-        self.program, self.broker, self.folder, self.number = program, broker, folder, 0
+    def __init__(self, build, broker, folder):
+        self.build, self.broker, self.folder, self.number = build, broker, folder, 0
+
+    def limit(self, clients, options):
+        """What the broker takes of anybody who sends it a record a command: the raw way of commit.py."""
+        say("%s, %d clients" % (TITLES["limit"], clients))
+        self.number += 1
+        site = "bench%d" % self.number
+        self.broker.topic(site + ".inventory.events")
+        return run([os.path.join(self.build, "commit_bench"), "--mode", "raw", "--bootstrap", self.broker.bootstrap,
+                    "--site", site, "--dir", os.path.join(self.folder, site), "--clients", str(clients),
+                    "--seconds", str(options.seconds), "--warmup", str(options.warmup)], "limit")
 
     def measure(self, way, clients, options):
         say("%s, %d clients" % (TITLES[way], clients))
         self.number += 1
         site = "bench%d" % self.number
-        command = [self.program, "--site", site, "--dir", os.path.join(self.folder, site), "--clients", str(clients),
-                   "--seconds", str(options.seconds), "--warmup", str(options.warmup), "--servers", str(SERVERS),
+        command = [os.path.join(self.build, "reserve_bench"), "--site", site, "--dir", os.path.join(self.folder, site),
+                   "--clients", str(clients), "--seconds", str(options.seconds), "--warmup", str(options.warmup), "--servers", str(SERVERS),
                    "--reservations", str(RESERVATIONS), "--mode", "embedded" if way == "embedded" else "kafka"]
         if way != "embedded":
             # A topic at home is flushed with every request; a copy as the broker thinks best.
@@ -173,6 +184,10 @@ def ratios(rows):
         a, b = rows[ours], rows[theirs]
         found["throughput_vs_" + name] = round(a["throughput_per_second"] / max(b["throughput_per_second"], 0.1), 2)
         found["latency_p50_%s_over_ours" % name] = round(b["latency_p50_ms"] / max(a["latency_p50_ms"], 0.001), 2)
+    limit, best = rows["limit"], rows["postgresql"]
+    found["throughput_of_limit_vs_postgresql"] = round(
+        limit["throughput_per_second"] / max(best["throughput_per_second"], 0.1), 2)
+    found["latency_p50_postgresql_over_limit"] = round(best["latency_p50_ms"] / max(limit["latency_p50_ms"], 0.001), 2)
     return found
 
 
@@ -184,17 +199,18 @@ def main():
     parser.add_argument("--warmup", type=float, default=2)
     parser.add_argument("--clients", type=counts, default="1,16,64")
     options = parser.parse_args()
-    program = os.path.join(options.build, "tests", "bench", "reserve_bench")
+    build = os.path.join(options.build, "tests", "bench")
     folder = tempfile.mkdtemp(prefix="concordat-bench-")
     figures = {}
     say("PostgreSQL loads %d reservations of %d servers" % (RESERVATIONS, SERVERS))
-    postgresql = PostgreSQL(program)
+    postgresql = PostgreSQL(os.path.join(build, "reserve_bench"))
     try:
         broker = Broker(os.path.join(folder, "broker"))
         try:
-            ours = Ours(program, broker, folder)
+            ours = Ours(build, broker, folder)
             for clients in options.clients:
-                rows = {way: ours.measure(way, clients, options) for way in ("embedded", "kafka_flushed", "kafka")}
+                rows = {"limit": ours.limit(clients, options)}
+                rows.update((way, ours.measure(way, clients, options)) for way in ("embedded", "kafka_flushed", "kafka"))
                 rows["postgresql"] = best_of(postgresql, clients, options, True)
                 rows["usual"] = rows["postgresql"]["formulations"]["lowest_free"]
                 rows["postgresql_unflushed"] = best_of(postgresql, clients, options, False)

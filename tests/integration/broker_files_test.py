@@ -9,7 +9,7 @@ import unittest
 
 import story
 from cluster import SERVICES, eventually, stream
-from mirror_test import Kafka
+from mirror_test import prepare, start_pair
 
 SITES = ("paris", "borlange")
 INVENTORY = "paris.inventory.events"
@@ -18,30 +18,28 @@ SEGMENT = "00000000000000000000.log"
 UNCHECKED = 21
 
 
-class BrokerFiles(Kafka):
-    def setUp(self):
-        super().setUp()
-        self.mirror = self.cluster.mirror(self.brokers, "--offset-flush-ms", "1000").launch()
-        for node in self.nodes.values():
-            node.launch()
-        self.mirror.wait_ready()
-        for node in self.nodes.values():
-            node.wait_ready()
+class BrokerFiles(unittest.TestCase):
+    """Each test leaves both sites whole and equal, and the next one goes on with them."""
+
+    @classmethod
+    def setUpClass(cls):
+        prepare(cls, SITES, cls.addClassCleanup)
+        start_pair(cls, 1000)
         for site in SITES:
-            story.open_site(self.shell, site)
-        self.answers = {}
+            story.open_site(cls.shell, site)
+        cls.answers = {}
+
+    def setUp(self):
         self.ask(4)
         self.equal()
 
     # What was answered is kept here, outside of the services.
     def ask(self, count):
-        for _ in range(count):
-            name = f"s{len(self.answers):03}"
-            self.answers[name] = self.order_once(name)
+        names = [f"s{len(self.answers) + i:03}" for i in range(count)]
+        self.answers.update(zip(names, self.order_all(names)))
 
-    def order_once(self, name):
-        return self.shell.json("order", "server", name, "--site", "paris", "--model", story.MODEL, "--supplier", "nvidia",
-                               "--promised-time", "2027-06-01", "--request-id", f"order-{name}")
+    def order_all(self, names):
+        return story.order_all(self.addresses["paris"], "paris", names)
 
     def equal(self):
         self.assertIn("heads equal, digests equal", self.shell("verify", "--wait", "90s").out)
@@ -49,8 +47,7 @@ class BrokerFiles(Kafka):
     def nothing_lost(self):
         """Everything that was answered is there once, with the first answer, and both sites agree."""
         self.equal()
-        for name, answer in self.answers.items():
-            self.assertEqual(self.order_once(name), {**answer, "repeated": True}, name)
+        self.assertEqual(self.order_all(self.answers), [{**answer, "repeated": True} for answer in self.answers.values()])
         self.ask(2)
         self.equal()
         self.assertIn("digests equal", self.shell("verify", "--deep").out)
@@ -177,7 +174,7 @@ class Yesterday(BrokerFiles):
     def setUp(self):
         super().setUp()
         self.stop("paris")
-        self.kept = self.cluster.folder / "kept"
+        self.kept = self.cluster.folder / f"kept-{len(self.answers)}"
         for name, folder in self.folders():
             shutil.copytree(folder, self.kept / name)
         self.start("paris")
@@ -237,7 +234,7 @@ class Swapped(BrokerFiles):
         self.forget("paris")
         self.nodes["paris"].start()
         self.carry_anew()
-        self.assertGreater(self.voids("paris", INVENTORY)["corrupt"], 0)
+        self.assertGreater(self.shell.voids("paris", INVENTORY)["corrupt"], 0)
         self.nothing_lost()
         # With nothing at home that knows better, the other site does.
         self.stop("paris")
@@ -290,7 +287,7 @@ class FlippedBits(BrokerFiles):
         self.flip(self.segment("paris"), begin + UNCHECKED + 60)
         # What was folded before is right, and is not read again.
         self.start("paris")
-        self.assertEqual(self.order_once("s000"), {**self.answers["s000"], "repeated": True})
+        self.assertEqual(self.order_all(["s000"]), [{**self.answers["s000"], "repeated": True}])
         found = self.shell.run("verify", "--deep")
         self.assertNotEqual(found.code, 0, found)
         self.assertIn("bits have changed", found.out + found.err)

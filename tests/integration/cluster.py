@@ -241,6 +241,9 @@ class Answer:
 class Shell:
     """The command line, with a configuration of its own."""
 
+    # A third of such a short run would look for leaks, which cli_test does.
+    environment = {"ASAN_OPTIONS": "detect_leaks=0:malloc_context_size=2"}
+
     def __init__(self, cluster, sites, site=None, name="shell"):
         """`sites`: {"paris": {"address": …, "services": {…}}}; `site` is asked unless said otherwise."""
         self.path = cluster.folder / f"{name}.yaml"
@@ -251,7 +254,8 @@ class Shell:
         words = [str(word) for word in words]
         done = subprocess.run(
             [binary("CONCORDAT"), "--config", str(self.path), "--as", "tester", *words], input=stdin,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, preexec_fn=die_with_test)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120, preexec_fn=die_with_test,
+            env={**os.environ, **self.environment})
         return Answer(words, done)
 
     def __call__(self, *words, code=0, stdin=""):
@@ -278,6 +282,10 @@ class Shell:
 
     def heads(self, site):
         return {name: (int(state["sequence"]), state["link"]) for name, state in self.streams(site).items()}
+
+    def voids(self, site, topic):
+        """{reason: how many records of the stream were void there for it}"""
+        return {reason: int(count) for reason, count in self.streams(site)[topic].get("voidRecords", {}).items()}
 
     def get(self, *words, site=None):
         return self.json("get", *words, *(("--site", site) if site else ()))
@@ -432,14 +440,18 @@ class Metrics:
         return sum(value for sample, found, value in self.samples if sample == name and labels.items() <= found.items())
 
 
-def rpc(address, method, request=None):
-    """A unary call by name, `concordat.node.v1.NodeService/Verify`, with JSON in and out."""
-    done = subprocess.run([binary("RPC_CLIENT"), "call", address, method, json.dumps(request or {})],
+def rpc_all(address, method, requests):
+    """Unary calls by name, `concordat.node.v1.NodeService/Verify`, one after the other, with JSON in and out."""
+    done = subprocess.run([binary("RPC_CLIENT"), "call", address, method, *map(json.dumps, requests)],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
                           preexec_fn=die_with_test)
     if done.returncode != 0:
         raise AssertionError(f"{method} at {address}: {done.stderr}")
-    return json.loads(done.stdout)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def rpc(address, method, request=None):
+    return rpc_all(address, method, [request or {}])[0]
 
 
 def digests(address):

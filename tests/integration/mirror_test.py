@@ -26,31 +26,40 @@ def child(parent, sequence, data, **changed):
     return headers
 
 
-class Kafka(unittest.TestCase):
-    """Sites on brokers of their own, a process for each."""
+def prepare(case, sites, clean_up):
+    """Sites on brokers of their own, a process for each that does not run yet: attributes of a test or its class."""
+    case.cluster = Cluster()
+    clean_up(case.cluster.close)
+    case.brokers = {site: case.cluster.broker(site, sites).launch() for site in sites}
+    for broker in case.brokers.values():
+        broker.wait_ready()
+    case.addresses = {site: case.cluster.address() for site in sites}
+    case.nodes = {site: case.cluster.node(site, {
+        "profile": "demo", "log": "kafka", "data_dir": str(case.cluster.folder / "data"), "here": [site],
+        "sites": [{"name": name, "grpc": case.addresses[name], "kafka": case.brokers[name].bootstrap}
+                  for name in sites]}) for site in sites}
+    case.shell = Shell(case.cluster, {site: {"address": address} for site, address in case.addresses.items()})
 
+
+def start_pair(case, flush_ms):
+    """Starts both sites and the mirror between them, which remembers so seldom how far it is."""
+    case.mirror = case.cluster.mirror(case.brokers, "--offset-flush-ms", str(flush_ms)).launch()
+    for node in case.nodes.values():
+        node.launch()
+    case.mirror.wait_ready()
+    for node in case.nodes.values():
+        node.wait_ready()
+
+
+class Kafka(unittest.TestCase):
     sites = SITES
 
     def setUp(self):
-        self.cluster = Cluster()
-        self.addCleanup(self.cluster.close)
-        self.brokers = {site: self.cluster.broker(site, self.sites).launch() for site in self.sites}
-        for broker in self.brokers.values():
-            broker.wait_ready()
-        self.addresses = {site: self.cluster.address() for site in self.sites}
-        self.nodes = {site: self.cluster.node(site, {
-            "profile": "demo", "log": "kafka", "data_dir": str(self.cluster.folder / "data"), "here": [site],
-            "sites": [{"name": name, "grpc": self.addresses[name], "kafka": self.brokers[name].bootstrap}
-                      for name in self.sites]}) for site in self.sites}
-        self.shell = Shell(self.cluster, {site: {"address": address} for site, address in self.addresses.items()})
+        prepare(self, self.sites, self.addCleanup)
 
     def order(self, *servers):
         for server in servers:
             story.order_server(self.shell, "paris", server)
-
-    def voids(self, site, topic):
-        state = self.shell.streams(site)[topic]
-        return {reason: int(count) for reason, count in state.get("voidRecords", {}).items()}
 
 
 class Pair(Kafka):
@@ -58,13 +67,8 @@ class Pair(Kafka):
 
     def setUp(self):
         super().setUp()
-        # It remembers what it copied so seldom that a killed one copies everything again.
-        self.mirror = self.cluster.mirror(self.brokers, "--offset-flush-ms", "600000").launch()
-        for node in self.nodes.values():
-            node.launch()
-        self.mirror.wait_ready()
-        for node in self.nodes.values():
-            node.wait_ready()
+        # So seldom that a killed one copies everything again.
+        start_pair(self, 600000)
 
 
 class OrdersBetweenSites(Pair):
@@ -116,10 +120,10 @@ class Mirrored(Pair):
 
     def test_what_a_killed_mirror_repeats_is_void_and_moves_nobody(self):
         before = {site: (self.shell.heads(site), digests(self.addresses[site])) for site in SITES}
-        self.assertEqual(self.voids("borlange", ORDERS), {})
+        self.assertEqual(self.shell.voids("borlange", ORDERS), {})
         self.mirror.kill()
         self.mirror.start()
-        eventually(lambda: self.voids("borlange", ORDERS).get("stale"), 180, "borlange sees records again")
+        eventually(lambda: self.shell.voids("borlange", ORDERS).get("stale"), 180, "borlange sees records again")
         lines, summary = follow(self.brokers["borlange"], ORDERS, "--mirrored", "--all")
         self.assertGreater(summary["void"]["stale"], 0)
         self.assertEqual(len({line["link"] for line in lines if line["outcome"] == "accepted"}), summary["accepted"])
@@ -155,12 +159,12 @@ class Mirrored(Pair):
                 self.assertEqual(outcomes[headers["ce_id"].decode()], "void")
             self.assertEqual((summary["head"]["sequence"], summary["head"]["link"]), (sequence, link))
             # The same records are void for the services, and for the same reasons.
-            self.assertEqual(self.voids(site, ORDERS), summary["void"])
+            self.assertEqual(self.shell.voids(site, ORDERS), summary["void"])
 
     def test_a_replica_that_is_behind_says_by_how_many_records_and_catches_up(self):
         # It is measured once a second.
         eventually(lambda: self.lag("borlange") == 0, what="borlange has read everything")
-        head, voids = self.shell.heads("borlange")[ORDERS], self.voids("borlange", ORDERS)
+        head, voids = self.shell.heads("borlange")[ORDERS], self.shell.voids("borlange", ORDERS)
         headers, data = read_topic(self.brokers["borlange"], ORDERS)[1][1:]
         # While it does not run, its log grows by what a mirror would repeat.
         self.nodes["borlange"].pause()
@@ -172,11 +176,11 @@ class Mirrored(Pair):
         eventually(lambda: self.lag("borlange") == 0, 120, "borlange has caught up")
         self.assertEqual(int(self.shell.streams("borlange")[ORDERS].get("lagRecords", 0)), 0)
         self.assertEqual(self.shell.heads("borlange")[ORDERS], head)
-        self.assertEqual(self.voids("borlange", ORDERS), {**voids, "stale": voids.get("stale", 0) + MANY})
+        self.assertEqual(self.shell.voids("borlange", ORDERS), {**voids, "stale": voids.get("stale", 0) + MANY})
         told = Metrics(self.nodes["borlange"].doors["borlange"]["http"])
         self.assertEqual(told.total("concordat_projection_lag_records", stream=ORDERS), 0)
         self.assertEqual(told.by("reason", "concordat_void_records_total", stream=ORDERS),
-                         self.voids("borlange", ORDERS))
+                         self.shell.voids("borlange", ORDERS))
 
     def lag(self, site):
         """What the column LAG says of the stream at a site."""

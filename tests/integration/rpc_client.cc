@@ -1,7 +1,9 @@
 // Calls of the services by name, with JSON in and out, for the integration tests.
 //
-//   rpc_client call ADDRESS METHOD JSON
+//   rpc_client call ADDRESS METHOD JSON...
 //   rpc_client load ADDRESS METHOD TEMPLATE FILE THREADS [NUMBER...]
+//
+// `call` writes a line of JSON for each answer, and ends with the first call that fails.
 //
 // `load` sends commands made from TEMPLATE, in which {n} is the command's number, with the request
 // id `load-{n}`: the numbers 0, 1, … until SIGTERM, or those that are given. For each it writes a
@@ -62,24 +64,27 @@ const MethodDescriptor* Find(std::string method) {
   return found;
 }
 
-int Call(const std::string& address, const std::string& method, const std::string& json) {
+int Call(const std::string& address, const std::string& method,
+         const std::vector<std::string>& requests) {
   const MethodDescriptor* found = Find(method);
-  const auto request = Parse(found->input_type(), json);
-  const auto response = New(found->output_type());
-  concordat::cli::Client client;
-  const absl::Status status = client.Call(
-      address, "/" + method, {.actor = "tester", .timeout = kTimeout}, *request, *response);
-  if (!status.ok()) {
-    std::fprintf(stderr, "%s\n", status.ToString().c_str());
-    return 1;
-  }
   google::protobuf::util::JsonPrintOptions options;
   options.always_print_primitive_fields = true;
   options.preserve_proto_field_names = true;
-  std::string text;
-  if (!google::protobuf::util::MessageToJsonString(*response, &text, options).ok())
-    Fail("the answer is no JSON");
-  std::printf("%s\n", text.c_str());
+  concordat::cli::Client client;
+  for (const std::string& json : requests) {
+    const auto request = Parse(found->input_type(), json);
+    const auto response = New(found->output_type());
+    const absl::Status status = client.Call(
+        address, "/" + method, {.actor = "tester", .timeout = kTimeout}, *request, *response);
+    if (!status.ok()) {
+      std::fprintf(stderr, "%s\n", status.ToString().c_str());
+      return 1;
+    }
+    std::string text;
+    if (!google::protobuf::util::MessageToJsonString(*response, &text, options).ok())
+      Fail("the answer is no JSON");
+    std::printf("%s\n", text.c_str());
+  }
   return 0;
 }
 
@@ -150,7 +155,7 @@ class Load {
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
-  if (mode == "call" && argc == 5) return Call(argv[2], argv[3], argv[4]);
+  if (mode == "call" && argc >= 5) return Call(argv[2], argv[3], {argv + 4, argv + argc});
   if (mode == "load" && argc >= 7) {
     std::signal(SIGTERM, [](int) { stopped = 1; });
     std::vector<uint64_t> numbers;

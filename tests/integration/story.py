@@ -1,5 +1,5 @@
 """What the tests' sites have in common: a model, servers that passed their burn-in, a customer's contract."""
-from cluster import RULES, SERVICES, eventually, stream
+from cluster import RULES, SERVICES, eventually, rpc_all, stream
 
 CONTRACT = "hsbc/frame"
 MODEL = "vera-rubin-nvl144"
@@ -28,6 +28,14 @@ def open_site(shell, site):
 def order_server(shell, site, server):
     return shell("order", "server", server, "--site", site, "--model", MODEL, "--supplier", "nvidia",
                  "--promised-time", "+30d")
+
+
+def order_all(address, site, servers):
+    """The same at a process, for many and with a request id each: what each was answered."""
+    return rpc_all(address, "concordat.inventory.v1.InventoryService/OrderServer", [
+        {"submit": {"requestId": f"order-{server}"}, "name": f"sites/{site}/servers/{server}",
+         "model": f"models/{MODEL}", "supplier": "nvidia", "promisedTime": "2027-06-01T00:00:00Z"}
+        for server in servers])
 
 
 def install_server(shell, site, server, position):

@@ -13,6 +13,11 @@ namespace {
 // Longer than this, an id may be used again. A caller's id is remembered for seven days at least.
 constexpr absl::Duration kMemory = absl::Hours(24 * 7);
 
+// As much of it as one wants to read.
+std::string TextOf(const google::protobuf::Message& event) {
+  return event.ShortDebugString().substr(0, 2000);
+}
+
 bool IsService(const std::string& actor) { return actor.compare(0, 7, "system:") == 0; }
 
 }  // namespace
@@ -213,8 +218,8 @@ void Referee::Judge(const History& history, const events::Attributes& attributes
                     const inventory::v1::Event& event) {
   const auto judge = [&](const char* invariant, const std::string& wrong) {
     if (!wrong.empty())
-      violation_(invariant,
-                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, wrong));
+      violation_(invariant, fmt::format("{}: sequence {}: {}, by {}", history.stream,
+                                        attributes.sequence, wrong, TextOf(event)));
   };
   judge("tested-before-offered", offers_[history.stream].Take(event));
   const Books& books = books_[events::StreamName(events::SiteOf(history.stream), "reservations")];
@@ -225,8 +230,8 @@ void Referee::Judge(const History& history, const events::Attributes& attributes
                     const reservations::v1::Event& event) {
   const auto judge = [&](const char* invariant, const std::string& wrong) {
     if (!wrong.empty())
-      violation_(invariant,
-                 fmt::format("{}: sequence {}: {}", history.stream, attributes.sequence, wrong));
+      violation_(invariant, fmt::format("{}: sequence {}: {}, by {}", history.stream,
+                                        attributes.sequence, wrong, TextOf(event)));
   };
   const std::string site = events::SiteOf(history.stream);
   occurrences_ += static_cast<uint64_t>(event.reservation_held().occurrences_size());

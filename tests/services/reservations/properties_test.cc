@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -259,26 +260,28 @@ class World {
     return false;
   }
 
-  std::vector<v1::Reservation> Reservations() {
-    std::vector<v1::Reservation> all;
+  // Read anew after a change only: a step asks for them many times. Valid until the next change.
+  const std::vector<v1::Reservation>& Reservations() {
+    if (all_) return *all_;
+    all_.emplace();
+    live_.clear();
     Rows().reservations.Scan("", [&](std::string_view, const v1::Reservation& row) {
-      all.push_back(row);
+      all_->push_back(row);
+      if (!IsTerminal(row.state())) live_.push_back(row);
       return true;
     });
-    return all;
+    return *all_;
   }
-  std::vector<v1::Reservation> Live() {
-    std::vector<v1::Reservation> live = Reservations();
-    live.erase(std::remove_if(live.begin(), live.end(),
-                              [](const auto& r) { return IsTerminal(r.state()); }),
-               live.end());
-    return live;
+  const std::vector<v1::Reservation>& Live() {
+    Reservations();
+    return live_;
   }
 
   v1::Event Decide(const v1::Command& command, const std::string& id) {
     scenario_.At(absl::FormatTime(absl::RFC3339_full, now_, absl::UTCTimeZone()));
     const Snapshot before = RowsOf(scenario_.journal());
     const v1::Event event = scenario_.When(command, id);
+    all_.reset();
     ++sequence_;
     ++seen[event.GetDescriptor()->FindFieldByNumber(event.event_case())->name()];
     if (event.has_command_refused()) RC_ASSERT(RowsOf(scenario_.journal()) == before);
@@ -287,6 +290,7 @@ class World {
   }
   void Fact(const std::string& text) {
     scenario_.Given(text);
+    all_.reset();
     ++sequence_;
   }
   std::string NextId() { return fmt::format("c-{}", ++commands_); }
@@ -480,6 +484,7 @@ class World {
     const uint64_t keep =
         sequence_ > static_cast<uint64_t>(events) + 20 ? sequence_ - events : sequence_;
     scenario_.journal().Rollback(keep + 1);
+    all_.reset();
     // What was rolled back never happened; the oracle reads the envelope from the rows again.
     history_.clear();
     const auto site = Rows().site_records.Get(kSite);
@@ -699,7 +704,7 @@ class World {
   }
 
   void CheckServers() {
-    const std::vector<v1::Reservation> live = Live();
+    const std::vector<v1::Reservation>& live = Live();
     for (size_t i = 0; i < live.size(); ++i) {
       for (size_t j = 0; j < i; ++j) {
         // What has not begun uses nothing before now, though its time has come: a hold whose timer
@@ -883,6 +888,8 @@ class World {
 
   const bool only_grow_;
   test::Scenario<Service> scenario_;
+  std::optional<std::vector<v1::Reservation>> all_;  // the rows, where they have been read
+  std::vector<v1::Reservation> live_;                // of those, what is not over
   absl::Time now_ = kStart;
   uint64_t sequence_ = 0;
   int commands_ = 0;
