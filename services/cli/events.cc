@@ -191,7 +191,7 @@ absl::StatusOr<Events> FetchEvents(Session& session, const Site& site,
     if (request.stream().empty()) {
       session.Say(fmt::format(
           "only the first {} events; the rest: concordat watch STREAM --from 0 --until-head",
-          kPage));
+          all.size()));
       return all;
     }
     request.set_from_sequence(all.back().sequence() + 1);

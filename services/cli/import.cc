@@ -20,6 +20,7 @@
 #include "services/cli/output.h"
 #include "services/cli/resources.h"
 #include "services/cli/text.h"
+#include "services/cli/values.h"
 #include "services/runtime/check.h"
 
 namespace concordat::cli {
@@ -304,6 +305,11 @@ bool IsOfDryRun(const absl::Status& status, size_t step) {
   return step > 0 && (absl::IsNotFound(status) || absl::IsFailedPrecondition(status));
 }
 
+type::v1::Submit& SubmitOf(google::protobuf::Message& request) {
+  const auto* field = request.GetDescriptor()->FindFieldByName("submit");
+  return static_cast<type::v1::Submit&>(*request.GetReflection()->MutableMessage(&request, field));
+}
+
 // Sends a line's commands in order, up to the first that is refused; what is wrong, or empty.
 std::string Send(Client& client, const std::string& address, const CallOptions& options,
                  const ImportLine& line, bool dry_run, ImportProgress& progress) {
@@ -311,17 +317,18 @@ std::string Send(Client& client, const std::string& address, const CallOptions& 
     const auto& [method, request] = line.steps[step];
     std::unique_ptr<google::protobuf::Message> sent(request->New());
     sent->CopyFrom(*request);
-    if (dry_run) {
-      const auto* field = sent->GetDescriptor()->FindFieldByName("submit");
-      static_cast<type::v1::Submit*>(sent->GetReflection()->MutableMessage(sent.get(), field))
-          ->set_validate_only(true);
-    }
+    if (dry_run) SubmitOf(*sent).set_validate_only(true);
     type::v1::Outcome outcome;
     std::optional<type::v1::Outcome> refusal;
-    const absl::Status status =
-        client.Call(address, "/concordat.inventory.v1.InventoryService/" + method, options, *sent,
-                    outcome, &refusal);
+    const std::string path = "/concordat.inventory.v1.InventoryService/" + method;
+    absl::Status status = client.Call(address, path, options, *sent, outcome, &refusal);
     ++progress.commands;
+    // The answer of an earlier import: what was in its way may be gone, and it has done nothing.
+    if (refusal && refusal->repeated()) {
+      SubmitOf(*sent).set_request_id(RandomRequestId());
+      refusal.reset();
+      status = client.Call(address, path, options, *sent, outcome, &refusal);
+    }
     if (status.ok()) {
       if (outcome.repeated()) ++progress.repeated;
       continue;

@@ -250,6 +250,12 @@ absl::Status RunGet(Session& session, const GetOptions& options) {
                                                              options.words[1], computed)),
                       "get --help");
     }
+    if (!options.where.empty() || options.all_sites) {
+      return WithNext(absl::InvalidArgumentError(fmt::format(
+                          "found {} with {}, expected neither conditions nor other sites",
+                          options.all_sites ? "-A" : "--where", computed)),
+                      fmt::format("get {}", computed));
+    }
     if (computed == "energy") return RunEnergy(session);
     return computed == "months" ? RunMonths(session) : RunStages(session);
   }
@@ -268,6 +274,13 @@ absl::Status RunGet(Session& session, const GetOptions& options) {
   std::string_view typed = target->name;
   const bool is_prefix = ConsumeSuffix(&typed, "*") || typed.ends_with("/");
   const std::string name = FullName(kind, typed, (*site)->name);
+  if (!is_prefix && !options.where.empty()) {
+    return WithNext(absl::InvalidArgumentError(fmt::format(
+                        "found --where with '{}', expected it with all {}, or with those whose "
+                        "name begins so: '{}*'",
+                        typed, kind.collection, typed)),
+                    fmt::format("get {} '{}*' --where ...", kind.collection, typed));
+  }
   if (!is_prefix) {
     node::v1::Freshness freshness;
     auto resource = FetchResource(session, **site, kind, name, &freshness);

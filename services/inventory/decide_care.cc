@@ -34,8 +34,13 @@ v1::Event CordonServer(const v1::CordonServerRequest& request, const v1::Server&
     return Withdrawn(request, server);
   if (server.cordoned()) return WrongState(request, server, "a server that is not cordoned");
   if (request.has_until()) {
+    // At its end the timer lifts it: one that is over when it begins would stay.
     const absl::Time until = runtime::ToTime(request.until());
-    if (auto refusal = NotInFuture(request, "until", until, facts)) return *refusal;
+    if (until <= facts.now) {
+      return Refused(request, v1::REASON_TIME,
+                     fmt::format("until is {}, expected after {}.", runtime::ToText(until),
+                                 runtime::ToText(facts.now)));
+    }
   }
   v1::Event event;
   v1::ServerCordoned& cordoned = *event.mutable_server_cordoned();
@@ -46,8 +51,20 @@ v1::Event CordonServer(const v1::CordonServerRequest& request, const v1::Server&
   return event;
 }
 
-v1::Event UncordonServer(const v1::UncordonServerRequest& request, const v1::Server& server) {
+v1::Event UncordonServer(const v1::UncordonServerRequest& request, const v1::Server& server,
+                         const runtime::Facts& facts) {
   if (!server.cordoned()) return WrongState(request, server, "a server that is cordoned");
+  // What a timer wants is decided a little later: by then there may be another cordon.
+  const bool is_timer = facts.actor.starts_with(runtime::kSystemActor) && !facts.cause;
+  const absl::Time until =
+      server.has_intent_until() ? runtime::ToTime(server.intent_until()) : absl::InfiniteFuture();
+  if (is_timer && until > facts.now) {
+    return Refused(
+        request, v1::REASON_TIME,
+        fmt::format("{} is cordoned {}, expected a cordon that is over.", server.name(),
+                    server.has_intent_until() ? fmt::format("until {}", runtime::ToText(until))
+                                              : "without end"));
+  }
   v1::Event event;
   event.mutable_server_uncordoned()->set_name(request.name());
   event.mutable_server_uncordoned()->set_not_in_service(!InService(server));

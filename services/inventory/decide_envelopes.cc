@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "services/inventory/decider.h"
+#include "services/inventory/facility.h"
 #include "services/runtime/check.h"
 
 namespace concordat::inventory {
@@ -46,8 +47,13 @@ v1::Event SetEnvelope(const State& state, const v1::SetEnvelopeRequest& request,
   v1::Event event;
   *event.mutable_envelope_set() = StepOf(request, facts);
   event.mutable_envelope_set()->set_cooling_watts(request.cooling_watts());
-  if (request.has_plan() && facts.actor.starts_with(runtime::kSystemActor))
+  if (request.has_plan() && facts.actor.starts_with(runtime::kSystemActor)) {
     *event.mutable_envelope_set()->mutable_plan() = request.plan();
+  } else if (!request.has_until()) {
+    const v1::Site site = state.rows.sites.Get(request.site()).value_or(v1::Site());
+    for (const absl::Time begin : BeginsAgain(site, runtime::ToTime(request.effective_from())))
+      *event.mutable_envelope_set()->add_also_from() = runtime::ToTimestamp(begin);
+  }
   return event;
 }
 

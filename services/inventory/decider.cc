@@ -221,7 +221,7 @@ v1::Event DecideServer(const State& state, const v1::Command& command,
       });
     case v1::Command::kUncordonServer:
       return about(command.uncordon_server(), [&](const v1::Server& server) {
-        return UncordonServer(command.uncordon_server(), server);
+        return UncordonServer(command.uncordon_server(), server, facts);
       });
     case v1::Command::kLeaveService:
       return about(command.leave_service(), [&](const v1::Server& server) {

@@ -77,7 +77,8 @@ v1::Event RecordTenancyEnd(const State& state, const v1::RecordTenancyEnd& comma
 // decide_care.cc: intent, quarantine, repair, and the way out.
 v1::Event CordonServer(const v1::CordonServerRequest& request, const v1::Server& server,
                        const runtime::Facts& facts);
-v1::Event UncordonServer(const v1::UncordonServerRequest& request, const v1::Server& server);
+v1::Event UncordonServer(const v1::UncordonServerRequest& request, const v1::Server& server,
+                         const runtime::Facts& facts);
 v1::Event WithdrawServer(const v1::WithdrawServerRequest& request, const v1::Server& server);
 v1::Event LeaveService(const v1::LeaveServiceRequest& request, const v1::Server& server);
 v1::Event QuarantineServer(const v1::QuarantineServerRequest& request, const v1::Server& server);

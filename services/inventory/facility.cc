@@ -60,4 +60,21 @@ std::vector<v1::EnvelopeSet> StepsOf(const v1::Site& site, absl::Time now) {
   return steps;
 }
 
+std::vector<absl::Time> BeginsAgain(const v1::Site& site, absl::Time from) {
+  std::vector<absl::Time> again;
+  const v1::EnvelopeSet* held = nullptr;
+  bool after_report = false;
+  for (const v1::EnvelopeSet& step : site.envelope()) {
+    const absl::Time begin = runtime::ToTime(step.effective_from());
+    if (begin > from) {
+      const bool is_plan = held != nullptr && PlanOf(step) == PlanOf(*held);
+      if (!is_plan || !(step.has_plan() || after_report)) break;
+      again.push_back(begin);
+    }
+    held = &step;
+    after_report = step.has_plan();
+  }
+  return again;
+}
+
 }  // namespace concordat::inventory

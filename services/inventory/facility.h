@@ -16,4 +16,9 @@ namespace concordat::inventory {
 // REQUIRES: the site has a report.
 std::vector<v1::EnvelopeSet> StepsOf(const v1::Site& site, absl::Time now);
 
+// When a step of operators without an end, from `from` on, has to begin again so that it holds
+// until their own next step: where a report's steps begin, and where what had been planned would
+// begin again behind them. In order.
+std::vector<absl::Time> BeginsAgain(const v1::Site& site, absl::Time from);
+
 }  // namespace concordat::inventory

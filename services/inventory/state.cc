@@ -57,7 +57,13 @@ void PutStep(google::protobuf::RepeatedPtrField<v1::EnvelopeSet>& ordered,
 void SetEnvelope(Rows& rows, const v1::EnvelopeSet& set) {
   v1::Site site = rows.sites.Get(set.site()).value_or(v1::Site());
   site.set_name(set.site());
-  PutStep(*site.mutable_envelope(), set, false);
+  v1::EnvelopeSet step = set;
+  step.clear_also_from();
+  PutStep(*site.mutable_envelope(), step, false);
+  for (const google::protobuf::Timestamp& begin : set.also_from()) {
+    *step.mutable_effective_from() = begin;
+    PutStep(*site.mutable_envelope(), step, false);
+  }
   rows.sites.Put(set.site(), site);
 }
 

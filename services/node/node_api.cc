@@ -22,6 +22,8 @@ namespace v1 = ::concordat::node::v1;
 
 constexpr int kDefaultPage = 100;
 constexpr int kMaxPage = 1000;
+// A page ends here, before it has more than gRPC's clients take.
+constexpr size_t kPageBytes = 2 << 20;
 constexpr absl::Duration kCallPatience = absl::Seconds(5);
 
 void SetTime(absl::Time time, google::protobuf::Timestamp* to) {
@@ -118,6 +120,7 @@ absl::Status List(const NodeContext& node, const Call&, const v1::ListResourcesR
   const std::string from_name =
       bar == std::string::npos ? "" : request.page_token().substr(bar + 1);
   bool skipping = !from_site.empty();
+  size_t bytes = 0;
   for (Folded* folded : collection->folded) {
     if (!request.site().empty() && folded->site != request.site()) continue;
     if (skipping && folded->site != from_site) continue;
@@ -132,10 +135,11 @@ absl::Status List(const NodeContext& node, const Call&, const v1::ListResourcesR
     const std::string begin = from.empty() ? prefix : storage::RowKey(request.collection(), from);
     view->Scan(begin, [&](std::string_view key, std::string_view value) {
       if (key.substr(0, prefix.size()) != prefix) return false;
-      if (response.resources_size() == page) {
+      if (response.resources_size() == page || bytes >= kPageBytes) {
         response.set_next_page_token(fmt::format("{}|{}", folded->site, storage::KeyOf(key)));
         return false;
       }
+      bytes += value.size();
       const MessagePtr resource(collection->prototype->New());
       if (resource->ParseFromArray(value.data(), static_cast<int>(value.size()))) {
         response.add_resources()->PackFrom(*resource);
@@ -305,8 +309,14 @@ absl::Status ListEvents(const NodeContext& node, const Call&, const v1::ListEven
   }
   if (!events.ok()) return events.status();
   response.set_truncated(events->size() > limit);
+  size_t bytes = 0;
   for (size_t i = 0; i < std::min(limit, events->size()); ++i) {
     const storage::ArchivedEvent& event = (*events)[i];
+    if (bytes >= kPageBytes) {
+      response.set_truncated(true);
+      break;
+    }
+    bytes += event.data.size();
     const bool wanted = (request.stream().empty() || event.stream == request.stream()) &&
                         (request.correlation_id().empty() ||
                          event.attributes.correlation_id == request.correlation_id());
@@ -451,14 +461,14 @@ absl::Status ExplainOne(const NodeContext& node, const Call& call,
 template <typename Request, typename Response>
 void AddUnary(runtime::Server& server, const NodeContext& context, const char* method,
               absl::Status (*handle)(const NodeContext&, const Call&, const Request&, Response&)) {
-  server.AddUnary(
-      fmt::format("/concordat.node.v1.NodeService/{}", method), Request::descriptor(),
-      [context, handle](const Call& call, MessagePtr request, runtime::ReplyCallback reply) {
-        auto response = std::make_unique<Response>();
-        const absl::Status status =
-            handle(context, call, static_cast<const Request&>(*request), *response);
-        reply({.status = status, .message = std::move(response), .outcome = {}});
-      });
+  server.AddBlocking(fmt::format("/concordat.node.v1.NodeService/{}", method),
+                     Request::descriptor(),
+                     [context, handle](const Call& call, const Message& request) {
+                       auto response = std::make_unique<Response>();
+                       absl::Status status =
+                           handle(context, call, static_cast<const Request&>(request), *response);
+                       return runtime::Reply{std::move(status), std::move(response), {}};
+                     });
 }
 
 }  // namespace

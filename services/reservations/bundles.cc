@@ -131,6 +131,11 @@ Intents ReactToBundle(const runtime::Accepted<v1::Event>& accepted) {
     return Tell(event.hold_lapsed().bundle(), event.hold_lapsed().name(), v1::PART_STATE_LAPSED,
                 accepted, v1::REASON_HOLD_LAPSED, "The hold lapsed before it was promised.");
   }
+  if (event.has_reservation_revoked()) {
+    const v1::ReservationRevoked& revoked = event.reservation_revoked();
+    return Tell(revoked.bundle(), revoked.name(), v1::PART_STATE_CANCELLED, accepted,
+                v1::REASON_UNSPECIFIED, fmt::format("Revoked: {}", revoked.cause()));
+  }
   if (event.has_reservation_cancelled()) {
     const v1::ReservationCancelled& cancelled = event.reservation_cancelled();
     return Tell(cancelled.bundle(), cancelled.name(), v1::PART_STATE_CANCELLED, accepted,

@@ -172,6 +172,9 @@ Proposed Propose(const State& state, const v1::Reservation& reservation, v1::Ter
     if (auto obstacle = CheckTerms(terms, facts.now)) return *obstacle;
   }
   if (auto obstacle = CheckContract(frame.contract, terms, Here(facts))) return *obstacle;
+  if (terms.project() != reservation.terms().project()) {
+    if (auto obstacle = CheckProject(state, frame.contract, terms, Here(facts))) return *obstacle;
+  }
   if (auto obstacle = CheckNewHours(frame, reservation, terms)) return *obstacle;
   v1::Amendment amendment;
   amendment.set_name(

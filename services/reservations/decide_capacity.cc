@@ -29,21 +29,6 @@ std::vector<Span> Beyond(const Span& span, const Span& other) {
   return parts;
 }
 
-// A project is one of the customer's, by its full name or the last part of it.
-Checked CheckProject(const State& state, const v1::ContractSigned& contract, const v1::Terms& terms,
-                     const std::string& site) {
-  if (!contract.conditions().registered_projects_only()) return std::nullopt;
-  const std::string prefix = contract.customer() + "/projects/";
-  const std::string name = terms.project().compare(0, prefix.size(), prefix) == 0
-                               ? terms.project()
-                               : prefix + terms.project();
-  if (state.rows.projects.Contains(name)) return std::nullopt;
-  return Obstacle{v1::REASON_PROJECT,
-                  fmt::format("{} demands a registered project and \"{}\" is none at {}; expected "
-                              "RegisterProject first.",
-                              contract.name(), terms.project(), site)};
-}
-
 Checked CheckQuota(const Index& index, const v1::ContractSigned& contract, int64_t count,
                    const Span& span) {
   if (contract.max_servers_per_site() == 0) return std::nullopt;
@@ -278,6 +263,21 @@ Checked CheckRetest(const v1::Margins& margins, const Span& span, absl::Time now
                               "expected {} or later.",
                               runtime::ToText(span.start), absl::FormatDuration(before),
                               runtime::ToText(now + before))};
+}
+
+// By its full name or the last part of it.
+Checked CheckProject(const State& state, const v1::ContractSigned& contract, const v1::Terms& terms,
+                     const std::string& site) {
+  if (!contract.conditions().registered_projects_only()) return std::nullopt;
+  const std::string prefix = contract.customer() + "/projects/";
+  const std::string name = terms.project().compare(0, prefix.size(), prefix) == 0
+                               ? terms.project()
+                               : prefix + terms.project();
+  if (state.rows.projects.Contains(name)) return std::nullopt;
+  return Obstacle{v1::REASON_PROJECT,
+                  fmt::format("{} demands a registered project and \"{}\" is none at {}; expected "
+                              "RegisterProject first.",
+                              contract.name(), terms.project(), site)};
 }
 
 // What the contract alone says of the terms, at whichever site.

@@ -121,6 +121,7 @@ v1::Event Revoke(const State& state, const v1::RevokeReservationRequest& request
   *revoked.mutable_legal_basis() = request.legal_basis();
   revoked.set_vacates(IsInUse(reservation));
   revoked.set_order(reservation.order());
+  revoked.set_bundle(reservation.bundle());
   return event;
 }
 

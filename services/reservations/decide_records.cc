@@ -228,6 +228,11 @@ v1::Event RecordServer(const State& state, const v1::RecordServer& command,
   recorded = known->server();
   if (command.test_only()) {
     recorded.set_untested(found.untested());
+    if (found.untested()) return event;
+    // Its plan may have a newer version than the one that it entered service under.
+    recorded.set_retest_after_tenant(found.retest_after_tenant());
+    recorded.clear_retest_margin();
+    if (found.has_retest_margin()) *recorded.mutable_retest_margin() = found.retest_margin();
     return event;
   }
   recorded.set_bookable(found.bookable());

@@ -183,6 +183,9 @@ v1::Event ReclaimQuota(const State& state, const v1::ReclaimQuota& command,
 Checked CheckTerms(const v1::Terms& terms, absl::Time now);
 Checked CheckContract(const v1::ContractSigned& contract, const v1::Terms& terms,
                       const std::string& site);
+// REASON_PROJECT where the contract demands one of the customer's registered projects.
+Checked CheckProject(const State& state, const v1::ContractSigned& contract, const v1::Terms& terms,
+                     const std::string& site);
 Checked CheckRetest(const v1::Margins& margins, const Span& span, absl::Time now);
 // Whether the contract allows so many servers more over the span, and the envelope so many watts.
 Checked CheckUse(const State& state, const Frame& frame, int64_t count, const Span& span);

@@ -228,6 +228,8 @@ Intents GrantMissing(const Rows& rows, const v1::QuotaReclaimed& reclaimed, std:
   Intents intents;
   for (const v1::QuotaShare& share : quota.shares()) {
     const v1::QuotaAmount& missing = share.missing();
+    // Who gave back wants no more.
+    if (share.site() == reclaimed.site()) continue;
     if (missing.accelerators() <= 0 && missing.accelerator_seconds() <= 0) continue;
     v1::Command command;
     command.mutable_grant_quota()->set_contract(quota.contract());

@@ -78,6 +78,19 @@ v1::EnvelopeRecorded StepOf(const inventory::v1::EnvelopeSet& set) {
   return envelope;
 }
 
+Intents Record(const inventory::v1::EnvelopeSet& set) {
+  v1::EnvelopeRecorded envelope = StepOf(set);
+  Intents intents = Record(envelope);
+  for (int i = 0; i < set.also_from_size(); ++i) {
+    *envelope.mutable_effective_from() = set.also_from(i);
+    for (Intent& again : Record(envelope)) {
+      again.kind = fmt::format("envelope-{}", i + 1);
+      intents.push_back(std::move(again));
+    }
+  }
+  return intents;
+}
+
 Intents Record(const inventory::v1::FeedDefined& defined) {
   v1::EnvelopeRecorded step;
   step.set_site(fmt::format("sites/{}", runtime::SiteOfName(defined.name())));
@@ -110,7 +123,7 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kSiteOpened:
       return Record(event.site_opened());
     case Event::kEnvelopeSet:
-      return Record(StepOf(event.envelope_set()));
+      return Record(event.envelope_set());
     case Event::kFeedEnvelopeSet:
       return Record(event.feed_envelope_set().feed(), StepOf(event.feed_envelope_set().envelope()));
     case Event::kFeedDefined:
@@ -133,13 +146,13 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
       return Record(Server(event.server_quarantined().name(), false, true));
     case Event::kBurnInPassed:
       if (!event.burn_in_passed().in_service()) break;
-      return {RecordTest(event.burn_in_passed().name(), false)};
+      return {RecordPassed(event.burn_in_passed())};
     case Event::kBurnInFailed:
       if (!event.burn_in_failed().in_service()) break;
       return Record(Server(event.burn_in_failed().name(), false, true));
     case Event::kEvidenceExpired:
       if (!event.evidence_expired().in_service()) break;
-      return {RecordTest(event.evidence_expired().name(), true)};
+      return {RecordUntested(event.evidence_expired().name())};
     case Event::kWindowAnnounced:
     case Event::kWindowOverrunning:
     case Event::kWindowClosed:

@@ -83,20 +83,36 @@ Intents End(const Over& over) {
   Intents intents = Release(over.name());
   for (const std::string& name : over.servers()) {
     if (!over.retest()) break;
-    intents.push_back(RecordTest(name, true));
+    intents.push_back(RecordUntested(name));
   }
   return intents;
 }
 
 }  // namespace
 
-Intent RecordTest(const std::string& server, bool untested) {
+namespace {
+Intent RecordTest(v1::ServerRecorded server) {
+  std::string name = server.name();
   v1::Command command;
-  v1::RecordServer& record = *command.mutable_record_server();
-  record.mutable_server()->set_name(server);
-  record.mutable_server()->set_untested(untested);
-  record.set_test_only(true);
-  return {.kind = "test", .subject = server, .command = std::move(command)};
+  *command.mutable_record_server()->mutable_server() = std::move(server);
+  command.mutable_record_server()->set_test_only(true);
+  return {.kind = "test", .subject = std::move(name), .command = std::move(command)};
+}
+}  // namespace
+
+Intent RecordUntested(const std::string& server) {
+  v1::ServerRecorded recorded;
+  recorded.set_name(server);
+  recorded.set_untested(true);
+  return RecordTest(std::move(recorded));
+}
+
+Intent RecordPassed(const inventory::v1::BurnInPassed& passed) {
+  v1::ServerRecorded recorded;
+  recorded.set_name(passed.name());
+  recorded.set_retest_after_tenant(passed.retest_after_tenant());
+  if (passed.has_retest_margin()) *recorded.mutable_retest_margin() = passed.retest_margin();
+  return RecordTest(std::move(recorded));
 }
 
 Intents FollowWindow(const inventory::v1::Event& event, absl::Time time) {

@@ -30,8 +30,10 @@ std::optional<std::string> ClaimantOf(
     const Rows& rows, const google::protobuf::RepeatedPtrField<std::string>& servers,
     const Span& span, const std::string& besides);
 
-// Whether the burn-in of a server in service is stale.
-Intent RecordTest(const std::string& server, bool untested);
+// That the burn-in of a server in service is stale.
+Intent RecordUntested(const std::string& server);
+// That it passed, and what its plan says of the next tenant.
+Intent RecordPassed(const inventory::v1::BurnInPassed& passed);
 
 // What the inventory's event of a time comes to; nothing where it is not about a window.
 Intents FollowWindow(const inventory::v1::Event& event, absl::Time time);

@@ -116,6 +116,9 @@ Standing HomeCheck::Compare(const events::Head& head, LinkAt link_at) {
         if (record.ok() && !record->empty()) {
           if (ParentOf(record->front()) != head.link) return forked(other, at);
           can_give = true;
+        } else if (IsPassing(record.status())) {
+          standing.unanswered.push_back(
+              fmt::format("{} ({})", other.peer->name(), std::string(record.status().message())));
         }
       }
       const bool gives_more =
@@ -226,12 +229,14 @@ bool Writer::AppendVerbatim(const std::vector<events::Record>& records) {
 // UNAVAILABLE, with an alarm, where it may be later.
 absl::Status Writer::FetchFrom(Peer& source, const events::Chain& log) {
   const events::Head head = log.head();
-  const auto not_now = absl::UnavailableError("");
+  const auto not_now = [this](const std::string& why) {
+    Alarm(why);
+    return absl::UnavailableError(why);
+  };
   const auto records = source.Records(stream_, static_cast<uint64_t>(head.sequence + 1), kFetched);
   if (!records.ok()) {
-    Alarm(fmt::format("{}: {} does not give what is missing: {}", stream_, source.name(),
-                      std::string(records.status().message())));
-    return not_now;
+    return not_now(fmt::format("{}: {} does not give what is missing: {}", stream_, source.name(),
+                               std::string(records.status().message())));
   }
   // Only what continues the history is appended; a peer's word is not taken for it.
   events::Link parent = head.link;
@@ -239,23 +244,24 @@ absl::Status Writer::FetchFrom(Peer& source, const events::Chain& log) {
   for (const events::Record& record : *records) {
     const events::Reading reading = events::Read(record, source_);
     if (!reading.status.ok() || reading.attributes.parent != parent) {
-      Alarm(
+      return not_now(
           fmt::format("{}: {} gave a record that does not follow {}; ask its operators to run "
                       "concordat verify",
                       stream_, source.name(), parent.ToHex()));
-      return not_now;
     }
     parent = reading.attributes.id;
     valid.push_back(record);
   }
-  if (valid.empty()) return not_now;
+  if (valid.empty())
+    return not_now(fmt::format("{}: {} does not give what is missing", stream_, source.name()));
   // A writer that lived on may have appended to what was lost. Behind such a record the log would
   // be filled in vain: here it is void, and a copy that never lost anything takes it from this very
   // log.
   const auto last = static_cast<uint64_t>(head.sequence) + valid.size();
   if (log.HoldsVoid(static_cast<uint64_t>(head.sequence + 1), last + 1))
     return CannotBeFilled(stream_, head);
-  if (!AppendVerbatim(valid)) return not_now;
+  if (!AppendVerbatim(valid))
+    return not_now(fmt::format("{}: the log does not take what is missing", stream_));
   counters_.repaired += valid.size();
   spdlog::warn(
       "{}: {} events that the log had lost were fetched from {} and appended again, from "
@@ -276,22 +282,25 @@ void Writer::ShowHomeCheck(std::string_view state, const std::string& detail) {
   if (!detail.empty()) view_.alarm = detail;
 }
 
-// From where the chain stands to the end of the log. False where the log does not answer, or holds
-// what cannot be read.
-bool Writer::ReadInto(events::Chain& chain) {
-  if (!reader_->Assign(stream_, chain.next_offset()).ok()) return false;
+// From where the chain stands to the end of the log. UNAVAILABLE where the log does not answer;
+// DATA_LOSS and OUT_OF_RANGE where it holds what cannot be read, or less.
+absl::Status Writer::ReadInto(events::Chain& chain) {
+  const absl::Status assigned = reader_->Assign(stream_, chain.next_offset());
+  if (!assigned.ok()) return assigned;
   const auto end = reader_->End(stream_);
-  if (!end.ok()) return false;
+  if (!end.ok()) return end.status();
   for (absl::Time heard = machine_.Now(); chain.next_offset() < *end;) {
-    if (stopping_ || machine_.Now() > heard + kPeerPatience) return false;
+    if (stopping_ || machine_.Now() > heard + kPeerPatience)
+      return absl::UnavailableError(fmt::format("{}: the log does not answer", stream_));
     const auto records = reader_->Read(1000, absl::Milliseconds(100));
-    if (!records.ok()) return false;
+    if (!records.ok()) return records.status();
     if (!records->empty()) heard = machine_.Now();
     events::Attributes attributes;
     for (const storage::StoredRecord& stored : *records)
       chain.Offer(stored.record, stored.offset, &attributes);
   }
-  return chain.condition() == events::Condition::kOk;
+  if (chain.condition() == events::Condition::kOk) return absl::OkStatus();
+  return absl::DataLossError(chain.alarm());
 }
 
 bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& read_to_end) {
@@ -321,7 +330,7 @@ bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& re
       case Standing::Kind::kBehind:
         ShowHomeCheck("behind", standing.detail);
         if (standing.source != nullptr) {
-          if (!ReadInto(whole) || whole.head().sequence > at.sequence) break;
+          if (!ReadInto(whole).ok() || whole.head().sequence > at.sequence) break;
           const absl::Status fetched = whole.head().link == at.link
                                            ? FetchFrom(*standing.source, whole)
                                            : CannotBeFilled(stream_, at);
@@ -365,22 +374,36 @@ bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& re
 // filled again; the projection fits it only if the events come to stand where they stood.
 absl::Status Writer::RepairLog(const absl::Status& lost) {
   events::Chain chain(stream_);
-  if (!ReadInto(chain)) return lost;
+  absl::Status read = ReadInto(chain);
+  if (!read.ok()) return IsPassing(read) ? read : lost;
+  const events::Head& known = projection_.chain().head();
   const auto head = [&] { return chain.head(); };
   bool fetched = false;
   for (;;) {
     const Standing standing = options_.home_check->Compare(
         head(), [&](int64_t sequence) { return LinkAt(head(), sequence); });
-    if (standing.kind != Standing::Kind::kBehind || standing.source == nullptr) break;
+    if (standing.kind != Standing::Kind::kBehind || standing.source == nullptr) {
+      const bool may_be_had =
+          standing.kind == Standing::Kind::kUnknown ||
+          (standing.kind != Standing::Kind::kForked && !standing.unanswered.empty());
+      if (!may_be_had || head().sequence >= known.sequence) break;
+      const std::string why = fmt::format(
+          "{} Asked again: {}", std::string(lost.message()),
+          standing.unanswered.empty() ? standing.detail
+                                      : fmt::format("{}", fmt::join(standing.unanswered, ", ")));
+      ShowHomeCheck("unknown", why);
+      return absl::UnavailableError(why);
+    }
     ShowHomeCheck("behind", standing.detail);
     const events::Head before = head();
     const absl::Status filled = FetchFrom(*standing.source, chain);
     if (absl::IsFailedPrecondition(filled)) return filled;
-    if (!filled.ok() || !ReadInto(chain)) return lost;
+    if (!filled.ok()) return IsPassing(filled) ? filled : lost;
+    read = ReadInto(chain);
+    if (!read.ok()) return IsPassing(read) ? read : lost;
     if (head().sequence == before.sequence) return CannotBeFilled(stream_, before);
     fetched = true;
   }
-  const events::Head& known = projection_.chain().head();
   const absl::Status again = fetched ? CheckHead() : lost;
   if (!absl::IsDataLoss(again)) return again;
   if (chain.head().sequence < known.sequence) return lost;

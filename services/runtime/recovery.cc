@@ -15,11 +15,6 @@ constexpr absl::Duration kProgressInterval = absl::Seconds(2);
 // Two live writers back off from each other, up to this.
 constexpr int kMaxBackoffMillis = 50;
 
-bool IsPassing(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status) ||
-         absl::IsDeadlineExceeded(status);
-}
-
 absl::Status LogLost(const std::string& stream, const events::Head& head, std::string_view found) {
   return absl::DataLossError(fmt::format(
       "{}: the projection holds the event at sequence {} (offset {}, link {}), which the log no "
@@ -30,6 +25,11 @@ absl::Status LogLost(const std::string& stream, const events::Head& head, std::s
 }
 
 }  // namespace
+
+bool IsPassing(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status) ||
+         absl::IsDeadlineExceeded(status);
+}
 
 bool Writer::Start() {
   if (appender_ == nullptr) {

@@ -19,6 +19,17 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
 }
 
+// What tells of an error travels in trailers, of which clients take 8 KiB; a byte of it may take
+// three there, and the event has all of it.
+std::string Shortened(std::string text) {
+  constexpr size_t kMost = 1000;
+  if (text.size() <= kMost) return text;
+  size_t end = kMost;
+  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xC0) == 0x80) --end;
+  text.resize(end);
+  return text + "... (the event has the rest)";
+}
+
 grpc::ByteBuffer BufferOf(const Message& message) {
   const std::string bytes = message.SerializeAsString();
   const grpc::Slice slice(bytes);
@@ -81,6 +92,10 @@ class Reactor final : public grpc::ServerGenericBidiReactor {
     call_.cancelled = [this] { return cancelled_.load(); };
     if (method->unary) {
       method->unary(call_, *std::move(request), [this](Reply reply) { Answer(std::move(reply)); });
+    } else if (method->blocking) {
+      std::thread([this, method, request = *std::move(request)] {
+        Answer(method->blocking(call_, *request));
+      }).detach();
     } else {
       // Nothing of this object is touched after Finish(), for gRPC deletes it then.
       std::thread([this, method, request = *std::move(request)] {
@@ -106,9 +121,11 @@ class Reactor final : public grpc::ServerGenericBidiReactor {
   void Answer(Reply reply) {
     if (!reply.status.ok()) {
       if (!reply.outcome.reason().empty()) {
+        reply.outcome.set_detail(Shortened(reply.outcome.detail()));
         context_->AddTrailingMetadata("concordat-outcome-bin", reply.outcome.SerializeAsString());
       }
-      Finish(ToGrpc(reply.status));
+      Finish(ToGrpc(
+          absl::Status(reply.status.code(), Shortened(std::string(reply.status.message())))));
       return;
     }
     answered_ = true;
@@ -161,12 +178,17 @@ Server::~Server() { Stop(); }
 
 void Server::AddUnary(const std::string& method, const google::protobuf::Descriptor* request,
                       UnaryHandler handler) {
-  methods_[method] = {request, std::move(handler), nullptr};
+  methods_[method] = {request, std::move(handler), nullptr, nullptr};
+}
+
+void Server::AddBlocking(const std::string& method, const google::protobuf::Descriptor* request,
+                         BlockingHandler handler) {
+  methods_[method] = {request, nullptr, std::move(handler), nullptr};
 }
 
 void Server::AddStream(const std::string& method, const google::protobuf::Descriptor* request,
                        StreamHandler handler) {
-  methods_[method] = {request, nullptr, std::move(handler)};
+  methods_[method] = {request, nullptr, nullptr, std::move(handler)};
 }
 
 const Server::Method* Server::Find(const std::string& name) const {

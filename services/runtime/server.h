@@ -39,8 +39,11 @@ struct Reply {
 };
 using ReplyCallback = absl::AnyInvocable<void(Reply)>;
 
-// Answers one call, now or later, on any thread.
+// Answers one call, now or later, on any thread; it is called on one of the few that serve all
+// calls, so it must not wait.
 using UnaryHandler = std::function<void(const Call&, MessagePtr request, ReplyCallback reply)>;
+// Answers one call, on a thread of its own: it may read and wait for as long as the caller does.
+using BlockingHandler = std::function<Reply(const Call&, const google::protobuf::Message& request)>;
 // Writes any number of messages, on a thread of its own; `write` is false once the caller is gone.
 using StreamHandler =
     std::function<absl::Status(const Call&, const google::protobuf::Message& request,
@@ -56,6 +59,8 @@ class Server {
   // `method` is `/concordat.node.v1.NodeService/GetStatus`; its request is of type `request`.
   void AddUnary(const std::string& method, const google::protobuf::Descriptor* request,
                 UnaryHandler handler);
+  void AddBlocking(const std::string& method, const google::protobuf::Descriptor* request,
+                   BlockingHandler handler);
   void AddStream(const std::string& method, const google::protobuf::Descriptor* request,
                  StreamHandler handler);
 
@@ -69,6 +74,7 @@ class Server {
   struct Method {
     const google::protobuf::Descriptor* request;
     UnaryHandler unary;
+    BlockingHandler blocking;
     StreamHandler stream;
   };
   // Nothing where there is no such method.

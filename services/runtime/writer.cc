@@ -190,9 +190,10 @@ void Writer::Step(absl::Duration wait) {
     storage::Failpoint(machine_, "before_reports");
     TakeReports(std::move(reports));
     storage::Failpoint(machine_, "after_reports");
-    CommitAccepted();
-    WatchPatience();
   }
+  // With nothing on its way there may be notes to store.
+  CommitAccepted();
+  WatchPatience();
   const absl::Time now = machine_.Now();
   if (now >= next_flush_) {
     storage::Failpoint(machine_, "before_flush");

@@ -45,6 +45,9 @@ namespace concordat::runtime {
 enum class WriterState { kStarting, kWriting, kRecovering, kStopped };
 std::string_view Name(WriterState state);
 
+// Whether what failed may work when it is tried again.
+bool IsPassing(const absl::Status& status);
+
 // What a writer counts, since the process started.
 struct WriterCounters {
   std::atomic<uint64_t> accepted = 0;
@@ -175,7 +178,7 @@ class Writer {
   // home_check.cc. False where the writer may not go on.
   bool CheckHome(const events::Chain& log, const std::function<bool()>& read_to_end);
   absl::Status RepairLog(const absl::Status& lost);
-  bool ReadInto(events::Chain& chain);
+  absl::Status ReadInto(events::Chain& chain);
   absl::Status FetchFrom(Peer& source, const events::Chain& log);
   bool AppendVerbatim(const std::vector<events::Record>& records);
   absl::StatusOr<events::Link> LinkAt(const events::Head& head, int64_t sequence);

@@ -66,6 +66,8 @@ class EmbeddedReader final : public LogReader {
     if (!log_.WaitUntil(some, wait)) return records;
     for (auto& [stream, offset] : positions_) {
       auto read = log_.ReadFrom(stream, offset, limit - records.size());
+      // What could be read before it is handed out first; the next call tells the error.
+      if (!read.ok() && !records.empty()) break;
       if (!read.ok()) return read.status();
       if (read->empty()) continue;
       offset = read->back().offset + 1;
@@ -248,15 +250,17 @@ absl::StatusOr<std::vector<StoredRecord>> EmbeddedLog::ReadFrom(const std::strin
     const std::string_view key(it->key().data(), it->key().size());
     if (key.size() != from.size() || key.substr(0, of_stream.size()) != of_stream ||
         OffsetOf(key) != offset) {
+      if (!records.empty()) return records;
       return absl::OutOfRangeError(
           fmt::format("{} has no record at offset {}: the log lost it", stream, offset));
     }
     auto record = events::DecodeRecord({it->value().data(), it->value().size()});
+    if (!record.ok() && !records.empty()) return records;
     if (!record.ok()) return record.status();
     records.push_back({stream, offset++, *std::move(record)});
   }
   const absl::Status status = FromRocksDb(it->status(), fmt::format("cannot read {}", stream));
-  if (!status.ok()) return status;
+  if (!status.ok() && records.empty()) return status;
   return records;
 }
 

@@ -17,6 +17,8 @@ namespace {
 
 constexpr int32_t kPartition = 0;
 constexpr int kMetadataTimeoutMs = 5000;
+// The largest event with its attributes fits.
+constexpr int kLeastMessageBytes = 1'000'000;
 
 // The one place where librdkafka's errors become ours.
 absl::Status FromKafka(rd_kafka_resp_err_t error, std::string_view doing) {
@@ -195,13 +197,21 @@ class KafkaReader final : public LogReader {
   }
 
   absl::StatusOr<int64_t> End(const std::string& stream) override {
-    int64_t low = 0;
-    int64_t high = 0;
-    const rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(
-        client_.get(), stream.c_str(), kPartition, &low, &high, kMetadataTimeoutMs);
+    // rd_kafka_query_watermark_offsets() would do, but before librdkafka 2.3 it waits for a broker
+    // that is gone for as long as that is so, whatever its time-out.
+    rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t* end =
+        rd_kafka_topic_partition_list_add(list, stream.c_str(), kPartition);
+    end->offset = RD_KAFKA_OFFSET_END;
+    rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(client_.get(), list, kMetadataTimeoutMs);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = end->err;
+    const int64_t offset = end->offset;
+    rd_kafka_topic_partition_list_destroy(list);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
       return FromKafka(error, fmt::format("cannot ask for the end of {}", stream));
-    return high;
+    if (offset < 0)
+      return absl::UnavailableError(fmt::format("no broker told the end of {}", stream));
+    return offset;
   }
 
   void Wake() override { rd_kafka_queue_yield(queue_.get()); }
@@ -422,10 +432,21 @@ absl::Status KafkaLog::Check(const std::string& stream, const LogDemands& demand
     return Wrong(stream, "min.insync.replicas", value("min.insync.replicas"),
                  fmt::format("at least {}", demands.min_insync_replicas));
   }
-  // A single broker has no replica to recover from: what it acknowledged must be on its disk.
-  if (demands.home && replicas == 1 && value("flush.messages") != "1") {
+  if (std::atoll(value("max.message.bytes").c_str()) < kLeastMessageBytes) {
+    return Wrong(stream, "max.message.bytes", value("max.message.bytes"),
+                 fmt::format("at least {}", kLeastMessageBytes));
+  }
+  if (value("unclean.leader.election.enable") != "false") {
+    return Wrong(stream, "unclean.leader.election.enable", value("unclean.leader.election.enable"),
+                 "false, for a replica that was behind would lose what was acknowledged");
+  }
+  // Where one broker alone may acknowledge, it has no replica to recover from: what it acknowledged
+  // must be on its disk.
+  const bool alone = replicas == 1 || value("min.insync.replicas") == "1";
+  if (demands.home && alone && value("flush.messages") != "1") {
     return Wrong(stream, "flush.messages", value("flush.messages"),
-                 "1, for the topic has a single replica");
+                 replicas == 1 ? "1, for the topic has a single replica"
+                               : "1, for with min.insync.replicas 1 a single replica acknowledges");
   }
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 #include <rocksdb/env.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 
@@ -18,6 +19,8 @@ namespace fs = std::filesystem;
 
 // What a snapshot says of itself, beside the database's files: one `name value` a line.
 constexpr char kLabel[] = "SNAPSHOT";
+// What a snapshot's folder is called before it has a name; the process and a number follow.
+constexpr std::string_view kTaking = ".taking-";
 
 absl::Status Failed(const std::string& doing, const std::error_code& error) {
   return absl::UnavailableError(fmt::format("cannot {}: {}", doing, error.message()));
@@ -95,11 +98,17 @@ absl::StatusOr<Snapshot> TakeSnapshot(const Projection& projection, const std::s
                                       const std::string& schema) {
   const std::string stream = projection.chain().stream();
   const fs::path place = fs::path(folder) / stream;
-  const fs::path taking = place / fmt::format(".taking-{}", getpid());
   std::error_code error;
   fs::create_directories(place, error);
   if (error) return Failed(fmt::format("create {}", place.string()), error);
-  fs::remove_all(taking, error);
+  // Several may be taken at once; what a process that died had begun with goes.
+  static std::atomic<uint64_t> taken = 0;
+  const std::string mine = fmt::format("{}{}-", kTaking, getpid());
+  for (const fs::directory_entry& entry : fs::directory_iterator(place, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kTaking) && !name.starts_with(mine)) fs::remove_all(entry.path(), error);
+  }
+  const fs::path taking = place / fmt::format("{}{}", mine, ++taken);
   const absl::Status copied = projection.Checkpoint(taking.string());
   if (!copied.ok()) return copied;
   auto snapshot = Look(taking.string(), stream, schema);
@@ -108,11 +117,8 @@ absl::StatusOr<Snapshot> TakeSnapshot(const Projection& projection, const std::s
   if (!labelled.ok()) return labelled;
   const fs::path dir = place / fmt::format("{:012d}-{}", snapshot->head.sequence,
                                            snapshot->head.link.ToHex().substr(0, 12));
-  if (fs::exists(dir)) {
-    fs::remove_all(taking, error);
-  } else {
-    fs::rename(taking, dir, error);
-  }
+  fs::rename(taking, dir, error);
+  if (error && fs::exists(dir)) fs::remove_all(taking, error);  // there is one of that head
   if (error) return Failed(fmt::format("name {}", dir.string()), error);
   snapshot->dir = dir.string();
   return snapshot;

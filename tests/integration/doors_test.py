@@ -203,6 +203,39 @@ class Operators(Doors):
                                   [(entry["level"], entry["message"]) for entry in said])
 
 
+class Patient(Doors):
+    """Callers who wait, and what they are told."""
+
+    def test_calls_that_wait_keep_nobody_else_waiting(self):
+        ask = bytes_field(1, "servers") + bytes_field(2, "sites/paris/servers/x01") + bytes_field(3, INVENTORY)
+        waiting = [begin_call(self.addresses["paris"], "concordat.node.v1.NodeService/GetResource",
+                              ask + number_field(4, 1 << 40)) for _ in range(8)]
+        self.assertEqual(call(self.addresses["paris"], "concordat.node.v1.NodeService/GetStatus")[0], "OK")
+        self.assertEqual(health(self.addresses["borlange"]), SERVING)
+        for process in waiting:
+            code, said = end_call(process)
+            self.assertEqual(code, "UNAVAILABLE", said)
+            self.assertIn("not folded up to sequence 1099511627776", said)
+
+    def test_a_refusal_with_much_to_say_is_told_in_short_and_its_event_has_all_of_it(self):
+        self.shell("register", "customer", "sap", "--site", "paris", "--display-name", "SAP", "--country", "DE",
+                   "--sector", "SOFTWARE")
+        self.shell("sign", "contract", "sap/large", "--site", "paris", "--sites", "paris", "--max-servers-per-site", "500",
+                   "--accelerators", "100000", "--accelerator-hours", "1000000000", "--start-time", "2027-01-01",
+                   "--end-time", "2030-01-01", "--data-classes", "PUBLIC")
+        names = [f"sites/paris/servers/one-that-nobody-knows-{number:03}" for number in range(200)]
+        refused = self.shell.run(
+            "reserve", "--site", "paris", "--contract", "sap/large", "--model", story.MODEL, "--count", len(names),
+            "--start-time", "+1d", "--end-time", "+2d", "--purpose", "inference", "--data-classes", "PUBLIC", "--project",
+            "risk", "--placement", "exact", "--servers", ",".join(names))
+        self.assertEqual(refused.code, 4, refused)
+        self.assertIn("(the event has the rest)", refused.err)
+        self.assertLess(len(refused.err), 3000)
+        events = self.shell("watch", "paris.reservations.events", "--site", "paris", "--from", "0", "--until-head",
+                            "-o", "json")
+        self.assertIn(f"{names[-1]} is not known", events.out)
+
+
 class Strangers(Doors):
     """What comes in at the gRPC door as bytes."""
 

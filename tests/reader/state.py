@@ -229,7 +229,11 @@ class Stream:
 
     def inventory_envelope_set(self, event):
         site = self.get("sites", event["site"]) or {"name": event["site"]}
-        self.put("sites", event["site"], {**site, "envelope": with_step(site.get("envelope", []), event)})
+        step = {key: value for key, value in event.items() if key != "alsoFrom"}
+        steps = site.get("envelope", [])
+        for begin in [event["effectiveFrom"], *event.get("alsoFrom", [])]:
+            steps = with_step(steps, {**step, "effectiveFrom": begin})
+        self.put("sites", event["site"], {**site, "envelope": steps})
 
     def inventory_model_registered(self, event):
         event = {"plan": "plans/" + event["name"].partition("/")[2], **event}

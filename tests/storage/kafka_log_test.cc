@@ -154,6 +154,12 @@ INSTANTIATE_TEST_SUITE_P(
         WrongSetting{
             "both", "cleanup.policy", "compact,delete", 1, {{"cleanup.policy", "compact,delete"}}},
         WrongSetting{"partitions", "the number of partitions", "2", 2, {}},
+        WrongSetting{"size", "max.message.bytes", "999999", 1, {{"max.message.bytes", "999999"}}},
+        WrongSetting{"unclean",
+                     "unclean.leader.election.enable",
+                     "true",
+                     1,
+                     {{"unclean.leader.election.enable", "true"}}},
         WrongSetting{"flush", "flush.messages", "1000", 1, {{"flush.messages", "1000"}}}),
     [](const auto& info) { return std::string(info.param.name); });
 
@@ -208,6 +214,18 @@ TEST(KafkaLog, WithoutABrokerTheLogIsUnavailable) {
   const absl::Status status = log.Check("paris.stream.events", {});
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
   EXPECT_TRUE(absl::IsUnavailable(log.NewReader()->End("paris.stream.events").status()));
+}
+
+// Whoever asks must be able to go on, and to stop.
+TEST(KafkaLog, TheEndIsUnavailableWhereABrokerThatWasThereIsGone) {
+  const std::string stream = "gone.stream.events";
+  test::Broker broker({stream});
+  KafkaLog log({broker.bootstrap(), "test"});
+  const auto reader = log.NewReader();
+  ASSERT_TRUE(test::WaitUntil([&] { return reader->End(stream).value_or(-1) == 0; }));
+  broker.Kill();
+  const absl::StatusOr<int64_t> end = reader->End(stream);
+  EXPECT_TRUE(absl::IsUnavailable(end.status())) << end.status();
 }
 
 TEST(KafkaLog, AppendsRideThroughABrokerThatIsKilledAndStartedAgain) {

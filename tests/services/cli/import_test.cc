@@ -200,7 +200,8 @@ TEST(Import, TheSameLineHasTheSameIdsAndAnotherLineOthers) {
   EXPECT_EQ(ids(one + "s2,m,2027-02-01,,dell,2027-01-05,,SN2,,,,,\n").size(), 6u);
 }
 
-// A site that takes orders once each, and refuses those of `s2`.
+// A site that takes orders once each, and refuses those of `s2` while it is closed. It remembers
+// both.
 struct OrderingSite : FakeSite {
   OrderingSite() {
     Answer<node::v1::ListResourcesRequest, node::v1::ListResourcesResponse>(
@@ -217,17 +218,20 @@ struct OrderingSite : FakeSite {
         [this](const runtime::Call&, runtime::MessagePtr message, runtime::ReplyCallback reply) {
           const auto& request = static_cast<const inventory::v1::OrderServerRequest&>(*message);
           runtime::Reply out;
-          if (request.name().ends_with("/s2")) {
+          const std::lock_guard lock(mutex);
+          const std::string& id = request.submit().request_id();
+          const bool refused_before = refused.contains(id);
+          if (request.name().ends_with("/s2") && (closed || refused_before)) {
+            if (!request.submit().validate_only()) refused.insert(id);
+            out.outcome.set_repeated(refused_before);
             out.status = absl::FailedPreconditionError("refused");
             out.outcome.set_reason("REASON_BEFORE_OPENING");
             out.outcome.set_detail("promised_time is too early");
             return reply(std::move(out));
           }
           auto outcome = std::make_unique<Outcome>();
-          const std::lock_guard lock(mutex);
           tried += request.submit().validate_only() ? 1 : 0;
-          if (!request.submit().validate_only())
-            outcome->set_repeated(!done.insert(request.submit().request_id()).second);
+          if (!request.submit().validate_only()) outcome->set_repeated(!done.insert(id).second);
           out.message = std::move(outcome);
           reply(std::move(out));
         });
@@ -235,6 +239,8 @@ struct OrderingSite : FakeSite {
   }
   std::mutex mutex;
   std::set<std::string> done;
+  std::set<std::string> refused;
+  bool closed = true;
   int tried = 0;
 };
 
@@ -263,6 +269,11 @@ TEST(Import, OfTheSameFileTwiceDoesNothingTwice) {
   EXPECT_THAT(import({}).out, HasSubstr("3 lines: 2 imported, 1 bad; 3 commands, 0 of them"));
   EXPECT_THAT(import({}).out, HasSubstr("3 commands, 2 of them carried out before"));
   EXPECT_THAT(site.done, SizeIs(2));
+  // What was in the way is gone, though the answer to that very command is remembered.
+  site.closed = false;
+  EXPECT_THAT(import({"--dry-run"}).out, HasSubstr("3 lines: 3 good, 0 bad"));
+  EXPECT_THAT(import({}).out, HasSubstr("3 lines: 3 imported, 0 bad; 3 commands, 2 of them"));
+  EXPECT_THAT(site.done, SizeIs(3));
 }
 
 TEST(Import, OfAFileThatIsNotThereSaysWhatItWouldHold) {

@@ -101,6 +101,16 @@ TEST(Get, LeavesWhatMeetsTheConditions) {
   EXPECT_EQ(unknown.exit, Exit::kUsage);
   EXPECT_THAT(unknown.err, HasSubstr("--where: found 'colour', expected a column of reservations"));
   EXPECT_THAT(names({"state"}).err, HasSubstr("--where: found 'state', expected COLUMN=VALUE"));
+  // A condition that would not be looked at is refused.
+  const Ran one = Concordat(
+      {"get", "reservation", "r-1", "--where", "state=active", "--server", site.address()});
+  EXPECT_EQ(one.exit, Exit::kUsage);
+  EXPECT_THAT(one.err, HasSubstr("found --where with 'r-1', expected it with all reservations"));
+  for (const char* computed : {"months", "stages", "energy"}) {
+    EXPECT_EQ(Concordat({"get", computed, "--where", "a=b", "--server", site.address()}).exit,
+              Exit::kUsage);
+    EXPECT_EQ(Concordat({"get", computed, "-A", "--server", site.address()}).exit, Exit::kUsage);
+  }
 }
 
 TEST(Get, TakesTypeAndNameInEveryForm) {

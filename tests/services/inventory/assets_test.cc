@@ -302,6 +302,38 @@ TEST(Intent, ACordonMayEndByItself) {
   EXPECT_EQ(paris.Server().intent(), v1::SERVER_INTENT_PROVISIONABLE);
 }
 
+TEST(Intent, ACordonThatWouldEndAsItBeginsIsRefused) {
+  Paris paris;
+  paris.Serve();
+  paris.At("2026-11-24T06:00:00Z");
+  EXPECT_THAT(paris.When(R"(cordon_server { name: "sites/paris/servers/a" reason: "w"
+                until { seconds: 1795500000 } })"),
+              IsRefused(v1::REASON_TIME));
+}
+
+// The command of a timer is decided a little later than it was due.
+TEST(Intent, ATimerLiftsNoOtherCordonThanItsOwn) {
+  Paris paris;
+  paris.Serve();
+  paris.When(R"(cordon_server { name: "sites/paris/servers/a" reason: "w"
+                until { seconds: 1795500000 } })");
+  const auto due = paris.At("2026-11-24T06:00:00Z").DueAt("2026-11-24T06:00:00Z");
+  ASSERT_EQ(due.size(), 1);
+  paris.When(R"(uncordon_server { name: "sites/paris/servers/a" })", "by-hand");
+  for (const char* until : {"", "until { seconds: 1795600000 }"}) {
+    paris.When(
+        fmt::format(R"(cordon_server {{ name: "sites/paris/servers/a" reason: "x" {} }})", until),
+        std::string("again") + until);
+    EXPECT_THAT(paris.When(due[0].command, std::string("timer") + until, "system:inventory"),
+                IsRefused(v1::REASON_TIME));
+    EXPECT_TRUE(paris.Server().cordoned());
+    EXPECT_TRUE(paris
+                    .When(R"(uncordon_server { name: "sites/paris/servers/a" })",
+                          std::string("lift") + until)
+                    .has_server_uncordoned());
+  }
+}
+
 TEST(Intent, WhatIsWithdrawnNeverEntersServiceAgain) {
   Paris paris;
   paris.Serve();

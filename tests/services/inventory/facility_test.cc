@@ -72,6 +72,40 @@ struct Paris : test::Scenario<Service> {
   }
 };
 
+TEST(Facility, WhatOperatorsSetDuringAReportHoldsBehindIt) {
+  Paris paris;
+  paris.At("2027-01-02T08:00:00Z").Report(60, 60, "2027-01-02T12:00:00Z");
+  paris.At("2027-01-02T08:30:00Z").Report(60, 60, "2027-01-02T14:00:00Z");
+  EXPECT_THAT(paris.Steps(),
+              ElementsAre("01T00 100/80", "02T08 60/60", "02T12 60/60", "02T14 100/80"));
+  const v1::Event set = paris.At("2027-01-02T09:00:00Z").Set("2027-01-02T09:00:00Z", 30, 30);
+  EXPECT_EQ(set.envelope_set().also_from_size(), 2);
+  EXPECT_THAT(paris.Steps(), ElementsAre("01T00 100/80", "02T08 60/60", "02T09 30/30",
+                                         "02T12 30/30", "02T14 30/30"));
+  EXPECT_EQ(paris.At("2027-01-02T10:00:00Z").Report(60, 60, "2027-01-02T20:00:00Z"), 0u)
+      << "it is less than what the facility gives";
+  // Written down late, before the report's first step.
+  Paris late;
+  late.At("2027-01-02T08:00:00Z").Report(60, 60, "2027-01-02T12:00:00Z");
+  late.Set("2027-01-02T07:00:00Z", 120, 120);
+  EXPECT_THAT(late.Steps(),
+              ElementsAre("01T00 100/80", "02T07 120/120", "02T08 120/120", "02T12 120/120"));
+}
+
+TEST(Facility, WhatOperatorsSetHoldsUntilTheirNextStepAlone) {
+  Paris paris;
+  paris.Set("2027-01-02T10:00:00Z", 50, 50);
+  paris.At("2027-01-02T08:00:00Z").Report(60, 60, "2027-01-02T12:00:00Z");
+  EXPECT_THAT(paris.Steps(), ElementsAre("01T00 100/80", "02T08 60/60", "02T10 50/50"));
+  paris.At("2027-01-02T09:00:00Z").Set("2027-01-02T09:00:00Z", 30, 30);
+  EXPECT_THAT(paris.Steps(),
+              ElementsAre("01T00 100/80", "02T08 60/60", "02T09 30/30", "02T10 50/50"));
+  const v1::Event ends = paris.Set(
+      "2027-01-02T09:30:00Z", 10, 10,
+      "until { " + Seconds("2027-01-02T09:45:00Z") + " } cause: ENVELOPE_CAUSE_PLANNED_WORK");
+  EXPECT_EQ(ends.envelope_set().also_from_size(), 0);
+}
+
 TEST(Facility, TheEnvelopeIsTheLeastOfThePlanAndOfWhatIsReportedAndComesBackByItself) {
   Paris paris;
   paris.At("2027-01-02T08:00:00Z");

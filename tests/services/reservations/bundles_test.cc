@@ -324,6 +324,23 @@ TEST(BundlePart, IsBrokenByAnOperatorAloneAndSaysSo) {
       HasText(RefusalFor(v1::REASON_NOT_FOUND)));
 }
 
+TEST(BundlePart, ThatIsRevokedIsToldToItsCoordinator) {
+  PartSite borlange;
+  borlange.HoldAndClear();
+  borlange.Order("promise_part");
+  borlange.Order("settle_part", "committed: true");
+  const v1::Event revoked = borlange.When(fmt::format(
+      R"(revoke_reservation {{ name: "{}" cause: "the grid"
+         legal_basis {{ instrument: "Regulation (EU) 2017/1485" article: "22" }} }})",
+      borlange.name));
+  EXPECT_THAT(revoked,
+              HasText(fmt::format(R"(reservation_revoked {{ bundle: "{}" }})", borlange.bundle)));
+  const auto told = Paris().ReactionsTo(revoked, "borlange");
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_THAT(told[0].command.record_part(),
+              HasText(R"(part { state: PART_STATE_CANCELLED detail: "Revoked: the grid" })"));
+}
+
 TEST(BundlePart, KnowsServersThatItHasLostWhileItIsPromised) {
   PartSite borlange;
   borlange.HoldAndClear();

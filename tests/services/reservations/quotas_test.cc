@@ -349,6 +349,18 @@ TEST(Quotas, ThatComeBackGoToWhomTheyWereMissing) {
                 amount { accelerators: 9 } })"));
 }
 
+TEST(Quotas, ThatASiteGivesBackDoNotComeBackToIt) {
+  WithQuota paris;
+  paris.Given(fmt::format(
+      R"(quota_declined {{ contract: "{}" site: "sites/borlange" request: 1
+                           missing {{ accelerators: 9 }} }})",
+      kFrame));
+  paris.Given(fmt::format(R"(quota_reclaimed {{ contract: "{}" site: "sites/borlange" number: 1
+    amount {{ accelerators: 4 }} effective_from {{ {} }} }})",
+                          kFrame, Seconds("2027-01-01T09:00:00Z")));
+  EXPECT_TRUE(paris.Reactions().empty());
+}
+
 TEST(Quotas, OfUnknownContractsAndOtherHomesAreNobodysHere) {
   WithQuota borlange("borlange");
   EXPECT_THAT(borlange.When(R"(return_quota { contract: "customers/x/contracts/y" })"),
@@ -440,7 +452,15 @@ TEST(Projects, AreDemandedWhereTheContractSaysSo) {
                 display_name: "Fraud" home_site: "sites/paris" })"));
   EXPECT_THAT(paris.When(project, "p-2"), HasText(RefusalFor(v1::REASON_ALREADY_EXISTS)));
   EXPECT_TRUE(reserve("fraud-models").has_reservation_held());
-  EXPECT_TRUE(reserve("customers/hsbc/projects/fraud-models").has_reservation_held());
+  const v1::Event held = reserve("customers/hsbc/projects/fraud-models");
+  ASSERT_TRUE(held.has_reservation_held());
+  const std::string name = held.reservation_held().name();
+  paris.About("confirm_reservation", name);
+  const auto amend = [&](const char* changes, const char* id) {
+    return paris.When(fmt::format(R"(amend_reservation {{ name: "{}" {} }})", name, changes), id);
+  };
+  EXPECT_THAT(amend(R"(project: "another")", "a-1"), HasText(RefusalFor(v1::REASON_PROJECT)));
+  EXPECT_TRUE(amend(R"(project: "fraud-models")", "a-2").has_amendment_held());
   EXPECT_THAT(
       paris.When(R"(register_project { name: "customers/sap/projects/x" display_name: "X" })",
                  "p-3"),

@@ -49,6 +49,23 @@ TEST(Untested, AServerIsNobodysFromTheTenantsEndUntilItsTestPassed) {
   EXPECT_TRUE(paris.IsFree());
 }
 
+TEST(Untested, ANewerPlanMayDemandATestAfterEachTenant) {
+  Paris paris;
+  paris.Given(
+      R"(server_recorded { name: "sites/paris/servers/a" model: "models/m" it_power_watts: 1
+                           bookable: true untested: true })");
+  inventory::v1::Event passed;
+  passed.mutable_burn_in_passed()->set_name(kUntested);
+  passed.mutable_burn_in_passed()->set_in_service(true);
+  passed.mutable_burn_in_passed()->set_retest_after_tenant(true);
+  passed.mutable_burn_in_passed()->mutable_retest_margin()->set_seconds(60);
+  paris.When(paris.ReactionsTo(passed).at(0).command);
+  EXPECT_THAT(paris.Record(),
+              HasText("bookable: true retest_after_tenant: true retest_margin { seconds: 60 }"));
+  EXPECT_THAT(paris.When(R"(end_reservation { name: "sites/paris/reservations/r-1" })"),
+              HasText(R"(reservation_ended { retest_servers: "sites/paris/servers/a" })"));
+}
+
 TEST(Untested, NoReservationStartsOnAServerWhoseBurnInIsStale) {
   Paris paris;
   paris.When(R"(end_reservation { name: "sites/paris/reservations/r-1" })");

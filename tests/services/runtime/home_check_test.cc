@@ -174,6 +174,30 @@ TEST_F(HomeCheckTest, ALogCutShortUnderAWholeProjectionIsFilledInPlace) {
   ExpectNothingLost();
 }
 
+TEST_F(HomeCheckTest, ALogCutShortUnderAWholeProjectionWaitsForWhoMayHaveWhatIsMissing) {
+  for (const bool answers : {false, true}) {
+    SCOPED_TRACE(answers);
+    home_.Start();
+    Work(30);
+    Mirror();
+    home_.Stop();
+    log_.Truncate(kStream, log_.Records(kStream).size() - 10);
+    // It does not answer at all, or it gives nothing now.
+    borlange_.answers = answers;
+    borlange_.gives = false;
+    RestartAndWait();
+    EXPECT_EQ(home_.state(), WriterState::kStarting);
+    EXPECT_THAT(home_.alarm(), HasSubstr("borlange"));
+    ExpectNothingWritten();
+    borlange_.answers = true;
+    borlange_.gives = true;
+    ASSERT_TRUE(home_.StepUntil([&] { return home_.state() == WriterState::kWriting; }))
+        << home_.alarm();
+    ExpectNothingLost();
+    home_.Stop();
+  }
+}
+
 TEST_F(HomeCheckTest, WhereTheEventsComeToStandElsewhereTheOperatorIsToldToRebuild) {
   home_.Start();
   Work(10);
