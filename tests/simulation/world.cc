@@ -191,6 +191,8 @@ WorldResult World::Run() {
       if (node.running == nullptr) node.old_release = false;
       Start(node);
     }
+    // A writer with nothing to do looks once a second for what is due.
+    RunFor(absl::Seconds(2), [] { return false; });
     std::string why;
     // Callers that were still being served keep asking: each wants its answer.
     for (const auto& site : sites_) site->asked = requests_;
