@@ -127,13 +127,17 @@ class Process {
   // Waits for the answer; whether it is no error.
   static bool Answer(const runtime::Server::Method& method, const runtime::Call& call,
                      runtime::MessagePtr request) {
-    absl::Notification answered;
     std::optional<runtime::Reply> answer;
-    method.unary(call, std::move(request), [&](runtime::Reply reply) {
-      answer = std::move(reply);
-      answered.Notify();
-    });
-    answered.WaitForNotification();
+    if (method.blocking) {
+      answer = method.blocking(call, *request);
+    } else {
+      absl::Notification answered;
+      method.unary(call, std::move(request), [&](runtime::Reply reply) {
+        answer = std::move(reply);
+        answered.Notify();
+      });
+      answered.WaitForNotification();
+    }
     const absl::Status& status = answer->status;
     FUZZ_EXPECT(status.ok() || !status.message().empty());
     FUZZ_EXPECT(!absl::IsInternal(status) && !absl::IsUnknown(status));

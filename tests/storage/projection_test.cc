@@ -1,13 +1,16 @@
 #include "storage/projection/projection.h"
 
+#include <absl/synchronization/mutex.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "storage/projection/snapshot.h"
 #include "tests/storage/full_disk.h"
 #include "tests/support/records.h"
 #include "tests/support/temp_dir.h"
@@ -54,6 +57,34 @@ void Fold(Projection& projection, const Rows& set, const std::vector<std::string
 
 absl::Status Commit(Projection& projection, const Projection::Notes& notes = {}) {
   return projection.Commit(static_cast<uint64_t>(projection.chain().head().sequence), notes);
+}
+
+TEST(Projection, SnapshotsTakenAtOnceAreEachWhole) {
+  test::TempDir dir;
+  const auto projection = Open(dir / "rows");
+  for (int i = 0; i < 200; ++i) Fold(*projection, {{RowKey("t", std::to_string(i)), "value"}});
+  ASSERT_TRUE(Commit(*projection).ok());
+  const std::string folder = dir / "snapshots";
+  absl::Mutex mutex;
+  std::vector<Snapshot> taken;
+  std::vector<std::thread> takers;
+  for (int taker = 0; taker < 3; ++taker) {
+    takers.emplace_back([&] {
+      for (int i = 0; i < 5; ++i) {
+        auto snapshot = TakeSnapshot(*projection, folder, "1");
+        ASSERT_TRUE(snapshot.ok()) << snapshot.status();
+        const absl::MutexLock lock(&mutex);
+        taken.push_back(*std::move(snapshot));
+      }
+    });
+  }
+  for (std::thread& taker : takers) taker.join();
+  ASSERT_EQ(taken.size(), 15u);
+  for (const Snapshot& snapshot : taken) {
+    const auto found = CheckSnapshot(snapshot.dir);
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ(found->head.sequence, 199);
+  }
 }
 
 TEST(Projection, RowsHeadDigestsAndNotesAreThereWhenOpenedAgain) {

@@ -9,7 +9,6 @@
 
 #include "storage/log/embedded.h"
 #include "storage/log/group_appender.h"
-#include "storage/projection/snapshot.h"
 #include "tests/services/runtime/home.h"
 #include "tests/support/scripted_log.h"
 
@@ -113,31 +112,6 @@ TEST_F(WriterTest, ANoteIsStoredThoughNothingIsDecided) {
   EXPECT_TRUE(home_.StepUntil(
       [&] { return home_.projection().View()->Get(std::string("\0feed\0x", 7)) == "position"; }));
   EXPECT_EQ(Records().size(), 2u);
-}
-
-TEST_F(WriterTest, SnapshotsTakenAtOnceAreEachWhole) {
-  const std::string folder = dir_ / "snapshots";
-  absl::Mutex mutex;
-  std::vector<storage::Snapshot> taken;
-  std::vector<std::thread> takers;
-  for (int taker = 0; taker < 2; ++taker) {
-    takers.emplace_back([&] {
-      for (int i = 0; i < 6; ++i) {
-        auto snapshot = storage::TakeSnapshot(home_.projection(), folder, "test");
-        ASSERT_TRUE(snapshot.ok()) << snapshot.status();
-        const absl::MutexLock lock(&mutex);
-        taken.push_back(*std::move(snapshot));
-      }
-    });
-  }
-  for (int i = 0; i < 60; ++i)
-    ASSERT_TRUE(home_.Answer(Put(std::to_string(i)), "c-" + std::to_string(i)).ok());
-  for (std::thread& taker : takers) taker.join();
-  for (const storage::Snapshot& snapshot : taken) {
-    const auto found = storage::CheckSnapshot(snapshot.dir);
-    ASSERT_TRUE(found.ok()) << found.status();
-    EXPECT_GE(found->head.sequence, 1);
-  }
 }
 
 TEST_F(WriterTest, AnIdIsItsActorsOwn) {
