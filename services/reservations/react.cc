@@ -365,6 +365,9 @@ Intents Follow(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return ReviewOf(rows, event.reservation_cancelled().name());
     case v1::Event::kReservationReleased:
       return ReviewOf(rows, event.reservation_released().name());
+    case v1::Event::kReservationCleaning:
+      // From the end of the cleaning on it takes nothing.
+      return ReviewShortfallsOf(rows, event.reservation_cleaning().name());
     case v1::Event::kReservationRevoked:
       return ReviewOf(rows, event.reservation_revoked().name());
     case v1::Event::kOccurrencesShifted:
@@ -393,7 +396,6 @@ Intents Follow(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kAmendmentHeld:
     case v1::Event::kMarginsSet:
     case v1::Event::kReservationGraceStarted:
-    case v1::Event::kReservationCleaning:
     case v1::Event::kCustomerRegistered:
     case v1::Event::kContractSigned:
     case v1::Event::kContractRecorded:

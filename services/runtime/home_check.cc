@@ -27,6 +27,15 @@ std::string HeadText(const events::Head& head) {
   return fmt::format("sequence {} (link {})", head.sequence, head.link.ToHex().substr(0, 12));
 }
 
+absl::Status StandsElsewhere(const std::string& stream, const events::Head& head,
+                             const std::string& projection) {
+  return absl::FailedPreconditionError(fmt::format(
+      "{}: the log had lost events and was filled again, up to {}; they stand at other offsets now "
+      "than the projection counts. Stop the process, delete {} and the site's archive, and start "
+      "again: both are filled anew from the log (docs/operations/rebuild.md)",
+      stream, HeadText(head), projection));
+}
+
 absl::Status CannotBeFilled(const std::string& stream, const events::Head& head) {
   return absl::FailedPreconditionError(fmt::format(
       "{}: what was fetched from a peer is void in this log after {}, because the log holds some "
@@ -330,7 +339,13 @@ bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& re
       case Standing::Kind::kBehind:
         ShowHomeCheck("behind", standing.detail);
         if (standing.source != nullptr) {
-          if (!ReadInto(whole).ok() || whole.head().sequence > at.sequence) break;
+          if (!ReadInto(whole).ok()) break;
+          if (whole.head().sequence > at.sequence) {
+            // Either more has come since, or the projection counts as void what is history now.
+            if (whole.next_offset() > log.next_offset()) break;
+            StopWith(StandsElsewhere(stream_, whole.head(), projection_.dir()));
+            return false;
+          }
           const absl::Status fetched = whole.head().link == at.link
                                            ? FetchFrom(*standing.source, whole)
                                            : CannotBeFilled(stream_, at);
@@ -411,11 +426,7 @@ absl::Status Writer::RepairLog(const absl::Status& lost) {
   const auto link = LinkAt(chain.head(), known.sequence);
   if (!link.ok() && !absl::IsDataLoss(link.status())) return link.status();
   if (!link.ok() || *link != known.link) return lost;
-  return absl::FailedPreconditionError(fmt::format(
-      "{}: the log had lost events and was filled again, up to {}; they stand at other offsets now "
-      "than the projection counts. Stop the process, delete {} and the site's archive, and start "
-      "again: both are filled anew from the log (docs/operations/rebuild.md)",
-      stream_, HeadText(chain.head()), projection_.dir()));
+  return StandsElsewhere(stream_, chain.head(), projection_.dir());
 }
 
 absl::Status Writer::AllowStart(AllowedStart allowed) {

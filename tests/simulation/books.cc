@@ -588,7 +588,7 @@ std::string Allocations::CheckLoad(const std::string& name, const Own& before, a
   return "";
 }
 
-Load Allocations::Missing(const std::string& feed, absl::Time from) const {
+Load Allocations::Missing(const std::string& feed, absl::Time from, bool with_vacating) const {
   Load missing;
   const auto found = feeds_.find(feed);
   if (!feed.empty() && found == feeds_.end()) return missing;
@@ -598,7 +598,7 @@ Load Allocations::Missing(const std::string& feed, absl::Time from) const {
   for (const absl::Time at : instants) {
     if (at < from) continue;
     const Load limit = limits.At(at);
-    const Load all = Sum(feed, at, false);
+    const Load all = Sum(feed, at, with_vacating);
     missing.power = std::max(missing.power, all.power - limit.power);
     missing.cooling = std::max(missing.cooling, all.cooling - limit.cooling);
   }

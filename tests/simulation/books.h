@@ -64,8 +64,9 @@ class Allocations {
     return servers_;
   }
   // How much more is promised of a feed, or with an empty name of the site, than there is: the most
-  // at any instant from `from` on. What is being vacated does not count: it will not last.
-  Load Missing(const std::string& feed, absl::Time from) const;
+  // at any instant from `from` on. What is being vacated does not count, for it will not last, but
+  // where it is asked for.
+  Load Missing(const std::string& feed, absl::Time from, bool with_vacating = false) const;
 
  private:
   // A reservation beside an amendment that is not decided yet; either may be missing.

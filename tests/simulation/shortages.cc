@@ -190,7 +190,8 @@ std::string Shortfalls::Take(const Event& event, const Allocations& after, absl:
 
 std::string Shortfalls::Uncleared(const Allocations& allocations, absl::Time at) const {
   for (const auto& [name, found] : found_) {
-    const Load missing = allocations.Missing(found.feed(), at);
+    // It is looked at again once what is being vacated is over; and a timer is up to a second late.
+    const Load missing = allocations.Missing(found.feed(), at - absl::Seconds(2), true);
     if (missing.power > 0 || missing.cooling > 0) continue;
     return fmt::format("{} is told of still, and nothing lacks", name);
   }

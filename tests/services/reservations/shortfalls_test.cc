@@ -127,6 +127,25 @@ TEST(Shortfalls, AreClearedOnceThereIsRoomAgain) {
   EXPECT_THAT(paris.Known(), IsEmpty());
 }
 
+// Its servers are cleaned for a while yet, but not into the shortfall's time.
+TEST(Shortfalls, AreClearedOnceWhatWasReleasedIsBeingCleaned) {
+  Derated paris;
+  paris.When(R"(set_margins { site: "sites/paris" model: "models/m" after { seconds: 600 } })",
+             "margins");
+  const std::string name = paris.Confirmed({.count = 3});
+  const std::string shortfall = paris.Derate("", 210, 360)[1].shortfall_found().name();
+  paris.At("2027-01-01T10:00:00Z");
+  ASSERT_TRUE(paris.About("start_reservation", name).has_reservation_started());
+  paris.At("2027-01-01T10:30:00Z");
+  const auto released = paris.Settle(
+      fmt::format(R"(release_reservation {{ name: "{}" reason: "done" }})", name), "release");
+  EXPECT_THAT(released, SizeIs(1)) << "it is being vacated";
+  const auto ended = paris.Settle(fmt::format(R"(end_reservation {{ name: "{}" }})", name), "end");
+  ASSERT_THAT(ended, SizeIs(2));
+  EXPECT_TRUE(ended[0].has_reservation_cleaning());
+  EXPECT_THAT(ended[1], HasText(fmt::format(R"(shortfall_cleared {{ name: "{}" }})", shortfall)));
+}
+
 // With the new terms it takes part no more, so that it is not found among those that do.
 TEST(Shortfalls, AreClearedByAnAmendmentThatLeavesTheirTime) {
   Derated paris;

@@ -219,6 +219,27 @@ TEST_F(HomeCheckTest, WhereTheEventsComeToStandElsewhereTheOperatorIsToldToRebui
   ExpectNothingLost();
 }
 
+// What was void where the projection read it is history now: it would never read that again.
+TEST_F(HomeCheckTest, WhereTheProjectionCountsHistoryAsVoidTheOperatorIsToldToRebuild) {
+  home_.Start();
+  Work(5);
+  const size_t end = log_.Records(kStream).size();
+  log_.Put(kStream, log_.Records(kStream)[2]);
+  ASSERT_TRUE(home_.StepUntil([&] { return !home_.writer().View().voids.empty(); }));
+  home_.Stop();
+  home_.Keep();
+  log_.Truncate(kStream, end);
+  home_.Wipe();
+  home_.Start();
+  Mirror();
+  home_.Stop();
+  home_.PutBack();
+  RestartAndWait();
+  EXPECT_TRUE(home_.StepUntil([&] { return home_.state() == WriterState::kStopped; }));
+  EXPECT_THAT(home_.alarm(), HasSubstr("they stand at other offsets now"));
+  ExpectNothingWritten();
+}
+
 TEST_F(HomeCheckTest, WhereAnotherProcessHasFilledTheLogTheOperatorIsToldToRebuildToo) {
   home_.Start();
   Work(10);
