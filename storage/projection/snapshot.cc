@@ -1,5 +1,6 @@
 #include "storage/projection/snapshot.h"
 
+#include <absl/cleanup/cleanup.h>
 #include <fmt/format.h>
 #include <rocksdb/env.h>
 #include <unistd.h>
@@ -102,13 +103,17 @@ absl::StatusOr<Snapshot> TakeSnapshot(const Projection& projection, const std::s
   fs::create_directories(place, error);
   if (error) return Failed(fmt::format("create {}", place.string()), error);
   // Several may be taken at once; what a process that died had begun with goes.
-  static std::atomic<uint64_t> taken = 0;
+  static std::atomic<uint64_t> begun = 0;
   const std::string mine = fmt::format("{}{}-", kTaking, getpid());
   for (const fs::directory_entry& entry : fs::directory_iterator(place, error)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with(kTaking) && !name.starts_with(mine)) fs::remove_all(entry.path(), error);
   }
-  const fs::path taking = place / fmt::format("{}{}", mine, ++taken);
+  const fs::path taking = place / fmt::format("{}{}", mine, ++begun);
+  const absl::Cleanup unnamed = [&taking] {
+    std::error_code ignored;
+    fs::remove_all(taking, ignored);
+  };
   const absl::Status copied = projection.Checkpoint(taking.string());
   if (!copied.ok()) return copied;
   auto snapshot = Look(taking.string(), stream, schema);
@@ -118,8 +123,8 @@ absl::StatusOr<Snapshot> TakeSnapshot(const Projection& projection, const std::s
   const fs::path dir = place / fmt::format("{:012d}-{}", snapshot->head.sequence,
                                            snapshot->head.link.ToHex().substr(0, 12));
   fs::rename(taking, dir, error);
-  if (error && fs::exists(dir)) fs::remove_all(taking, error);  // there is one of that head
-  if (error) return Failed(fmt::format("name {}", dir.string()), error);
+  if (error && !fs::exists(dir))  // otherwise there is one of that head
+    return Failed(fmt::format("name {}", dir.string()), error);
   snapshot->dir = dir.string();
   return snapshot;
 }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <filesystem>
 #include <map>
 #include <string>
 #include <thread>
@@ -85,6 +86,16 @@ TEST(Projection, SnapshotsTakenAtOnceAreEachWhole) {
     ASSERT_TRUE(found.ok()) << found.status();
     EXPECT_EQ(found->head.sequence, 199);
   }
+}
+
+TEST(Projection, ASnapshotThatFailsLeavesNothing) {
+  test::TempDir dir;
+  const auto projection = Open(dir / "rows");
+  Fold(*projection, {{RowKey("t", "a"), "value"}});
+  ASSERT_TRUE(Commit(*projection).ok());
+  const std::string folder = dir / "snapshots";
+  EXPECT_FALSE(TakeSnapshot(*projection, folder, "another layout").ok());
+  EXPECT_TRUE(std::filesystem::is_empty(folder + "/" + kStream));
 }
 
 TEST(Projection, RowsHeadDigestsAndNotesAreThereWhenOpenedAgain) {
