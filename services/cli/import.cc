@@ -19,6 +19,7 @@
 #include "services/cli/kinds.h"
 #include "services/cli/output.h"
 #include "services/cli/resources.h"
+#include "services/cli/submit.h"
 #include "services/cli/text.h"
 #include "services/cli/values.h"
 #include "services/runtime/check.h"
@@ -303,11 +304,6 @@ struct ImportProgress {
 // Whether a refusal comes of nothing but that the steps before were only tried out.
 bool IsOfDryRun(const absl::Status& status, size_t step) {
   return step > 0 && (absl::IsNotFound(status) || absl::IsFailedPrecondition(status));
-}
-
-type::v1::Submit& SubmitOf(google::protobuf::Message& request) {
-  const auto* field = request.GetDescriptor()->FindFieldByName("submit");
-  return static_cast<type::v1::Submit&>(*request.GetReflection()->MutableMessage(&request, field));
 }
 
 // Sends a line's commands in order, up to the first that is refused; what is wrong, or empty.

@@ -36,15 +36,6 @@ absl::Status PrintOutcome(Session& session, const type::v1::Outcome& outcome) {
   return absl::OkStatus();
 }
 
-void SetSubmit(google::protobuf::Message& request, const std::string& request_id,
-               bool validate_only) {
-  const auto* field = request.GetDescriptor()->FindFieldByName("submit");
-  type::v1::Submit submit;
-  submit.set_request_id(request_id);
-  submit.set_validate_only(validate_only);
-  request.GetReflection()->MutableMessage(&request, field)->CopyFrom(submit);
-}
-
 // The outcome as a document, with what was waited for in it.
 void PrintDecided(Session& session, Format format, const type::v1::Outcome& outcome,
                   const google::protobuf::Message* resource) {
@@ -104,7 +95,10 @@ absl::Status SendOne(Session& session, const Verb& verb, const Site& site,
                      google::protobuf::Message& request, bool wait) {
   const bool given = !session.globals.request_id.empty();
   const std::string request_id = given ? session.globals.request_id : RandomRequestId();
-  SetSubmit(request, request_id, session.globals.validate_only);
+  type::v1::Submit& submit = SubmitOf(request);
+  submit.Clear();
+  submit.set_request_id(request_id);
+  submit.set_validate_only(session.globals.validate_only);
   // Said before the command is sent: it is needed most where nothing comes back.
   if (!given) {
     session.Say(
@@ -190,6 +184,11 @@ absl::Status Explained(const Session& session, const Verb& verb, const absl::Sta
     default:
       return WithNext(status, "status");
   }
+}
+
+type::v1::Submit& SubmitOf(google::protobuf::Message& request) {
+  const auto* field = request.GetDescriptor()->FindFieldByName("submit");
+  return static_cast<type::v1::Submit&>(*request.GetReflection()->MutableMessage(&request, field));
 }
 
 absl::Status RunVerb(Session& session, const Verb& verb, const Typed& typed, bool wait) {

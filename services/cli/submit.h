@@ -13,6 +13,9 @@
 
 namespace concordat::cli {
 
+// How a command is to be treated. REQUIRES: a request that has a field `submit`.
+type::v1::Submit& SubmitOf(google::protobuf::Message& request);
+
 // Sends the command, or one for each document of the file, in order until one fails. With `wait`,
 // goes on until what the answer names is decided.
 absl::Status RunVerb(Session& session, const Verb& verb, const Typed& typed, bool wait);

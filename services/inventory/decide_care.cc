@@ -35,12 +35,7 @@ v1::Event CordonServer(const v1::CordonServerRequest& request, const v1::Server&
   if (server.cordoned()) return WrongState(request, server, "a server that is not cordoned");
   if (request.has_until()) {
     // At its end the timer lifts it: one that is over when it begins would stay.
-    const absl::Time until = runtime::ToTime(request.until());
-    if (until <= facts.now) {
-      return Refused(request, v1::REASON_TIME,
-                     fmt::format("until is {}, expected after {}.", runtime::ToText(until),
-                                 runtime::ToText(facts.now)));
-    }
+    if (auto refusal = OverAlready(request, request.until(), facts)) return *refusal;
   }
   v1::Event event;
   v1::ServerCordoned& cordoned = *event.mutable_server_cordoned();

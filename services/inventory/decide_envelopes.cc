@@ -19,11 +19,8 @@ std::optional<v1::Event> WrongTime(const Request& request, const runtime::Facts&
                    fmt::format("effective_from is {}, expected {} or later.", runtime::ToText(from),
                                runtime::ToText(facts.now - kEnvelopeGrace)));
   }
-  if (!request.has_until() || runtime::ToTime(request.until()) > facts.now) return std::nullopt;
-  return Refused(
-      request, v1::REASON_TIME,
-      fmt::format("until is {}, expected after {}.",
-                  runtime::ToText(runtime::ToTime(request.until())), runtime::ToText(facts.now)));
+  if (!request.has_until()) return std::nullopt;
+  return OverAlready(request, request.until(), facts);
 }
 
 template <typename Request>

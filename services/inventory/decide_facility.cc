@@ -29,12 +29,7 @@ std::string Overlapping(const Rows& rows, const v1::RecordReadingRequest& reques
 v1::Event ReportFacility(const State& state, const v1::ReportFacilityRequest& request,
                          const runtime::Facts& facts) {
   if (auto refusal = NotHere(state, request, request.site(), facts)) return *refusal;
-  if (runtime::ToTime(request.until()) <= facts.now) {
-    return Refused(
-        request, v1::REASON_TIME,
-        fmt::format("until is {}, expected after {}.",
-                    runtime::ToText(runtime::ToTime(request.until())), runtime::ToText(facts.now)));
-  }
+  if (auto refusal = OverAlready(request, request.until(), facts)) return *refusal;
   v1::Event event;
   v1::FacilityReported& reported = *event.mutable_facility_reported();
   reported.set_site(request.site());

@@ -70,6 +70,16 @@ std::optional<v1::Event> NotInFuture(const google::protobuf::Message& command,
                              runtime::ToText(facts.now)));
 }
 
+std::optional<v1::Event> OverAlready(const google::protobuf::Message& command,
+                                     const google::protobuf::Timestamp& until,
+                                     const runtime::Facts& facts) {
+  const absl::Time end = runtime::ToTime(until);
+  if (end > facts.now) return std::nullopt;
+  return Refused(command, v1::REASON_TIME,
+                 fmt::format("until is {}, expected after {}.", runtime::ToText(end),
+                             runtime::ToText(facts.now)));
+}
+
 v1::Model ModelOf(const State& state, const v1::Server& server) {
   return state.rows.models.Get(server.model()).value_or(v1::Model());
 }

@@ -109,6 +109,10 @@ std::optional<v1::Event> BeforeOpening(const State& state, const google::protobu
 std::optional<v1::Event> NotInFuture(const google::protobuf::Message& command,
                                      std::string_view field, absl::Time time,
                                      const runtime::Facts& facts);
+// The refusal of what would be over as it begins.
+std::optional<v1::Event> OverAlready(const google::protobuf::Message& command,
+                                     const google::protobuf::Timestamp& until,
+                                     const runtime::Facts& facts);
 // The server's model; an empty one where it is not known.
 v1::Model ModelOf(const State& state, const v1::Server& server);
 

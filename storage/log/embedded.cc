@@ -66,9 +66,11 @@ class EmbeddedReader final : public LogReader {
     if (!log_.WaitUntil(some, wait)) return records;
     for (auto& [stream, offset] : positions_) {
       auto read = log_.ReadFrom(stream, offset, limit - records.size());
-      // What could be read before it is handed out first; the next call tells the error.
-      if (!read.ok() && !records.empty()) break;
-      if (!read.ok()) return read.status();
+      if (!read.ok()) {
+        // What could be read before it is handed out first; the next call tells the error.
+        if (!records.empty()) break;
+        return read.status();
+      }
       if (read->empty()) continue;
       offset = read->back().offset + 1;
       if (records.empty()) {
@@ -246,20 +248,22 @@ absl::StatusOr<std::vector<StoredRecord>> EmbeddedLog::ReadFrom(const std::strin
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
   const std::string from = RecordKey(stream, offset);
   const std::string_view of_stream = std::string_view(from).substr(0, from.size() - kOffsetBytes);
+  absl::Status status;
   for (it->Seek(from); it->Valid() && offset < end && records.size() < limit; it->Next()) {
     const std::string_view key(it->key().data(), it->key().size());
     if (key.size() != from.size() || key.substr(0, of_stream.size()) != of_stream ||
         OffsetOf(key) != offset) {
-      if (!records.empty()) return records;
-      return absl::OutOfRangeError(
+      status = absl::OutOfRangeError(
           fmt::format("{} has no record at offset {}: the log lost it", stream, offset));
+      break;
     }
     auto record = events::DecodeRecord({it->value().data(), it->value().size()});
-    if (!record.ok() && !records.empty()) return records;
-    if (!record.ok()) return record.status();
+    status = record.status();
+    if (!status.ok()) break;
     records.push_back({stream, offset++, *std::move(record)});
   }
-  const absl::Status status = FromRocksDb(it->status(), fmt::format("cannot read {}", stream));
+  if (status.ok()) status = FromRocksDb(it->status(), fmt::format("cannot read {}", stream));
+  // What could be read before it is handed out first.
   if (!status.ok() && records.empty()) return status;
   return records;
 }

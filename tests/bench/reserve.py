@@ -161,7 +161,8 @@ class Ours:
         self.number += 1
         site = "bench%d" % self.number
         command = [os.path.join(self.build, "reserve_bench"), "--site", site, "--dir", os.path.join(self.folder, site),
-                   "--clients", str(clients), "--seconds", str(options.seconds), "--warmup", str(options.warmup), "--servers", str(SERVERS),
+                   "--clients", str(clients), "--seconds", str(options.seconds), "--warmup", str(options.warmup),
+                   "--servers", str(SERVERS),
                    "--reservations", str(RESERVATIONS), "--mode", "embedded" if way == "embedded" else "kafka"]
         if way != "embedded":
             # A topic at home is flushed with every request; a copy as the broker thinks best.

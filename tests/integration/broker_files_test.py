@@ -9,7 +9,7 @@ import unittest
 
 import story
 from cluster import SERVICES, eventually, stream
-from mirror_test import prepare, start_pair
+from mirror_test import forget_progress, prepare, start_pair
 
 SITES = ("paris", "borlange")
 INVENTORY = "paris.inventory.events"
@@ -120,8 +120,7 @@ class BrokerFiles(unittest.TestCase):
     def carry_anew(self):
         """The mirror forgets how far it has carried what."""
         self.mirror.release()
-        for origin, target in (SITES, SITES[::-1]):
-            self.cluster.topic(self.brokers[target], "--delete", f"mm2-offsets.{origin}.internal")
+        forget_progress(self)
         self.mirror.start()
 
     def make_copy_anew(self):

@@ -214,12 +214,17 @@ void Referee::Accept(History& history, Fact fact) {
   history.facts.push_back(std::move(fact));
 }
 
+void Referee::Find(const char* invariant, const std::string& wrong, const History& history,
+                   const events::Attributes& attributes, const google::protobuf::Message& event) {
+  if (wrong.empty()) return;
+  violation_(invariant, fmt::format("{}: sequence {}: {}, by {}", history.stream,
+                                    attributes.sequence, wrong, TextOf(event)));
+}
+
 void Referee::Judge(const History& history, const events::Attributes& attributes,
                     const inventory::v1::Event& event) {
   const auto judge = [&](const char* invariant, const std::string& wrong) {
-    if (!wrong.empty())
-      violation_(invariant, fmt::format("{}: sequence {}: {}, by {}", history.stream,
-                                        attributes.sequence, wrong, TextOf(event)));
+    Find(invariant, wrong, history, attributes, event);
   };
   judge("tested-before-offered", offers_[history.stream].Take(event));
   const Books& books = books_[events::StreamName(events::SiteOf(history.stream), "reservations")];
@@ -229,9 +234,7 @@ void Referee::Judge(const History& history, const events::Attributes& attributes
 void Referee::Judge(const History& history, const events::Attributes& attributes,
                     const reservations::v1::Event& event) {
   const auto judge = [&](const char* invariant, const std::string& wrong) {
-    if (!wrong.empty())
-      violation_(invariant, fmt::format("{}: sequence {}: {}, by {}", history.stream,
-                                        attributes.sequence, wrong, TextOf(event)));
+    Find(invariant, wrong, history, attributes, event);
   };
   const std::string site = events::SiteOf(history.stream);
   occurrences_ += static_cast<uint64_t>(event.reservation_held().occurrences_size());

@@ -114,6 +114,9 @@ class Referee {
     Shortfalls shortfalls;
   };
   void Accept(History& history, Fact fact);
+  // A violation where something is wrong with an event.
+  void Find(const char* invariant, const std::string& wrong, const History& history,
+            const events::Attributes& attributes, const google::protobuf::Message& event);
   void Judge(const History& history, const events::Attributes& attributes,
              const inventory::v1::Event& event);
   void Judge(const History& history, const events::Attributes& attributes,

@@ -333,15 +333,20 @@ TEST(Quotas, FlowBackAsFarAsTheyAreNotUsed) {
               HasText(RefusalFor(v1::REASON_WRONG_STATE)));
 }
 
-TEST(Quotas, ThatComeBackGoToWhomTheyWereMissing) {
-  WithQuota paris;
+// Borlänge did not get what it asked for, and then a site gives something back.
+void GiveBackWhereBorlangeMisses(WithQuota& paris, const char* site) {
   paris.Given(fmt::format(
       R"(quota_declined {{ contract: "{}" site: "sites/borlange" request: 1
                            missing {{ accelerators: 9 }} }})",
       kFrame));
-  paris.Given(fmt::format(R"(quota_reclaimed {{ contract: "{}" site: "sites/lyon" number: 1
+  paris.Given(fmt::format(R"(quota_reclaimed {{ contract: "{}" site: "{}" number: 1
     amount {{ accelerators: 4 }} effective_from {{ {} }} }})",
-                          kFrame, Seconds("2027-01-01T09:00:00Z")));
+                          kFrame, site, Seconds("2027-01-01T09:00:00Z")));
+}
+
+TEST(Quotas, ThatComeBackGoToWhomTheyWereMissing) {
+  WithQuota paris;
+  GiveBackWhereBorlangeMisses(paris, "sites/lyon");
   const auto intents = paris.Reactions();
   ASSERT_EQ(intents.size(), 1u);
   EXPECT_THAT(paris.When(intents[0].command, "g"),
@@ -351,13 +356,7 @@ TEST(Quotas, ThatComeBackGoToWhomTheyWereMissing) {
 
 TEST(Quotas, ThatASiteGivesBackDoNotComeBackToIt) {
   WithQuota paris;
-  paris.Given(fmt::format(
-      R"(quota_declined {{ contract: "{}" site: "sites/borlange" request: 1
-                           missing {{ accelerators: 9 }} }})",
-      kFrame));
-  paris.Given(fmt::format(R"(quota_reclaimed {{ contract: "{}" site: "sites/borlange" number: 1
-    amount {{ accelerators: 4 }} effective_from {{ {} }} }})",
-                          kFrame, Seconds("2027-01-01T09:00:00Z")));
+  GiveBackWhereBorlangeMisses(paris, "sites/borlange");
   EXPECT_TRUE(paris.Reactions().empty());
 }
 
