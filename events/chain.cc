@@ -19,14 +19,14 @@ namespace {
 // once.
 constexpr size_t kMaxWriters = 16;
 
-void Remember(std::vector<WriterMark>& writers, WriterMark writer) {
+void Remember(std::vector<Mark>& writers, Mark writer) {
   if (writers.size() == kMaxWriters) writers.erase(writers.begin());
   writers.push_back(writer);
 }
 
-bool Contains(const std::vector<WriterMark>& writers, const Link& link) {
+bool Contains(const std::vector<Mark>& writers, const Link& link) {
   return std::any_of(writers.begin(), writers.end(),
-                     [&](const WriterMark& writer) { return writer.link == link; });
+                     [&](const Mark& writer) { return writer.link == link; });
 }
 
 const std::string& WriterStartedType() {
@@ -39,9 +39,14 @@ bool Follows(const Attributes& attributes, const Head& head) {
          static_cast<int64_t>(attributes.sequence) == head.sequence + 1;
 }
 
-void Put(const WriterMark& mark, ChainState::Mark* to) {
+void Put(const Mark& mark, ChainState::Mark* to) {
   to->set_link(mark.link.ToBytes());
   to->set_sequence(mark.sequence);
+  to->set_offset(mark.offset);
+}
+
+Mark Get(const ChainState::Mark& mark) {
+  return {Link::FromBytes(mark.link()), mark.sequence(), mark.offset()};
 }
 
 }  // namespace
@@ -137,8 +142,8 @@ Outcome Chain::Judge(const Reading& reading, int64_t offset) {
   if (sequence <= head_.sequence) {  // 2
     // A rival of the head may have children, and knowing it tells them from a gap.
     if (sequence == head_.sequence && attributes.id != head_.link)
-      ahead_[attributes.id] = attributes.sequence;
-    NoteVoidWriter(attributes);
+      ahead_[attributes.id] = {attributes.sequence, offset};
+    NoteVoidWriter(attributes, offset);
     return Outcome::kStale;
   }
   if (corrupt_.contains(attributes.parent)) {  // 3
@@ -153,26 +158,27 @@ Outcome Chain::Judge(const Reading& reading, int64_t offset) {
   if (Follows(attributes, head_)) {                               // 5
     Accept({attributes.id, sequence, offset, attributes.time});
     if (attributes.type == WriterStartedType())
-      Remember(accepted_writers_, {attributes.id, attributes.sequence});
+      Remember(accepted_writers_, {attributes.id, attributes.sequence, offset});
     return Outcome::kAccepted;
   }
   if (origin_ == Origin::kMirrored && attributes.parent != head_.link &&
       !ahead_.contains(attributes.parent) && !Has(Flaw::kIgnoresGaps)) {
     suspect_ = std::max(suspect_, sequence);
   }
-  if (!Has(Flaw::kForgetsVoidLinks)) ahead_.emplace(attributes.id, attributes.sequence);  // 6
-  NoteVoidWriter(attributes);
+  if (!Has(Flaw::kForgetsVoidLinks))
+    ahead_.emplace(attributes.id, Ahead{attributes.sequence, offset});  // 6
+  NoteVoidWriter(attributes, offset);
   return Outcome::kStranger;
 }
 
-void Chain::NoteVoidWriter(const Attributes& attributes) {
+void Chain::NoteVoidWriter(const Attributes& attributes, int64_t offset) {
   if (attributes.type != WriterStartedType()) return;
   // A mirror may deliver an accepted one again. Of those older than the ones remembered nothing can
   // be told, so they are left alone.
   if (Contains(accepted_writers_, attributes.id) || Contains(void_writers_, attributes.id)) return;
   if (!accepted_writers_.empty() && attributes.sequence < accepted_writers_.front().sequence)
     return;
-  Remember(void_writers_, {attributes.id, attributes.sequence});
+  Remember(void_writers_, {attributes.id, attributes.sequence, offset});
 }
 
 void Chain::Advance(const Link& parent, const Head& head) {
@@ -190,14 +196,15 @@ void Chain::Accept(const Head& head) {
   corrupt_.clear();
   if (!ahead_.empty())
     absl::erase_if(ahead_, [&](const auto& entry) {
-      return static_cast<int64_t>(entry.second) < head_.sequence;
+      return static_cast<int64_t>(entry.second.sequence) < head_.sequence;
     });
   if (head_.sequence >= suspect_) suspect_ = -1;
 }
 
 bool Chain::HoldsVoid(uint64_t first, uint64_t last) const {
-  return std::any_of(ahead_.begin(), ahead_.end(),
-                     [&](const auto& link) { return link.second >= first && link.second <= last; });
+  return std::any_of(ahead_.begin(), ahead_.end(), [&](const auto& link) {
+    return link.second.sequence >= first && link.second.sequence <= last;
+  });
 }
 
 std::string Chain::Encode() const {
@@ -212,12 +219,11 @@ std::string Chain::Encode() const {
   state.set_suspect(suspect_);
   // One void record is told of once; a log that is damaged or forked stays so.
   if (damaged_ || forked_) state.set_alarm(alarm_);
-  for (const auto& [link, sequence] : ahead_) {
-    Put({link, sequence}, state.add_ahead());
-  }
+  for (const auto& [link, ahead] : ahead_)
+    Put({link, ahead.sequence, ahead.offset}, state.add_ahead());
   for (const Link& link : corrupt_) state.add_corrupt(link.ToBytes());
-  for (const WriterMark& writer : accepted_writers_) Put(writer, state.add_accepted_writers());
-  for (const WriterMark& writer : void_writers_) Put(writer, state.add_void_writers());
+  for (const Mark& writer : accepted_writers_) Put(writer, state.add_accepted_writers());
+  for (const Mark& writer : void_writers_) Put(writer, state.add_void_writers());
   return state.SerializeAsString();
 }
 
@@ -236,15 +242,18 @@ absl::StatusOr<Chain> Chain::Decode(std::string stream, std::string_view bytes, 
   chain.suspect_ = state.suspect();
   chain.alarm_ = state.alarm();
   for (const auto& ahead : state.ahead())
-    chain.ahead_[Link::FromBytes(ahead.link())] = ahead.sequence();
+    chain.ahead_[Link::FromBytes(ahead.link())] = {ahead.sequence(), ahead.offset()};
   for (const auto& link : state.corrupt()) chain.corrupt_.insert(Link::FromBytes(link));
-  for (const auto& writer : state.accepted_writers()) {
-    chain.accepted_writers_.push_back({Link::FromBytes(writer.link()), writer.sequence()});
-  }
-  for (const auto& writer : state.void_writers()) {
-    chain.void_writers_.push_back({Link::FromBytes(writer.link()), writer.sequence()});
-  }
+  for (const auto& mark : state.accepted_writers()) chain.accepted_writers_.push_back(Get(mark));
+  for (const auto& mark : state.void_writers()) chain.void_writers_.push_back(Get(mark));
   return chain;
+}
+
+void Chain::Rewind() {
+  next_offset_ = head_.offset + 1;
+  absl::erase_if(ahead_, [&](const auto& entry) { return entry.second.offset > head_.offset; });
+  std::erase_if(void_writers_, [&](const Mark& mark) { return mark.offset > head_.offset; });
+  corrupt_.clear();
 }
 
 }  // namespace concordat::events

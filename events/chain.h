@@ -43,10 +43,11 @@ struct Head {
   absl::Time time = absl::UnixEpoch();
 };
 
-// A WriterStarted event.
-struct WriterMark {
+// A record that is remembered by its link.
+struct Mark {
   Link link;
   uint64_t sequence = 0;
+  int64_t offset = -1;
 };
 
 // What one reader knows of one stream: its head and the void links that could still matter. Not
@@ -95,11 +96,15 @@ class Chain {
   // DATA_LOSS where the bytes are not what Encode() gives.
   static absl::StatusOr<Chain> Decode(std::string stream, std::string_view bytes,
                                       Origin origin = Origin::kHome);
+  // Forgets what came after the head, so that it is offered again, for who begins to read: the log
+  // may have lost its end and have been filled again since, and what was void there be history now.
+  // That the log is damaged, suspect or forked stays.
+  void Rewind();
 
  private:
   Outcome Judge(const Reading& reading, int64_t offset);
   void Accept(const Head& head);
-  void NoteVoidWriter(const Attributes& attributes);
+  void NoteVoidWriter(const Attributes& attributes, int64_t offset);
 
   std::string stream_;
   std::string source_;
@@ -111,10 +116,14 @@ class Chain {
   bool forked_ = false;
   int64_t suspect_ = -1;  // the head has to reach this sequence before a mirror is trusted again
   std::string alarm_;
-  absl::flat_hash_map<Link, uint64_t> ahead_;  // void links by sequence, none below the head's
-  absl::flat_hash_set<Link> corrupt_;  // what corrupt children of the head may have been called
-  std::vector<WriterMark> accepted_writers_;  // the latest WriterStarted events, oldest first
-  std::vector<WriterMark> void_writers_;
+  struct Ahead {
+    uint64_t sequence;
+    int64_t offset;
+  };
+  absl::flat_hash_map<Link, Ahead> ahead_;  // void links, none of a sequence below the head's
+  absl::flat_hash_set<Link> corrupt_;   // what corrupt children of the head may have been called
+  std::vector<Mark> accepted_writers_;  // the latest WriterStarted events, oldest first
+  std::vector<Mark> void_writers_;
   absl::flat_hash_map<Outcome, uint64_t> voids_;  // counted since the process started
 };
 

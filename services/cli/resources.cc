@@ -12,6 +12,7 @@
 #include "services/cli/output.h"
 #include "services/cli/quotas.h"
 #include "services/cli/text.h"
+#include "services/cli/values.h"
 
 namespace concordat::cli {
 namespace {
@@ -176,12 +177,15 @@ std::string PathOf(const Kind& kind, const std::string& name) {
   return name;
 }
 
-bool HasField(const google::protobuf::Descriptor& type, std::string_view path) {
+// The field at the end of a path; nullptr where there is none.
+const google::protobuf::FieldDescriptor* FieldAt(const google::protobuf::Descriptor& type,
+                                                 std::string_view path) {
   const size_t dot = path.find('.');
   const auto* field =
       type.FindFieldByName(std::string(path.substr(0, std::min(dot, path.find('[')))));
-  if (field == nullptr || dot == path.npos) return field != nullptr;
-  return field->message_type() != nullptr && HasField(*field->message_type(), path.substr(dot + 1));
+  if (field == nullptr || dot == path.npos) return field;
+  return field->message_type() == nullptr ? nullptr
+                                          : FieldAt(*field->message_type(), path.substr(dot + 1));
 }
 
 struct Condition {
@@ -220,7 +224,8 @@ absl::Status Narrow(Session& session, const Kind& kind, const std::vector<std::s
     if (!resource.ok()) return resource.status();
     bool meets = true;
     for (const auto& [path, value] : *conditions) {
-      if (!HasField(*(*resource)->GetDescriptor(), path)) {
+      const auto* field = FieldAt(*(*resource)->GetDescriptor(), path);
+      if (field == nullptr) {
         std::vector<std::string> titles;
         for (const Column& column : kind.columns) titles.push_back(Lower(column.title));
         return WithNext(
@@ -229,8 +234,18 @@ absl::Status Narrow(Session& session, const Kind& kind, const std::vector<std::s
                 path, kind.collection, Join(titles, ", "))),
             fmt::format("get {} -o json", kind.collection));
       }
-      const std::string found = FieldText(**resource, path);
-      meets = meets && (Lower(found) == Lower(value) || Lower(found) == Lower(ShortName(value)));
+      const std::string found = Lower(FieldText(**resource, path));
+      std::string wanted = value;
+      if (field->enum_type() != nullptr && !field->is_repeated() && !value.empty()) {
+        const auto known = ParseEnum(*field->enum_type(), value);
+        if (!known.ok()) {
+          return WithNext(absl::InvalidArgumentError(fmt::format(
+                              "--where: {}: {}", path, std::string(known.status().message()))),
+                          fmt::format("get {} -o json", kind.collection));
+        }
+        wanted = ShortEnum(**known);
+      }
+      meets = meets && (found == Lower(wanted) || found == Lower(ShortName(wanted)));
     }
     if (meets && (document || seen.insert(any.SerializeAsString()).second))
       left.add_resources()->Swap(&any);

@@ -144,8 +144,9 @@ std::string ListOf(const Verb& verb, std::string_view detail) {
 Progress ProgressOf(const std::string& state) {
   constexpr std::string_view kWaiting[] = {"",          "held",     "pending",
                                            "requested", "prepared", "placing"};
-  constexpr std::string_view kMissed[] = {"declined",   "lapsed",  "cancelled",
-                                          "prohibited", "aborted", "failed"};
+  constexpr std::string_view kMissed[] = {"declined",   "lapsed",   "cancelled",
+                                          "prohibited", "aborted",  "failed",
+                                          "revoked",    "removing", "removed"};
   if (absl::c_linear_search(kWaiting, state)) return Progress::kWaiting;
   return absl::c_linear_search(kMissed, state) ? Progress::kMissed : Progress::kReached;
 }

@@ -104,6 +104,17 @@ v1::Event TestServer(const State& state, const v1::TestServerRequest& request,
                    fmt::format("ended_time is {}, expected {} or earlier.", runtime::ToText(ended),
                                runtime::ToText(facts.now)));
   }
+  const absl::Time changed = runtime::ToTime(server.changed_time());
+  const absl::Time began =
+      request.has_started_time() ? runtime::ToTime(request.started_time()) : ended;
+  if (server.has_changed_time() && began < changed) {
+    return Refused(
+        request, v1::REASON_EVIDENCE_STALE,
+        fmt::format("The burn-in {} at {}, and {} was changed at {}: a part, its "
+                    "firmware, its tenant or work on it; expected one that began after that.",
+                    request.has_started_time() ? "began" : "ended", runtime::ToText(began),
+                    server.name(), runtime::ToText(changed)));
+  }
   v1::Event event;
   const std::vector<std::string> shortfalls = Shortfalls(plan->criteria(), request.figures());
   if (!shortfalls.empty()) {

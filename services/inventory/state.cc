@@ -347,8 +347,10 @@ void Fail(Rows& rows, const v1::BurnInFailed& failed, absl::Time time) {
   });
 }
 
-// What passed is no evidence any more; who is qualified by it is only installed.
+// What passed is no evidence any more; who is qualified by it is only installed. What changed the
+// server makes no evidence of what ended before it either.
 void MakeStale(v1::Server& server, v1::StaleCause cause, absl::Time time) {
+  if (cause != v1::STALE_CAUSE_AGE) *server.mutable_changed_time() = runtime::ToTimestamp(time);
   if (server.has_evidence()) server.mutable_evidence()->set_stale(cause);
   if (server.state() == v1::SERVER_STATE_QUALIFIED) Set(server, v1::SERVER_STATE_INSTALLED, time);
 }

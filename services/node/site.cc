@@ -63,6 +63,7 @@ class Site::ArchiveSink final : public runtime::Sink {
         chain_(std::move(chain)),
         machine_(machine),
         next_flush_(machine.Now() + kArchiveFlushInterval) {
+    chain_.Rewind();
     Publish();
   }
 

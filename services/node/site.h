@@ -26,7 +26,7 @@
 namespace concordat::node {
 
 // Changes with the layout of any row; a projection of another layout is folded anew.
-inline constexpr char kSchema[] = "2";
+inline constexpr char kSchema[] = "3";
 
 // A service's engine over a journal.
 std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal);

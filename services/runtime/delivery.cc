@@ -31,7 +31,14 @@ const absl::StatusOr<MessagePtr>& Delivery::event() const {
 Deliveries::Deliveries(storage::LogReader& reader, storage::Machine& machine)
     : reader_(reader), machine_(machine) {}
 
-Deliveries::~Deliveries() { Stop(); }
+Deliveries::~Deliveries() {
+  if (thread_ == nullptr) return;
+  {
+    absl::MutexLock lock(&signal_->mutex);
+    signal_->stopping = true;
+  }
+  thread_->Join();
+}
 
 void Deliveries::Fill(Chunk& chunk, absl::Duration wait) {
   absl::StatusOr<std::vector<storage::StoredRecord>> records = reader_.Read(kChunk, wait);
@@ -54,19 +61,41 @@ absl::StatusOr<absl::Span<const Delivery>> Deliveries::Next(absl::Duration wait,
   const absl::Span<const Delivery> deliveries(now_.deliveries.data(), now_.size);
   if (deliveries.size() == kChunk && deliveries.back().offset() + 1 < end) {
     ahead_ = true;
-    filling_ = machine_.Start("read-ahead", [this] {
-      Fill(next_, absl::ZeroDuration());
-      for (size_t i = 0; i < next_.size; ++i) {
-        if (next_.deliveries[i].reading().status.ok()) next_.deliveries[i].event();
-      }
-    });
+    {
+      absl::MutexLock lock(&signal_->mutex);
+      signal_->filling = true;
+    }
+    if (thread_ == nullptr)
+      thread_ = machine_.Start("read-ahead", [this, signal = signal_] { ReadAhead(*signal); });
   }
   return deliveries;
 }
 
+void Deliveries::ReadAhead(Signal& signal) {
+  const auto told = [&signal]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(signal.mutex) {
+    return signal.filling || signal.stopping;
+  };
+  for (;;) {
+    {
+      absl::MutexLock lock(&signal.mutex);
+      machine_.Await(signal.mutex, absl::Condition(&told), absl::InfiniteDuration());
+      if (signal.stopping) return;
+    }
+    Fill(next_, absl::ZeroDuration());
+    for (size_t i = 0; i < next_.size; ++i) {
+      if (next_.deliveries[i].reading().status.ok()) next_.deliveries[i].event();
+    }
+    absl::MutexLock lock(&signal.mutex);
+    signal.filling = false;
+  }
+}
+
 void Deliveries::Settle() {
-  if (filling_ != nullptr) filling_->Join();
-  filling_.reset();
+  absl::MutexLock lock(&signal_->mutex);
+  const auto filled = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(signal_->mutex) {
+    return !signal_->filling;
+  };
+  machine_.Await(signal_->mutex, absl::Condition(&filled), absl::InfiniteDuration());
 }
 
 void Deliveries::Stop() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <absl/status/statusor.h>
+#include <absl/synchronization/mutex.h>
 #include <absl/types/span.h>
 
 #include <memory>
@@ -71,13 +72,23 @@ class Deliveries {
     std::vector<Delivery> deliveries;  // the first `size`; the others keep their memory
   };
   void Fill(Chunk& chunk, absl::Duration wait);
+  // What passes between the two threads. The thread has a share in it, because one that is killed
+  // in a simulated world may end after this is gone.
+  struct Signal {
+    absl::Mutex mutex;
+    bool filling ABSL_GUARDED_BY(mutex) = false;
+    bool stopping ABSL_GUARDED_BY(mutex) = false;
+  };
+  // What the thread does: it fills next_ whenever it is told to.
+  void ReadAhead(Signal& signal);
 
   storage::LogReader& reader_;
   storage::Machine& machine_;
   Chunk now_;
   Chunk next_;
   bool ahead_ = false;  // next_ is filled, or is being filled by the thread
-  std::unique_ptr<storage::Thread> filling_;
+  const std::shared_ptr<Signal> signal_ = std::make_shared<Signal>();
+  std::unique_ptr<storage::Thread> thread_;  // from the first full chunk on
 };
 
 }  // namespace concordat::runtime

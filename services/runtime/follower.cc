@@ -361,6 +361,7 @@ Feed::Feed(const Engine& engine, Writer& writer, const storage::Projection& proj
     auto chain = events::Chain::Decode(stream_, *stored, OriginOf(stream_, here_));
     // A position that cannot be read only costs reading the stream again.
     if (chain.ok()) chain_ = *std::move(chain);
+    chain_.Rewind();
   }
   Publish();
 }

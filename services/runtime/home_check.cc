@@ -339,13 +339,8 @@ bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& re
       case Standing::Kind::kBehind:
         ShowHomeCheck("behind", standing.detail);
         if (standing.source != nullptr) {
-          if (!ReadInto(whole).ok()) break;
-          if (whole.head().sequence > at.sequence) {
-            // Either more has come since, or the projection counts as void what is history now.
-            if (whole.next_offset() > log.next_offset()) break;
-            StopWith(StandsElsewhere(stream_, whole.head(), projection_.dir()));
-            return false;
-          }
+          // Where the log holds more than was read just now, it is read again first.
+          if (!ReadInto(whole).ok() || whole.head().sequence > at.sequence) break;
           const absl::Status fetched = whole.head().link == at.link
                                            ? FetchFrom(*standing.source, whole)
                                            : CannotBeFilled(stream_, at);

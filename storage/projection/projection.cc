@@ -103,6 +103,7 @@ absl::StatusOr<std::unique_ptr<Projection>> Projection::Open(std::unique_ptr<Sto
   auto chain = head ? events::Chain::Decode(stream, *head, origin)
                     : absl::StatusOr<events::Chain>(events::Chain(stream, origin));
   if (!chain.ok()) return chain.status();
+  chain->Rewind();
   auto digests = Digests::Decode(GetRow(*store, kDigestsKey).value_or(""));
   if (!digests.ok()) return digests.status();
   return std::unique_ptr<Projection>(

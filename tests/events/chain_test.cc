@@ -81,6 +81,40 @@ TEST(Chain, AChildOfAVoidWriterStartedShowsThatTheOriginsHistorySplit) {
   EXPECT_TRUE(Chain::Decode(kStream, chain.Encode(), Chain::Origin::kMirrored)->forked());
 }
 
+// A log lost its end, which held the history, and was filled again behind what lost the race for
+// it.
+TEST(Chain, WhatWasVoidBehindTheHeadMayBeHistoryOnceReadingBeginsAgain) {
+  Chain chain(kStream, Chain::Origin::kMirrored);
+  Head head;
+  ASSERT_EQ(Offer(chain, test::Next(head)), Outcome::kAccepted);
+  Head later = head;
+  test::Next(later);
+  const Record early = test::Next(later);  // a stranger in front of the head: void for ever
+  ASSERT_EQ(Offer(chain, early), Outcome::kStranger);
+  ASSERT_EQ(Offer(chain, WriterStarted(head, "a")), Outcome::kAccepted);
+  const int64_t behind = chain.next_offset();
+  Head rival = head;
+  const Record started = WriterStarted(rival, "b");
+  Head lost = rival;
+  ASSERT_EQ(Offer(chain, test::Next(lost)), Outcome::kStranger);
+  ASSERT_EQ(Offer(chain, WriterStarted(lost, "c")), Outcome::kStranger);
+  const auto stored = Chain::Decode(kStream, chain.Encode(), Chain::Origin::kMirrored);
+  ASSERT_TRUE(stored.ok());
+  chain = *stored;
+  EXPECT_EQ(Offer(chain, started), Outcome::kAccepted);
+  EXPECT_EQ(Offer(chain, test::Next(rival)), Outcome::kRepeated) << "without a new beginning";
+  chain = *stored;
+  chain.Rewind();
+  EXPECT_EQ(chain.next_offset(), behind);
+  EXPECT_EQ(Offer(chain, early), Outcome::kRepeated) << "it stood in front of the head";
+  EXPECT_EQ(Offer(chain, started), Outcome::kAccepted);
+  Head next = chain.head();
+  EXPECT_EQ(Offer(chain, test::Next(next)), Outcome::kAccepted);
+  EXPECT_EQ(Offer(chain, WriterStarted(next, "c")), Outcome::kAccepted);
+  EXPECT_EQ(Offer(chain, test::Next(next)), Outcome::kAccepted) << "a child of what was void";
+  EXPECT_FALSE(chain.forked()) << chain.alarm();
+}
+
 TEST(Chain, AMirrorThatDeliversAnAcceptedWriterStartedAgainShowsNoFork) {
   Chain chain(kStream, Chain::Origin::kMirrored);
   Head head;

@@ -345,6 +345,8 @@ class Stream:
         known = self.get("servers", name) or {}
         if "evidence" in known:
             fields["evidence"] = {**known["evidence"], "stale": f"STALE_CAUSE_{cause}"}
+        if cause != "AGE":
+            fields["changedTime"] = later(self.time, 0)
         qualified = known.get("state") == "SERVER_STATE_QUALIFIED"
         self.server(name, "INSTALLED" if qualified else "", **fields)
 

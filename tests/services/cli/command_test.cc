@@ -9,6 +9,7 @@
 #include "concordat/compliance/v1/api.pb.h"
 #include "concordat/inventory/v1/api.pb.h"
 #include "concordat/reservations/v1/api.pb.h"
+#include "services/cli/submit.h"
 #include "tests/services/cli/fake_site.h"
 #include "tests/support/scenario.h"
 
@@ -468,6 +469,15 @@ TEST_P(Waiting, EndsWithWhatBecameOfTheReservation) {
                                ? "the rule says no\ntry: concordat explain sites/paris/"
                                : "is still held after 1s";
   EXPECT_THAT(ran.out + ran.err, HasSubstr(said));
+}
+
+TEST(Wait, EndsWellOnlyWhereWhatWasAskedForCameAbout) {
+  for (const char* state : {"confirmed", "active", "running", "committed"})
+    EXPECT_EQ(ProgressOf(state), Progress::kReached) << state;
+  for (const char* state : {"declined", "lapsed", "revoked", "removing", "removed", "failed"})
+    EXPECT_EQ(ProgressOf(state), Progress::kMissed) << state;
+  for (const char* state : {"", "held", "requested", "placing"})
+    EXPECT_EQ(ProgressOf(state), Progress::kWaiting) << state;
 }
 
 using reservations::v1::RESERVATION_STATE_CONFIRMED;

@@ -96,7 +96,13 @@ TEST(Get, LeavesWhatMeetsTheConditions) {
       << "what two sites say alike stands once";
   EXPECT_EQ(names({"customer=customers/sap", "terms.count=4", "state=HELD"}).out,
             "sites/paris/reservations/r-3\n");
+  EXPECT_EQ(names({"state=RESERVATION_STATE_HELD", "name=r-1"}).out,
+            "sites/paris/reservations/r-1\n")
+      << "as -o json shows it";
   EXPECT_EQ(names({"state=active"}).out, "");
+  const Ran misspelt = names({"state=heldd"});
+  EXPECT_EQ(misspelt.exit, Exit::kUsage);
+  EXPECT_THAT(misspelt.err, HasSubstr("--where: state: found 'heldd', expected one of held, "));
   const Ran unknown = names({"colour=red"});
   EXPECT_EQ(unknown.exit, Exit::kUsage);
   EXPECT_THAT(unknown.err, HasSubstr("--where: found 'colour', expected a column of reservations"));

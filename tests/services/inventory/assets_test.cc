@@ -202,6 +202,29 @@ TEST(Evidence, SaysWhoMeasuredWithWhatAndWhen) {
               IsRefused(v1::REASON_EVIDENCE_STALE));
 }
 
+TEST(Evidence, OfBeforeAChangeDoesNotCountHoweverLateItIsReported) {
+  Paris paris;
+  paris.Build();
+  paris.When(R"(replace_part { name: "sites/paris/servers/a" slot: "gpu-1"
+    part: "sites/paris/parts/p1" kind: "gpu" serial: "G1" reason: "ecc" })");
+  const auto report = [&](const std::string& times) {
+    return paris.When(fmt::format(
+        R"(test_server {{ name: "sites/paris/servers/a" {} figures {{ name: "x" value: 1 unit: "u" }} }})",
+        times));
+  };
+  const int64_t changed = paris.Server().changed_time().seconds();
+  paris.At("2026-11-23T14:00:00Z");
+  EXPECT_THAT(report(fmt::format("ended_time {{ seconds: {} }}", changed - 1)),
+              IsRefused(v1::REASON_EVIDENCE_STALE));
+  EXPECT_THAT(report(fmt::format("started_time {{ seconds: {} }} ended_time {{ seconds: {} }}",
+                                 changed - 1, changed + 60)),
+              IsRefused(v1::REASON_EVIDENCE_STALE))
+      << "it was changed while it was tested";
+  EXPECT_TRUE(report(fmt::format("started_time {{ seconds: {} }} ended_time {{ seconds: {} }}",
+                                 changed + 1, changed + 60))
+                  .has_burn_in_passed());
+}
+
 TEST(Evidence, ExpiresByATimerAndAQualifiedServerIsOnlyInstalled) {
   Paris paris;
   paris.Build();

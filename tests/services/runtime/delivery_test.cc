@@ -84,6 +84,29 @@ TEST_F(DeliveriesTest, TellOfAnErrorWhereItStands) {
   EXPECT_EQ(deliveries_.Next(absl::ZeroDuration()).status(), absl::UnavailableError("no broker"));
 }
 
+// One a chunk would cost a sixth of what reading ahead costs.
+TEST_F(DeliveriesTest, AreReadAheadByOneThread) {
+  struct Counting final : storage::Machine {
+    std::unique_ptr<storage::Thread> Start(const char* name,
+                                           absl::AnyInvocable<void()> body) override {
+      ++started;
+      return Machine::Start(name, std::move(body));
+    }
+    int started = 0;
+  } machine;
+  Fill(5 * kChunk);
+  {
+    runtime::Deliveries deliveries(*reader_, machine);
+    size_t records = 0;
+    while (records < 5 * runtime::Deliveries::kChunk) {
+      const auto read = deliveries.Next(absl::ZeroDuration(), 5 * kChunk);
+      ASSERT_TRUE(read.ok());
+      records += read->size();
+    }
+  }
+  EXPECT_EQ(machine.started, 1);
+}
+
 TEST(Delivery, SaysWhatCannotBeRead) {
   events::Attributes attributes = AttributesAfter({});
   attributes.data_type = "concordat.ledger.v1.Unheard";
