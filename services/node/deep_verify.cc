@@ -18,8 +18,8 @@ constexpr absl::Duration kReadPatience = absl::Seconds(10);
 absl::Status Site::FoldApart(const Folded& folded, int64_t last,
                              const std::function<bool()>& cancelled,
                              absl::FunctionRef<absl::Status(storage::Projection&)> use) const {
-  const std::string dir = fmt::format("{}/{}/verify-{}-{}", config_.data_dir, name_, folded.stream,
-                                      absl::ToUnixNanos(absl::Now()));
+  const std::string dir = fmt::format("{}/{}/{}{}-{}", config_.data_dir, name_, kVerifying,
+                                      folded.stream, absl::ToUnixNanos(absl::Now()));
   struct Folder {
     std::string path;
     ~Folder() {
@@ -44,7 +44,6 @@ absl::Status Site::FoldApart(const Folded& folded, int64_t last,
     const auto read = deliveries.Next(absl::Milliseconds(100));
     if (!read.ok()) return read.status();
     for (const runtime::Delivery& delivery : *read) {
-      heard = absl::Now();
       if (chain.head().sequence == last) break;
       const auto outcome = fold.Offer(delivery);
       if (!outcome.ok()) return outcome.status();
@@ -52,7 +51,16 @@ absl::Status Site::FoldApart(const Folded& folded, int64_t last,
     }
     status = fold.Commit();
     if (!status.ok()) return status;
+    if (!read->empty()) heard = absl::Now();
     if (absl::Now() - heard > kReadPatience) {
+      const auto end = log_.NewReader()->End(folded.stream);
+      if (!end.ok()) return end.status();
+      if (chain.next_offset() < *end) {
+        return absl::UnavailableError(fmt::format(
+            "{}: the log has given nothing for {} seconds, after {} of {} records; ask "
+            "again later",
+            folded.stream, absl::ToInt64Seconds(kReadPatience), chain.next_offset(), *end));
+      }
       return absl::DataLossError(
           fmt::format("{}: folded again, the log ends at sequence {}, expected {}", folded.stream,
                       chain.head().sequence, last));

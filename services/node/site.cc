@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "services/compliance/service.h"
 #include "services/deployment/executor.h"
@@ -168,6 +169,19 @@ absl::StatusOr<std::unique_ptr<Site>> Site::Open(const Config& config, const std
   return site;
 }
 
+// What verifications of a process that died have left.
+void Site::RemoveVerifications(const std::string& stream) const {
+  namespace fs = std::filesystem;
+  const std::string begin = fmt::format("{}{}-", kVerifying, stream);
+  std::error_code ignored;
+  std::vector<fs::path> left;
+  for (const auto& entry :
+       fs::directory_iterator(fmt::format("{}/{}", config_.data_dir, name_), ignored)) {
+    if (entry.path().filename().string().starts_with(begin)) left.push_back(entry.path());
+  }
+  for (const fs::path& folder : left) fs::remove_all(folder, ignored);
+}
+
 absl::Status Site::OpenStream(const std::string& site, const std::string& service) {
   auto folded = std::make_unique<Folded>();
   folded->stream = events::StreamName(site, service);
@@ -177,6 +191,7 @@ absl::Status Site::OpenStream(const std::string& site, const std::string& servic
   auto store = parts_.open_store(fmt::format("{}/{}/{}", config_.data_dir, name_, folded->stream),
                                  storage::StoreUse::kRows);
   if (!store.ok()) return store.status();
+  RemoveVerifications(folded->stream);  // the store is this process's, so they are too
   auto projection = storage::Projection::Open(
       *std::move(store), folded->stream,
       home ? events::Chain::Origin::kHome : events::Chain::Origin::kMirrored,
@@ -308,6 +323,8 @@ void Site::Run() {
 void Site::Stop() {
   if (stopping_.exchange(true)) return;
   if (executor_ != nullptr) executor_->Join();
+  for (const auto& follower : feed_followers_) follower->BeginToStop();
+  if (replica_follower_ != nullptr) replica_follower_->BeginToStop();
   for (const auto& follower : feed_followers_) follower->Stop();
   if (replica_follower_ != nullptr) replica_follower_->Stop();
   for (const auto& folded : folded_) {

@@ -27,6 +27,8 @@ namespace concordat::node {
 
 // Changes with the layout of any row; a projection of another layout is folded anew.
 inline constexpr char kSchema[] = "3";
+// What the folders of deep verifications begin with; the stream and a number follow.
+inline constexpr char kVerifying[] = "verify-";
 
 // A service's engine over a journal.
 std::unique_ptr<runtime::Engine> NewEngine(const std::string& service, storage::Journal& journal);
@@ -143,6 +145,7 @@ class Site {
 
   Site(const Config& config, std::string name, storage::Log& log, runtime::Clock& clock,
        SiteParts parts);
+  void RemoveVerifications(const std::string& stream) const;
   absl::Status OpenStream(const std::string& site, const std::string& service);
   // What this service's replicas have accepted of other sites' streams.
   runtime::AcceptedHeads AcceptedOf(const std::string& service) const;

@@ -171,7 +171,9 @@ std::string Telemetry::Metrics() const {
       "1 while the writer may not start, because the log lost events or peers did not answer",
       [](const runtime::Writer& w) {
         const std::string check = w.View().home_check;
-        return check == "behind" || check == "unknown" || check == "forked" ? 1.0 : 0.0;
+        return check == "behind" || check == "unknown" || check == "lost" || check == "forked"
+                   ? 1.0
+                   : 0.0;
       },
       MetricType::Gauge);
   per_writer(

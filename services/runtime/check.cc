@@ -91,6 +91,24 @@ absl::Status FirstError(std::initializer_list<absl::Status> checks) {
   return absl::OkStatus();
 }
 
+bool IsAddress(std::string_view text) {
+  constexpr int kMostPort = 65535;
+  const size_t colon = text.rfind(':');
+  if (colon == 0 || colon == text.npos || colon + 1 == text.size()) return false;
+  const std::string_view host = text.substr(0, colon);
+  // An address of IPv6 has colons of its own, and brackets around them.
+  const bool bracketed = host.front() == '[' && host.back() == ']';
+  if (host.find_first_of("/ \t") != host.npos || (!bracketed && host.find(':') != host.npos))
+    return false;
+  int port = 0;
+  for (const char c : text.substr(colon + 1)) {
+    if (c < '0' || c > '9') return false;
+    port = port * 10 + (c - '0');
+    if (port > kMostPort) return false;
+  }
+  return true;
+}
+
 bool MatchesName(std::string_view name, std::string_view pattern) {
   if (name.size() > kMaxNameBytes) return false;
   if (std::count(name.begin(), name.end(), '/') != std::count(pattern.begin(), pattern.end(), '/'))

@@ -24,6 +24,9 @@ enum class Presence { kOptional, kRequired };
 // belongs into a statement of its own.
 absl::Status FirstError(std::initializer_list<absl::Status> checks);
 
+// Whether a text is HOST:PORT, with a host and a port of 0 to 65535.
+bool IsAddress(std::string_view text);
+
 // Whether the name follows the pattern: `sites/*/servers/*`, each `*` an id
 // [a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?, the whole at most 200 bytes.
 bool MatchesName(std::string_view name, std::string_view pattern);

@@ -9,18 +9,17 @@ absl::Time SystemClock::Now() {
   absl::MutexLock lock(&mutex_);
   const absl::Time wall = machine_.Now();
   const absl::Duration steady = machine_.Steady();
-  if (wall_ != absl::InfinitePast() && alarm_.empty()) {
-    const absl::Duration drift = (wall - wall_) - (steady - steady_);
-    if (absl::AbsDuration(drift) > kMaxJump) {
-      alarm_ = fmt::format(
-          "the clock jumped by {} seconds at {}: no timer fires until the clock is right and "
-          "the process has been started again",
-          absl::ToInt64Seconds(drift), events::EventTime(wall));
-    }
+  const bool first = time_ == absl::InfinitePast();
+  const absl::Time expected = first ? wall : time_ + (steady - steady_);
+  if (alarm_.empty() && absl::AbsDuration(wall - expected) > kMaxJump) {
+    alarm_ = fmt::format(
+        "the clock jumped by {} seconds at {}: no timer fires until the clock is right and the "
+        "process has been started again",
+        absl::ToInt64Seconds(wall - expected), events::EventTime(wall));
   }
-  wall_ = wall;
+  time_ = alarm_.empty() ? wall : expected;
   steady_ = steady;
-  return wall;
+  return time_;
 }
 
 std::string SystemClock::Alarm() {

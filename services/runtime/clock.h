@@ -25,7 +25,9 @@ class Clock {
 };
 
 // The wall clock, watched: once it departs from the steady clock by more than kMaxJump between two
-// looks, it is not trusted until the process starts again.
+// looks, it is not trusted until the process starts again. Until then time goes on from the last
+// look by the steady clock: what is decided bears no time of the wrong clock, for a stream's time
+// never goes back, and every timer up to it would fire.
 class SystemClock final : public Clock {
  public:
   static constexpr absl::Duration kMaxJump = absl::Seconds(5);
@@ -37,7 +39,7 @@ class SystemClock final : public Clock {
  private:
   storage::Machine& machine_;
   absl::Mutex mutex_;
-  absl::Time wall_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  absl::Time time_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();  // at the last look
   absl::Duration steady_ ABSL_GUARDED_BY(mutex_);
   std::string alarm_ ABSL_GUARDED_BY(mutex_);
 };

@@ -65,13 +65,14 @@ void Writer::DecideGroup() {
 
 void Writer::Decide(Submission submission) {
   if (IsService(submission.actor)) queued_timers_.erase(submission.command_id);
+  // First: what was sent before may have been decided then.
+  if (AnswerFromMemory(submission)) return;
   if (submission.deadline < decided_at_) {
     answers_.Add(std::move(submission.done),
                  absl::DeadlineExceededError(
                      "the deadline passed before the command was decided; nothing was appended"));
     return;
   }
-  if (AnswerFromMemory(submission)) return;
   facts_.now = std::max(now_, speculative_.time);
   facts_.command_id = submission.command_id;
   facts_.actor = submission.actor;

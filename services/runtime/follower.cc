@@ -10,6 +10,10 @@ namespace concordat::runtime {
 namespace {
 
 constexpr absl::Duration kHeadPatience = absl::Seconds(5);
+// How often streams whose log did not answer are asked for again, beside others that are read.
+constexpr absl::Duration kAskInterval = absl::Seconds(30);
+// How long one stream alone is read for what is wrong with it.
+constexpr absl::Duration kProbe = absl::Seconds(2);
 constexpr absl::Duration kLagInterval = absl::Seconds(1);
 // So that a restart reads seconds of the log again, not everything since the process started.
 constexpr absl::Duration kFlushInterval = absl::Seconds(10);
@@ -42,6 +46,17 @@ void PauseUnless(storage::Machine& machine, const std::atomic<bool>& stopping,
     machine.Sleep(absl::Milliseconds(20));
 }
 
+std::string SilentAlarm(const std::string& stream) {
+  return fmt::format("{}: the log does not answer; it is asked again", stream);
+}
+
+// Where the first of a stream's sinks goes on; it has at least one.
+int64_t NextOf(const std::vector<Sink*>& sinks) {
+  int64_t next = sinks.front()->next_offset();
+  for (const Sink* sink : sinks) next = std::min(next, sink->next_offset());
+  return next;
+}
+
 std::string GapAlarm(const events::Chain& chain) {
   return fmt::format(
       "{}: records beyond sequence {} arrived whose ancestors did not: the mirror has a gap; see "
@@ -55,9 +70,8 @@ Follower::Follower(storage::Log& log, std::vector<Sink*> sinks, storage::Machine
     : machine_(machine),
       sinks_(std::move(sinks)),
       reader_(log.NewReader()),
-      deliveries_(*reader_, machine) {
-  for (Sink* sink : sinks_) by_stream_[sink->stream()].push_back(sink);
-}
+      deliveries_(*reader_, machine),
+      waiting_(sinks_) {}
 
 Follower::~Follower() { Stop(); }
 
@@ -68,8 +82,10 @@ void Follower::Run(absl::Duration wait) {
   });
 }
 
+void Follower::BeginToStop() { stopping_ = true; }
+
 void Follower::Stop() {
-  stopping_ = true;
+  BeginToStop();
   if (thread_ != nullptr) thread_->Join();
   thread_.reset();
   deliveries_.Stop();
@@ -80,9 +96,7 @@ bool Follower::AssignAll() {
   reader_->Release();
   for (const auto& [stream, sinks] : by_stream_) {
     if (sinks.empty()) continue;
-    int64_t from = sinks.front()->next_offset();
-    for (const Sink* sink : sinks) from = std::min(from, sink->next_offset());
-    const absl::Status status = reader_->Assign(stream, from);
+    const absl::Status status = reader_->Assign(stream, NextOf(sinks));
     if (!status.ok()) {
       if (absl::IsOutOfRange(status)) {
         for (Sink* sink : std::vector<Sink*>(sinks)) StopSink(sink, status);
@@ -95,27 +109,34 @@ bool Follower::AssignAll() {
 
 // Which of the streams it was is not told: each is looked at.
 void Follower::StopUnreadable(const absl::Status& found) {
-  if (absl::IsDataLoss(found)) {
-    for (const auto& [stream, sinks] : by_stream_) {
-      if (sinks.empty()) continue;
-      reader_->Release();
-      const int64_t next = sinks.front()->next_offset();
-      if (!reader_->Assign(stream, next).ok()) continue;
-      const absl::Status status = reader_->Read(1, absl::Milliseconds(200)).status();
-      if (!absl::IsDataLoss(status)) continue;
-      for (Sink* sink : std::vector<Sink*>(sinks)) {
-        if (sink->next_offset() == next) StopSink(sink, status);
-      }
+  if (!absl::IsDataLoss(found) && !absl::IsOutOfRange(found)) return;
+  for (const auto& [stream, sinks] : by_stream_) {
+    const absl::StatusOr<int64_t> end =
+        sinks.empty() ? absl::StatusOr<int64_t>(0) : reader_->End(stream);
+    for (Sink* sink : std::vector<Sink*>(sinks)) {
+      if (!end.ok() || *end >= sink->next_offset()) continue;
+      StopSink(sink, absl::OutOfRangeError(fmt::format(
+                         "{}: the log ends at offset {}, expected at least {}: it lost records; "
+                         "see docs/runbooks/ConcordatLogLost.md",
+                         stream, *end, sink->next_offset())));
     }
-  }
-  if (!absl::IsOutOfRange(found)) return;
-  for (Sink* sink : sinks_) {
-    const absl::StatusOr<int64_t> end = reader_->End(sink->stream());
-    if (!end.ok() || *end >= sink->next_offset()) continue;
-    StopSink(sink, absl::OutOfRangeError(fmt::format(
-                       "{}: the log ends at offset {}, expected at least {}: it lost records; see "
-                       "docs/runbooks/ConcordatLogLost.md",
-                       sink->stream(), *end, sink->next_offset())));
+    if (sinks.empty() || !end.ok() || *end <= NextOf(sinks)) continue;
+    const int64_t next = NextOf(sinks);
+    reader_->Release();
+    absl::Status status = reader_->Assign(stream, next);
+    if (status.ok()) status = reader_->Read(1, kProbe).status();
+    if (absl::IsOutOfRange(status)) {
+      status = absl::OutOfRangeError(fmt::format(
+          "{}: the log does not hold the record at offset {} any more, expected retention without "
+          "end (retention.ms and retention.bytes of -1): its beginning was deleted. Set them, and "
+          "have the copy made anew: docs/operations/recover.md",
+          stream, next));
+    } else if (!absl::IsDataLoss(status)) {
+      continue;
+    }
+    for (Sink* sink : std::vector<Sink*>(sinks)) {
+      if (sink->next_offset() == next) StopSink(sink, status);
+    }
   }
 }
 
@@ -127,63 +148,81 @@ void Follower::StopSink(Sink* sink, const absl::Status& status) {
 }
 
 // A log that was replaced while nobody looked would be read from the middle of another one.
-bool Follower::CheckHeads() {
-  struct Found {
-    std::string stream;
-    events::Head head;
-  };
-  std::vector<Found> found;  // what is known to be there
-  for (Sink* sink : sinks_) {
+std::optional<absl::Status> Follower::LookForHead(const std::string& stream,
+                                                  const events::Head& head) {
+  absl::Status status;
+  std::string there;
+  // A mirror may be about to bring again what a restored log lacks.
+  for (const absl::Time end = machine_.Now() + kHeadPatience; there.empty() && !stopping_;) {
+    reader_->Release();
+    status = reader_->Assign(stream, head.offset);
+    if (status.ok()) {
+      const auto records = reader_->Read(1, absl::Milliseconds(200));
+      status = records.status();
+      if (records.ok() && !records->empty()) {
+        there = std::string(events::HeaderValue(records->front().record, "ce_id"));
+        if (there.empty() || records->front().offset != head.offset) there = "another record";
+      }
+    }
+    if (!there.empty() || (!status.ok() && !absl::IsOutOfRange(status))) break;
+    if (machine_.Now() > end) {
+      const auto log_end = reader_->End(stream);
+      // A log whose beginning was deleted has gone on, and will never hold it again.
+      const bool deleted = absl::IsOutOfRange(status);
+      if (!log_end.ok() || (*log_end > head.offset && !deleted)) return std::nullopt;
+      break;
+    }
+    if (!status.ok()) PauseUnless(machine_, stopping_, kRetry);
+  }
+  if (stopping_) return std::nullopt;
+  if (there == head.link.ToHex()) return absl::OkStatus();
+  if (absl::IsDataLoss(status)) return status;
+  if (!status.ok() && !absl::IsOutOfRange(status)) return std::nullopt;
+  return absl::DataLossError(
+      fmt::format("{}: the event at sequence {} (link {}) no longer stands at offset {} of the "
+                  "log: the log was cut short, or is not the one that was read before. What "
+                  "was made from it is kept and not brought up to date; stop the process, "
+                  "delete it and start again, and it is made anew: docs/operations/rebuild.md",
+                  stream, head.sequence, head.link.ToHex().substr(0, 12), head.offset));
+}
+
+void Follower::Admit() {
+  deliveries_.Stop();
+  assigned_ = false;
+  std::vector<std::string> silent;
+  const std::vector<Sink*> waiting = std::exchange(waiting_, {});
+  for (Sink* sink : waiting) {
+    const std::string& stream = sink->stream();
     const events::Head head = sink->View().head;
     const auto same = [&](const Found& one) {
-      return one.stream == sink->stream() && one.head.link == head.link;
+      return one.stream == stream && one.head.link == head.link && one.head.offset == head.offset;
     };
-    if (head.sequence < 0 || std::any_of(found.begin(), found.end(), same)) continue;
-    absl::Status status;
-    std::string there;
-    // A mirror may be about to bring again what a restored log lacks.
-    for (const absl::Time end = machine_.Now() + kHeadPatience; there.empty() && !stopping_;) {
-      reader_->Release();
-      status = reader_->Assign(sink->stream(), head.offset);
-      if (status.ok()) {
-        const auto records = reader_->Read(1, absl::Milliseconds(200));
-        status = records.status();
-        if (records.ok() && !records->empty()) {
-          there = std::string(events::HeaderValue(records->front().record, "ce_id"));
-          if (there.empty() || records->front().offset != head.offset) there = "another record";
-        }
+    if (head.sequence >= 0 && std::none_of(found_.begin(), found_.end(), same)) {
+      std::optional<absl::Status> stands;
+      if (std::find(silent.begin(), silent.end(), stream) == silent.end())
+        stands = LookForHead(stream, head);
+      if (!stands) {
+        silent.push_back(stream);
+        waiting_.push_back(sink);
+        sink->Stopped(absl::UnavailableError(SilentAlarm(stream)));
+        continue;
       }
-      if (!there.empty() || (!status.ok() && !absl::IsOutOfRange(status))) break;
-      if (machine_.Now() > end) {
-        const auto log_end = reader_->End(sink->stream());
-        if (!log_end.ok() || *log_end > head.offset) return false;
-        break;
+      if (!stands->ok()) {
+        StopSink(sink, *stands);
+        continue;
       }
-      if (!status.ok()) PauseUnless(machine_, stopping_, kRetry);
+      found_.push_back({stream, head});
     }
-    if (stopping_) return false;
-    if (there == head.link.ToHex()) {
-      found.push_back({sink->stream(), head});
-    } else if (absl::IsDataLoss(status)) {
-      StopSink(sink, status);
-    } else if (status.ok() || absl::IsOutOfRange(status)) {
-      StopSink(sink,
-               absl::DataLossError(fmt::format(
-                   "{}: the event at sequence {} (link {}) no longer stands at offset {} of the "
-                   "log: the log was cut short, or is not the one that was read before. What "
-                   "was made from it is kept and not brought up to date; stop the process, "
-                   "delete it and start again, and it is made anew: docs/operations/rebuild.md",
-                   sink->stream(), head.sequence, head.link.ToHex().substr(0, 12), head.offset)));
-    } else {
-      return false;
-    }
+    if (sink->View().alarm == SilentAlarm(stream)) sink->Stopped(absl::OkStatus());
+    by_stream_[stream].push_back(sink);
   }
-  return true;
+  // To ask again holds up the others.
+  next_look_ = machine_.Steady() + (waiting_.size() == sinks_.size() ? kRetry : kAskInterval);
 }
 
 size_t Follower::Step(absl::Duration wait) {
-  if (!checked_) checked_ = CheckHeads();
-  if (!checked_) {
+  if (!waiting_.empty() && machine_.Steady() >= next_look_) Admit();
+  if (waiting_.size() == sinks_.size() && !sinks_.empty()) {
     PauseUnless(machine_, stopping_, kRetry);
     return 0;
   }
@@ -240,6 +279,7 @@ void Follower::MeasureLag() {
   deliveries_.Settle();
   absl::flat_hash_map<std::string, int64_t> lag;
   for (const auto& [stream, sinks] : by_stream_) {
+    if (stopping_) return;
     if (sinks.empty()) continue;
     const absl::StatusOr<int64_t> end = reader_->End(stream);
     if (end.ok()) lag[stream] = std::max<int64_t>(*end - sinks.front()->next_offset(), 0);

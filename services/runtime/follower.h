@@ -10,6 +10,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,7 +49,7 @@ class Sink {
   virtual absl::Status EndBatch(const std::atomic<bool>& stopping) = 0;
   // The reader has reached the end of the log.
   virtual void AtEnd() {}
-  // No more records come: why, for the sink's alarm.
+  // No more records come, or none for now: why, for the sink's alarm. OK: they do again.
   virtual void Stopped(const absl::Status& status) = 0;
   virtual FollowedView View() const = 0;  // any thread
 };
@@ -64,6 +65,8 @@ class Follower {
 
   // `wait`: how long it waits for records before it looks whether it shall stop.
   void Run(absl::Duration wait = absl::Milliseconds(100));
+  // Returns at once; several that are told to stop before each is waited for stop side by side.
+  void BeginToStop();
   void Stop();
   // Reads and hands out what is there, waiting at most `wait`; for tests. The number of records.
   size_t Step(absl::Duration wait);
@@ -76,8 +79,11 @@ class Follower {
   void MeasureLag();
   void StopSink(Sink* sink, const absl::Status& status);
   void StopUnreadable(const absl::Status& found);
-  // Stops the sinks whose heads the log does not hold where they were. False: ask again.
-  bool CheckHeads();
+  // Whether the log holds the head where it was; nothing where it does not say for now.
+  std::optional<absl::Status> LookForHead(const std::string& stream, const events::Head& head);
+  // Takes those of the waiting sinks whose heads the log holds where they were, and stops those
+  // where it does not. The others wait on.
+  void Admit();
 
   storage::Machine& machine_;
   std::vector<Sink*> sinks_;
@@ -85,7 +91,13 @@ class Follower {
   std::unique_ptr<storage::LogReader> reader_;
   Deliveries deliveries_;
   bool assigned_ = false;
-  bool checked_ = false;
+  struct Found {
+    std::string stream;
+    events::Head head;
+  };
+  std::vector<Found> found_;    // heads that the log holds
+  std::vector<Sink*> waiting_;  // whose heads are not looked for yet, or not found out about
+  absl::Duration next_look_ = -absl::InfiniteDuration();  // by the steady clock
   absl::Time next_lag_ = absl::InfinitePast();
   std::unique_ptr<storage::Thread> thread_;
   std::atomic<bool> stopping_ = false;

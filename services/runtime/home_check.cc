@@ -20,7 +20,9 @@ namespace {
 constexpr size_t kFetched = 500;  // records asked of a peer at once
 constexpr absl::Duration kPeerPatience = absl::Seconds(30);
 constexpr size_t kMarkBytes = 20 + 1 + 64 + 1;
-constexpr int64_t kFirstLookBack = 256;
+// Void records among those that are looked back over, and the longest stretch read at once.
+constexpr int64_t kLookBack = 256;
+constexpr int64_t kStretch = 1 << 16;
 
 // `12 3f9a…`: a head for messages.
 std::string HeadText(const events::Head& head) {
@@ -175,15 +177,18 @@ Standing HomeCheck::Compare(const events::Head& head, LinkAt link_at) {
 // The log's link at a sequence, by walking back from the head: whoever is not an ancestor of the
 // head is not part of the history, so no chain is needed.
 absl::StatusOr<events::Link> Writer::LinkAt(const events::Head& head, int64_t sequence) {
-  if (sequence == head.sequence) return head.link;
-  const int64_t steps = head.sequence - sequence;
-  for (int64_t back = kFirstLookBack;; back *= 16) {
-    const int64_t from = std::max<int64_t>(head.offset - steps - back, 0);
+  int64_t steps = head.sequence - sequence;
+  events::Link link = head.link;
+  // A stretch of the log after the other, so that no more than one is in memory: a parent stands
+  // before its child.
+  int64_t length = std::min<int64_t>(steps + kLookBack, kStretch);
+  for (int64_t end = head.offset + 1; steps > 0 && end > 0; length = kStretch) {
+    const int64_t from = std::max<int64_t>(end - length, 0);
     absl::flat_hash_map<events::Link, events::Link> parents;
     const absl::Status assigned = reader_->Assign(stream_, from);
     if (!assigned.ok()) return assigned;
     absl::Time deadline = machine_.Now() + kPeerPatience;
-    for (int64_t next = from; next <= head.offset;) {
+    for (int64_t next = from; next < end;) {
       if (stopping_ || machine_.Now() > deadline)
         return absl::UnavailableError(fmt::format("{}: the log does not answer", stream_));
       const auto records = reader_->Read(1000, absl::Milliseconds(100));
@@ -196,20 +201,17 @@ absl::StatusOr<events::Link> Writer::LinkAt(const events::Head& head, int64_t se
         if (reading.status.ok()) parents[reading.attributes.id] = reading.attributes.parent;
       }
     }
-    events::Link link = head.link;
-    int64_t step = 0;
-    for (; step < steps; ++step) {
-      const auto found = parents.find(link);
-      if (found == parents.end()) break;
+    for (auto found = parents.find(link); steps > 0 && found != parents.end();
+         found = parents.find(link)) {
       link = found->second;
+      --steps;
     }
-    if (step == steps) return link;
-    if (from == 0) {
-      return absl::DataLossError(
-          fmt::format("{}: the log does not hold the ancestors of its head down to sequence {}",
-                      stream_, sequence));
-    }
+    end = from;
   }
+  if (steps == 0) return link;
+  return absl::DataLossError(
+      fmt::format("{}: the log does not hold the ancestors of its head down to sequence {}",
+                  stream_, sequence));
 }
 
 bool Writer::AppendVerbatim(const std::vector<events::Record>& records) {
@@ -401,7 +403,8 @@ absl::Status Writer::RepairLog(const absl::Status& lost) {
           "{} Asked again: {}", std::string(lost.message()),
           standing.unanswered.empty() ? standing.detail
                                       : fmt::format("{}", fmt::join(standing.unanswered, ", ")));
-      ShowHomeCheck("unknown", why);
+      // No start can be allowed: the projection is ahead of the log.
+      ShowHomeCheck("lost", why);
       return absl::UnavailableError(why);
     }
     ShowHomeCheck("behind", standing.detail);

@@ -66,6 +66,10 @@ bool Writer::Start() {
   index_loaded_ = true;
   if (!Recover(true)) return false;
   started_ = true;
+  {
+    absl::MutexLock lock(&mutex_);
+    allowed_start_.reset();  // held for one start
+  }
   if (events::Has(events::Flaw::kLosesReactions)) return true;
   for (Pending& pending : fold_.StoredPending()) Issue(std::move(pending));
   storage::Failpoint(machine_, "after_start");
@@ -266,7 +270,8 @@ bool Writer::Take(const Delivery& delivery) {
                     stream_, attributes.sequence)));
     return false;
   }
-  seen_.insert(attributes.id);
+  // Of the others nobody asks.
+  if (own_.contains(attributes.id)) seen_.insert(attributes.id);
   return CheckAttested(attributes, delivery.record().data);
 }
 
@@ -307,7 +312,10 @@ bool Writer::Claim() {
       if (!Pause(kRetry)) return false;
     }
     if (!ReadToEnd() || !(offset < 0 || ReadTo(offset + 1))) return false;
-    if (appended && !fresh && seen_.contains(link)) return true;
+    if (appended && !fresh && seen_.contains(link)) {
+      unchecked_.reset();  // was said of this start
+      return true;
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -93,16 +94,16 @@ class Reactor final : public grpc::ServerGenericBidiReactor {
     if (method->unary) {
       method->unary(call_, *std::move(request), [this](Reply reply) { Answer(std::move(reply)); });
     } else if (method->blocking) {
-      std::thread([this, method, request = *std::move(request)] {
+      OnThread([this, method, request = *std::move(request)] {
         Answer(method->blocking(call_, *request));
-      }).detach();
+      });
     } else {
       // Nothing of this object is touched after Finish(), for gRPC deletes it then.
-      std::thread([this, method, request = *std::move(request)] {
+      OnThread([this, method, request = *std::move(request)] {
         const absl::Status status =
             method->stream(call_, *request, [this](const Message& m) { return WriteAndWait(m); });
         Finish(ToGrpc(status));
-      }).detach();
+      });
     }
   }
 
@@ -118,6 +119,18 @@ class Reactor final : public grpc::ServerGenericBidiReactor {
   void OnDone() override { delete this; }
 
  private:
+  // A call that were never finished would hang, and the server could not stop.
+  template <typename Body>
+  void OnThread(Body body) {
+    try {
+      std::thread(std::move(body)).detach();
+    } catch (const std::system_error& error) {
+      Finish({grpc::StatusCode::RESOURCE_EXHAUSTED,
+              fmt::format("the machine gives no thread for this question ({}); ask again later",
+                          error.what())});
+    }
+  }
+
   void Answer(Reply reply) {
     if (!reply.status.ok()) {
       if (!reply.outcome.reason().empty()) {

@@ -127,11 +127,13 @@ void Writer::Submit(Submission submission) {
     absl::MutexLock lock(&mutex_);
     const bool service = IsService(submission.actor);
     if (closed_) {
-      refused =
-          absl::UnavailableError("the service is stopping; nothing was appended: ask again later");
+      refused = absl::UnavailableError(
+          "the service is stopping, and appended nothing for this call: ask "
+          "again later with the same request id");
     } else if (!service && queued_ >= options_.max_queued) {
       refused = absl::ResourceExhaustedError(
-          fmt::format("{} commands are waiting already; nothing was appended: ask again later",
+          fmt::format("{} commands are waiting already, and nothing was appended for this call: "
+                      "ask again later with the same request id",
                       options_.max_queued));
     } else {
       if (!service) ++queued_;

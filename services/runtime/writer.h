@@ -85,7 +85,8 @@ struct StreamView {
   WriterState state = WriterState::kStarting;
   std::string alarm;
   absl::flat_hash_map<events::Outcome, uint64_t> voids;
-  // `whole`, `behind`, `unknown`, `forked` or `allowed`; empty where nothing was compared yet.
+  // `whole`, `behind`, `unknown`, `lost`, `forked` or `allowed`; empty where nothing was compared
+  // yet.
   std::string home_check;
   bool diverged = false;  // another state was attested for the same events
   // Of the log that is being read at the start; both 0 otherwise.

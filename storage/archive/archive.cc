@@ -95,7 +95,7 @@ void Archive::Add(const std::string& stream, const events::Attributes& attribute
                   const events::Record& record) {
   const std::string key = EventKey(stream, attributes.sequence);
   const std::string arrival = Number(next_arrival_++);
-  StoreBatch& batch = *BatchOf(stream);
+  StoreBatch& batch = *BatchOf(stream).writes;
   batch.Put(key, events::EncodeRecord(record));
   batch.Put(Prefix('s', attributes.subject) + arrival, key);
   if (!attributes.correlation_id.empty()) {
@@ -104,20 +104,23 @@ void Archive::Add(const std::string& stream, const events::Attributes& attribute
 }
 
 // One a stream: without its chain an event would be added once more after a crash.
-std::unique_ptr<StoreBatch>& Archive::BatchOf(const std::string& stream) {
-  std::unique_ptr<StoreBatch>& batch = batches_[stream];
-  if (batch == nullptr) batch = store_->NewBatch();
+Archive::Batch& Archive::BatchOf(const std::string& stream) {
+  Batch& batch = batches_[stream];
+  if (batch.writes == nullptr) batch = {store_->NewBatch(), false};
   return batch;
 }
 
 absl::Status Archive::Commit(const events::Chain& chain) {
-  std::unique_ptr<StoreBatch>& batch = BatchOf(chain.stream());
-  batch->Put(Prefix('h', chain.stream()), chain.Encode());
-  batch->Put(kNextArrivalKey, Number(next_arrival_));
-  absl::Status written = store_->Write(*batch);
-  if (!written.ok() && store_->Resume().ok()) written = store_->Write(*batch);
+  Batch& batch = BatchOf(chain.stream());
+  if (!batch.complete) {
+    batch.writes->Put(Prefix('h', chain.stream()), chain.Encode());
+    batch.writes->Put(kNextArrivalKey, Number(next_arrival_));
+    batch.complete = true;
+  }
+  absl::Status written = store_->Write(*batch.writes);
+  if (!written.ok() && store_->Resume().ok()) written = store_->Write(*batch.writes);
   if (!written.ok()) return ArchiveStatus(written);
-  batch.reset();
+  batch.writes.reset();
   absl::MutexLock lock(&mutex_);
   committed_.SignalAll();
   return absl::OkStatus();

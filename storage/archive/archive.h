@@ -67,11 +67,15 @@ class Archive {
 
  private:
   Archive(std::unique_ptr<Store> store, uint64_t next_arrival);
-  std::unique_ptr<StoreBatch>& BatchOf(const std::string& stream);
+  struct Batch {
+    std::unique_ptr<StoreBatch> writes;
+    bool complete = false;  // the chain is in it, and it was tried to be written
+  };
+  Batch& BatchOf(const std::string& stream);
   absl::StatusOr<std::vector<ArchivedEvent>> ByIndex(const std::string& prefix, size_t limit) const;
 
   const std::unique_ptr<Store> store_;
-  absl::flat_hash_map<std::string, std::unique_ptr<StoreBatch>> batches_;  // not committed yet
+  absl::flat_hash_map<std::string, Batch> batches_;  // not committed yet
   uint64_t next_arrival_ = 0;
   mutable absl::Mutex mutex_;
   mutable absl::CondVar committed_;

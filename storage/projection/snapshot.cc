@@ -3,12 +3,13 @@
 #include <absl/cleanup/cleanup.h>
 #include <fmt/format.h>
 #include <rocksdb/env.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
 #include <fstream>
 
+#include "events/record.h"
+#include "storage/machine.h"
 #include "storage/projection/digest.h"
 #include "storage/projection/rocksdb_store.h"
 #include "storage/rocksdb.h"
@@ -20,7 +21,8 @@ namespace fs = std::filesystem;
 
 // What a snapshot says of itself, beside the database's files: one `name value` a line.
 constexpr char kLabel[] = "SNAPSHOT";
-// What a snapshot's folder is called before it has a name; the process and a number follow.
+// What a snapshot's folder is called before it has a name; a random number and one of the process
+// follow.
 constexpr std::string_view kTaking = ".taking-";
 
 absl::Status Failed(const std::string& doing, const std::error_code& error) {
@@ -54,7 +56,9 @@ absl::StatusOr<Snapshot> ReadLabel(const std::string& dir) {
     if (name == "schema") snapshot.schema = value;
   }
   const auto parsed = events::Link::FromHex(link);
-  if (!parsed || snapshot.stream.empty() || snapshot.digest.empty())
+  const bool named =
+      !events::SourceOf(snapshot.stream).empty() && snapshot.stream.find('/') == std::string::npos;
+  if (!parsed || !named || snapshot.digest.empty())
     return absl::DataLossError(fmt::format("{}/{} cannot be read", dir, kLabel));
   snapshot.head.link = *parsed;
   return snapshot;
@@ -104,7 +108,8 @@ absl::StatusOr<Snapshot> TakeSnapshot(const Projection& projection, const std::s
   if (error) return Failed(fmt::format("create {}", place.string()), error);
   // Several may be taken at once; what a process that died had begun with goes.
   static std::atomic<uint64_t> begun = 0;
-  const std::string mine = fmt::format("{}{}-", kTaking, getpid());
+  // No process has this again; its number another one may.
+  static const std::string mine = fmt::format("{}{:016x}-", kTaking, Machine::Real().Random());
   for (const fs::directory_entry& entry : fs::directory_iterator(place, error)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with(kTaking) && !name.starts_with(mine)) fs::remove_all(entry.path(), error);
@@ -143,7 +148,10 @@ absl::StatusOr<Snapshot> CheckSnapshot(const std::string& dir) {
   return found;
 }
 
-absl::StatusOr<Snapshot> RestoreSnapshot(const std::string& dir, const std::string& to) {
+absl::StatusOr<Snapshot> RestoreSnapshot(const std::string& dir, const std::string& folder) {
+  const auto label = ReadLabel(dir);
+  if (!label.ok()) return label.status();
+  const std::string to = (fs::path(folder) / label->stream).string();
   if (fs::exists(to)) {
     return absl::AlreadyExistsError(
         fmt::format("there is a projection in {}; stop the process and delete it first", to));
@@ -153,6 +161,7 @@ absl::StatusOr<Snapshot> RestoreSnapshot(const std::string& dir, const std::stri
   std::error_code error;
   const std::string copying = to + ".restoring";
   fs::remove_all(copying, error);
+  fs::create_directories(folder, error);
   fs::copy(dir, copying, fs::copy_options::recursive, error);
   if (!error) fs::remove(fs::path(copying) / kLabel, error);
   if (!error) fs::rename(copying, to, error);

@@ -29,7 +29,8 @@ absl::StatusOr<Snapshot> TakeSnapshot(const Projection& projection, const std::s
 // have another digest or head than it was named with.
 absl::StatusOr<Snapshot> CheckSnapshot(const std::string& dir);
 
-// Checks the snapshot and copies it to `to`, which must not exist: ALREADY_EXISTS.
-absl::StatusOr<Snapshot> RestoreSnapshot(const std::string& dir, const std::string& to);
+// Checks the snapshot and copies it to `<folder>/<stream>`, wherever it lies itself. ALREADY_EXISTS
+// where there is a projection already; errors of CheckSnapshot() besides.
+absl::StatusOr<Snapshot> RestoreSnapshot(const std::string& dir, const std::string& folder);
 
 }  // namespace concordat::storage

@@ -202,6 +202,47 @@ TEST(Archive, ABitFlippedAnywhereIsAnErrorOrChangesNothing) {
   EXPECT_GT(unread, 0);
 }
 
+// A store that is full, and counts what is put into its batches.
+class FullStore final : public Store {
+ public:
+  FullStore(std::unique_ptr<Store> store, int* puts) : store_(std::move(store)), puts_(puts) {}
+  const std::string& place() const override { return store_->place(); }
+  absl::StatusOr<std::optional<std::string>> Get(std::string_view key) const override {
+    return store_->Get(key);
+  }
+  absl::Status Scan(
+      std::string_view from,
+      absl::FunctionRef<bool(std::string_view, std::string_view)> row) const override {
+    return store_->Scan(from, row);
+  }
+  std::unique_ptr<StoreBatch> NewBatch() override { return std::make_unique<Batch>(puts_); }
+  absl::Status Write(StoreBatch&) override { return absl::ResourceExhaustedError("full"); }
+  absl::Status Resume() override { return absl::OkStatus(); }
+  absl::Status Flush(bool) override { return absl::OkStatus(); }
+  std::unique_ptr<StoreReader> Snapshot() override { return store_->Snapshot(); }
+
+ private:
+  struct Batch final : StoreBatch {
+    explicit Batch(int* puts) : puts(puts) {}
+    void Put(std::string_view, std::string_view) override { ++*puts; }
+    void Delete(std::string_view) override {}
+    int* puts;
+  };
+  const std::unique_ptr<Store> store_;
+  int* const puts_;
+};
+
+TEST(Archive, ACommitThatIsTriedAgainAddsNothingToWhatIsWritten) {
+  MemoryDisk disk;
+  int puts = 0;
+  auto archive = *Archive::Open(std::make_unique<FullStore>(*disk.Open("archive"), &puts));
+  const events::Chain chain(kParis, kHome);
+  EXPECT_TRUE(absl::IsResourceExhausted(archive->Commit(chain)));
+  const int once = puts;
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(absl::IsResourceExhausted(archive->Commit(chain)));
+  EXPECT_EQ(puts, once);
+}
+
 TEST(Archive, OddSubjectsAreKeptApart) {
   test::TempDir dir;
   auto archive = Open(dir.path());

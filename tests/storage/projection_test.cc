@@ -1,9 +1,11 @@
 #include "storage/projection/projection.h"
 
 #include <absl/synchronization/mutex.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <map>
@@ -96,6 +98,19 @@ TEST(Projection, ASnapshotThatFailsLeavesNothing) {
   const std::string folder = dir / "snapshots";
   EXPECT_FALSE(TakeSnapshot(*projection, folder, "another layout").ok());
   EXPECT_TRUE(std::filesystem::is_empty(folder + "/" + kStream));
+}
+
+// In a container the process after a restart has the number of the one before.
+TEST(Projection, WhatAProcessThatDiedHadBegunAsASnapshotGoes) {
+  test::TempDir dir;
+  const auto projection = Open(dir / "rows");
+  Fold(*projection, {{RowKey("t", "a"), "value"}});
+  ASSERT_TRUE(Commit(*projection).ok());
+  const std::string folder = dir / "snapshots";
+  const std::string left = fmt::format("{}/{}/.taking-{}-1", folder, kStream, getpid());
+  std::filesystem::create_directories(left);
+  ASSERT_TRUE(TakeSnapshot(*projection, folder, "1").ok());
+  EXPECT_FALSE(std::filesystem::exists(left));
 }
 
 TEST(Projection, RowsHeadDigestsAndNotesAreThereWhenOpenedAgain) {

@@ -23,6 +23,7 @@ class ScriptedReader final : public storage::LogReader {
     const auto some = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(log_.mutex_) {
       if (woken_) return true;
       for (const auto& [stream, offset] : positions_) {
+        if (log_.silent_.contains(stream)) continue;
         if (static_cast<size_t>(offset) < log_.streams_[stream].size()) return true;
       }
       return false;
@@ -31,7 +32,10 @@ class ScriptedReader final : public storage::LogReader {
     woken_ = false;
     std::vector<storage::StoredRecord> records;
     for (auto& [stream, offset] : positions_) {
+      if (log_.silent_.contains(stream)) continue;
       const auto& all = log_.streams_[stream];
+      if (offset < log_.begins_[stream])
+        return absl::OutOfRangeError(stream + ": the offset is out of range");
       for (; static_cast<size_t>(offset) < all.size() && records.size() < limit; ++offset) {
         if (log_.rotten_.contains({stream, offset})) {
           if (!records.empty()) return records;
@@ -44,7 +48,13 @@ class ScriptedReader final : public storage::LogReader {
     }
     return records;
   }
-  absl::StatusOr<int64_t> End(const std::string& stream) override { return log_.End(stream); }
+  absl::StatusOr<int64_t> End(const std::string& stream) override {
+    {
+      absl::MutexLock lock(&log_.mutex_);
+      if (log_.silent_.contains(stream)) return absl::UnavailableError(stream + " has no leader");
+    }
+    return log_.End(stream);
+  }
   void Wake() override {
     absl::MutexLock lock(&log_.mutex_);
     woken_ = true;
@@ -200,6 +210,20 @@ void ScriptedLog::Truncate(const std::string& stream, size_t size) {
 void ScriptedLog::Lose(const std::string& stream, size_t offset) {
   absl::MutexLock lock(&mutex_);
   streams_[stream][offset].reset();
+}
+
+void ScriptedLog::DeleteBefore(const std::string& stream, int64_t offset) {
+  absl::MutexLock lock(&mutex_);
+  begins_[stream] = offset;
+}
+
+void ScriptedLog::Silence(const std::string& stream, bool silent) {
+  absl::MutexLock lock(&mutex_);
+  if (silent) {
+    silent_.insert(stream);
+  } else {
+    silent_.erase(stream);
+  }
 }
 
 void ScriptedLog::Rot(const std::string& stream, int64_t offset) {

@@ -60,6 +60,10 @@ class ScriptedLog final : public storage::Log {
   void Truncate(const std::string& stream, size_t size);
   // As a log that lost a record in the middle: its offset stays empty.
   void Lose(const std::string& stream, size_t offset);
+  // As a log that keeps its records for a while only: OUT_OF_RANGE in the place of those before.
+  void DeleteBefore(const std::string& stream, int64_t offset);
+  // As a topic without a leader: nothing is read, and nobody knows its end.
+  void Silence(const std::string& stream, bool silent);
   // As a log that holds a record and cannot read it: DATA_LOSS in its place, once.
   void Rot(const std::string& stream, int64_t offset);
 
@@ -86,6 +90,8 @@ class ScriptedLog final : public storage::Log {
   std::map<std::string, std::vector<std::optional<events::Record>>> streams_;
   std::vector<Held> held_;
   std::set<std::pair<std::string, int64_t>> rotten_;
+  std::map<std::string, int64_t> begins_;
+  std::set<std::string> silent_;
   absl::Status check_;
   absl::Status read_error_;
 };

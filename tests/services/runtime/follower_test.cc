@@ -274,6 +274,125 @@ TEST_F(FollowerTest, AStreamWithARecordThatCannotBeReadStopsAloneAndSaysSo) {
   }
 }
 
+// Of two sinks of one stream, the one that still has to read it.
+TEST_F(FollowerTest, WhoStillHasToReadWhatCannotBeReadStopsAlone) {
+  Work(10);
+  MirrorAll();
+  TheReplica whole(mirror_);
+  whole.Read();
+  mirror_.Rot(kBorlange, 4);
+  TheReplica late(mirror_);
+  runtime::Follower follower(mirror_, {whole.replica.get(), late.replica.get()});
+  EXPECT_TRUE(WaitUntil([&] {
+    follower.Step(absl::ZeroDuration());
+    return !late.replica->View().alarm.empty();
+  }));
+  EXPECT_THAT(late.replica->View().alarm, HasSubstr("bits have changed"));
+  Work(2);
+  Mirror(static_cast<size_t>(mirror_.End(kBorlange)), Origin().size());
+  EXPECT_TRUE(WaitUntil([&] {
+    follower.Step(absl::ZeroDuration());
+    return whole.replica->View().next_offset == mirror_.End(kBorlange);
+  }));
+  EXPECT_EQ(whole.replica->View().alarm, "");
+}
+
+// Whose clocks are so fast that nobody has to wait long for its patience to end.
+class HastyMachine final : public storage::Machine {
+ public:
+  absl::Time Now() override { return begin_ + 50 * (Machine::Now() - begin_); }
+  absl::Duration Steady() override { return 50 * Machine::Steady(); }
+
+ private:
+  const absl::Time begin_ = Machine::Now();
+};
+
+// A copy that keeps its records for a week, whether what was deleted had been read or not.
+TEST_F(FollowerTest, AStreamWhoseBeginningWasDeletedStopsAloneAndSaysSo) {
+  Work(10);
+  MirrorAll();
+  const std::string other = "stockholm.ledger.events";
+  events::Head head;
+  for (int i = 0; i < 3; ++i) mirror_.Put(other, ForeignPut(head, std::to_string(i), other));
+  TheReplica read(mirror_);
+  read.Read();
+  Work(10);
+  MirrorAll();
+  mirror_.DeleteBefore(kBorlange, mirror_.End(kBorlange) - 2);
+  HastyMachine machine;
+  TheReplica unread(mirror_);
+  for (TheReplica* paris : {&unread, &read}) {
+    TempDir dir;
+    auto projection =
+        *storage::Projection::Open(dir.path(), other, events::Chain::Origin::kMirrored, "test");
+    runtime::EngineOf<ledger::Service> engine(projection->journal());
+    runtime::Replica stockholm(engine, *projection, "paris");
+    runtime::Follower follower(mirror_, {paris->replica.get(), &stockholm}, machine);
+    EXPECT_TRUE(WaitUntil([&] {
+      follower.Step(absl::ZeroDuration());
+      return stockholm.View().head.sequence == 2 && !paris->replica->View().alarm.empty();
+    }));
+  }
+  EXPECT_THAT(unread.replica->View().alarm, HasSubstr("its beginning was deleted"));
+  EXPECT_THAT(read.replica->View().alarm, HasSubstr("no longer stands at offset"));
+}
+
+TEST_F(FollowerTest, AStreamThatDoesNotAnswerHoldsUpNoOther) {
+  Work(10);
+  MirrorAll();
+  TheReplica paris(mirror_);
+  paris.Read();
+  const std::string other = "stockholm.ledger.events";
+  events::Head head;
+  for (int i = 0; i < 3; ++i) mirror_.Put(other, ForeignPut(head, std::to_string(i), other));
+  mirror_.Silence(kBorlange, true);
+  TempDir dir;
+  auto projection =
+      *storage::Projection::Open(dir.path(), other, events::Chain::Origin::kMirrored, "test");
+  runtime::EngineOf<ledger::Service> engine(projection->journal());
+  runtime::Replica stockholm(engine, *projection, "paris");
+  HastyMachine machine;
+  runtime::Follower follower(mirror_, {paris.replica.get(), &stockholm}, machine);
+  EXPECT_TRUE(WaitUntil([&] {
+    follower.Step(absl::ZeroDuration());
+    return stockholm.View().head.sequence == 2;
+  }));
+  EXPECT_THAT(paris.replica->View().alarm, HasSubstr("the log does not answer"));
+  mirror_.Silence(kBorlange, false);
+  EXPECT_TRUE(WaitUntil([&] {
+    follower.Step(absl::ZeroDuration());
+    return paris.replica->View().alarm.empty();
+  }));
+  Work(2);
+  Mirror(static_cast<size_t>(mirror_.End(kBorlange)), Origin().size());
+  EXPECT_TRUE(WaitUntil([&] {
+    follower.Step(absl::ZeroDuration());
+    return paris.replica->View().next_offset == mirror_.End(kBorlange);
+  }));
+}
+
+TEST_F(FollowerTest, AHeadThatStandsAtAnotherOffsetNowIsNotWhereItWasRead) {
+  Work(5);
+  Mirror(0, 3);
+  mirror_.Put(kBorlange, Origin().front());  // void, and gone once the copy is made anew
+  Mirror(3, Origin().size());
+  TheReplica before(mirror_);
+  before.Read();
+  mirror_.Truncate(kBorlange, 0);
+  MirrorAll();
+  TheReplica anew(mirror_);
+  anew.Read();
+  ASSERT_EQ(anew.replica->View().head.link, before.replica->View().head.link);
+  HastyMachine machine;
+  runtime::Follower follower(mirror_, {anew.replica.get(), before.replica.get()}, machine);
+  EXPECT_TRUE(WaitUntil([&] {
+    follower.Step(absl::ZeroDuration());
+    return !before.replica->View().alarm.empty();
+  }));
+  EXPECT_THAT(before.replica->View().alarm, HasSubstr("no longer stands at offset"));
+  EXPECT_EQ(anew.replica->View().alarm, "");
+}
+
 // Paris follows borlange's orders and writes its own stream; both are in its log.
 class FeedTest : public FollowerTest {
  protected:

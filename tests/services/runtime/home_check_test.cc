@@ -413,8 +413,34 @@ TEST_F(HomeCheckTest, AnOperatorsWordLetsItStartAndIsRecorded) {
   EXPECT_THAT(started.unchecked().unanswered(0), HasSubstr("borlange"));
   EXPECT_TRUE(absl::IsFailedPrecondition(home_.writer().AllowStart({head + 1, "eve", "again"})))
       << "a writer that writes needs no word";
+  // What a later recovery claims is not said in her name.
+  const size_t before = TheHistory().size();
+  int failures = 1;
+  log_.fate = [&failures](const std::string&, const events::Record&) {
+    return failures-- > 0 ? Fate::kFail : Fate::kLand;
+  };
+  ASSERT_TRUE(home_.Answer(Put("later"), "c-later").ok());
+  const std::vector<Fact> history = TheHistory();
+  ASSERT_EQ(history[before].attributes.type, "concordat.system.v1.WriterStarted");
+  ASSERT_TRUE(started.ParseFromString(history[before].record.data));
+  EXPECT_FALSE(started.has_unchecked()) << started.ShortDebugString();
   RestartAndWait();
   EXPECT_NE(home_.state(), WriterState::kWriting) << "it was for one start";
+}
+
+// Her word is about a log that nobody can say is whole, and not about one that is known not to be.
+TEST_F(HomeCheckTest, NoWordHelpsWhereTheProjectionHoldsWhatTheLogHasLost) {
+  home_.Start();
+  Work(10);
+  Mirror();
+  home_.Stop();
+  log_.Truncate(kStream, 5);
+  borlange_.answers = false;
+  RestartAndWait();
+  EXPECT_EQ(home_.writer().View().home_check, "lost");
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      home_.writer().AllowStart({home_.writer().View().head.sequence, "alice", "it is urgent"})));
+  ExpectNothingWritten();
 }
 
 TEST_F(HomeCheckTest, WithAMarkARestartNeedsNobodyUnlessTheLogIsBehindIt) {

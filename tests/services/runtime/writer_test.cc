@@ -172,6 +172,12 @@ TEST_F(WriterTest, APassedDeadlineIsToldAndNothingIsAppended) {
   const auto again = home_.Answer(Put("a"), "c-1");
   ASSERT_TRUE(again.ok());
   EXPECT_FALSE(again->repeated());
+  const auto once_more = home_.Answer(
+      Put("a"), "c-1", "alice",
+      [](runtime::Submission& submission) { submission.deadline = absl::InfinitePast(); });
+  ASSERT_TRUE(once_more.ok()) << "what was decided before is told, however late: "
+                              << once_more.status();
+  EXPECT_TRUE(once_more->repeated());
 }
 
 TEST_F(WriterTest, TimeNeverGoesBackEvenIfTheClockDoes) {
