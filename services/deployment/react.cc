@@ -3,6 +3,8 @@
 #include <absl/algorithm/container.h>
 #include <fmt/format.h>
 
+#include <set>
+
 namespace concordat::deployment {
 namespace {
 
@@ -75,16 +77,30 @@ Intents GoOn(const Rows& rows, const v1::ServersJoined& joined) {
   for (const std::string& name : reservation->deployments()) {
     const auto deployment = rows.deployments.Get(name);
     if (deployment && deployment->state() == v1::DEPLOYMENT_STATE_REMOVED &&
-        IsDrained(rows, *deployment) && !IsContinued(rows, *deployment))
+        (IsDrained(rows, *deployment) || IsToReturn(rows, *deployment)) &&
+        !IsContinued(rows, *deployment))
       Append(intents, Redeploy(name));
   }
   return intents;
 }
 
-// What is removed already; the rest follows its removal.
+// What is removed already; the rest follows its removal. What an earlier window had removed waited
+// where this one had taken a server of the same reservation.
 Intents PutBack(const Rows& rows, const v1::ServersReturned& returned) {
+  std::set<std::string> names(returned.deployments().begin(), returned.deployments().end());
+  const v1::Drain drain = rows.drains.Get(returned.window()).value_or(v1::Drain());
+  rows.deployment_reservations.Scan(
+      "", [&](std::string_view, const v1::ReservationRecord& reservation) {
+        if (reservation.vacating() || !Share(reservation.servers(), drain.servers())) return true;
+        for (const std::string& name : reservation.deployments()) {
+          const auto deployment = rows.deployments.Get(name);
+          if (deployment && IsToReturn(rows, *deployment) && !IsContinued(rows, *deployment))
+            names.insert(name);
+        }
+        return true;
+      });
   Intents intents;
-  for (const std::string& name : returned.deployments()) {
+  for (const std::string& name : names) {
     const auto deployment = rows.deployments.Get(name);
     if (deployment && deployment->state() == v1::DEPLOYMENT_STATE_REMOVED)
       Append(intents, Redeploy(name));

@@ -105,15 +105,18 @@ v1::Event TestServer(const State& state, const v1::TestServerRequest& request,
                                runtime::ToText(facts.now)));
   }
   const absl::Time changed = runtime::ToTime(server.changed_time());
-  const absl::Time began =
-      request.has_started_time() ? runtime::ToTime(request.started_time()) : ended;
+  const bool running = server.state() == v1::SERVER_STATE_UNDER_TEST;
+  const absl::Time began = request.has_started_time() ? runtime::ToTime(request.started_time())
+                           : running ? std::min(ended, runtime::ToTime(server.state_time()))
+                                     : ended;
   if (server.has_changed_time() && began < changed) {
     return Refused(
         request, v1::REASON_EVIDENCE_STALE,
-        fmt::format("The burn-in {} at {}, and {} was changed at {}: a part, its "
-                    "firmware, its tenant or work on it; expected one that began after that.",
-                    request.has_started_time() ? "began" : "ended", runtime::ToText(began),
-                    server.name(), runtime::ToText(changed)));
+        fmt::format(
+            "The burn-in was under way at {}, and {} changed at {}: a part, its firmware, its "
+            "tenant, work, a failure, a quarantine or a repair; expected one that began "
+            "after that.",
+            runtime::ToText(began), server.name(), runtime::ToText(changed)));
   }
   v1::Event event;
   const std::vector<std::string> shortfalls = Shortfalls(plan->criteria(), request.figures());

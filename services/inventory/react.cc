@@ -1,6 +1,8 @@
 #include "services/inventory/react.h"
 
 #include <absl/algorithm/container.h>
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "services/inventory/facility.h"
@@ -54,12 +56,16 @@ Intents Uncordon(const Rows& rows, const Over& over) {
   return intents;
 }
 
-// The envelope comes to what the facility can give.
-Intents FollowFacility(const Rows& rows, const v1::FacilityReported& reported, absl::Time now) {
+// The envelope comes to what the facility can give, in what lies within the two times.
+Intents FollowFacility(const Rows& rows, const std::string& name, absl::Time now,
+                       absl::Time from = absl::InfinitePast(),
+                       absl::Time until = absl::InfiniteFuture()) {
   Intents intents;
-  const auto site = rows.sites.Get(reported.site());
-  if (!site) return intents;
+  const auto site = rows.sites.Get(name);
+  if (!site || !site->has_facility()) return intents;
   for (const v1::EnvelopeSet& step : StepsOf(*site, now)) {
+    const absl::Time begin = runtime::ToTime(step.effective_from());
+    if (begin < from || begin >= until) continue;
     v1::Command command;
     v1::SetEnvelopeRequest& set = *command.mutable_set_envelope();
     set.set_site(step.site());
@@ -117,7 +123,9 @@ void AdvanceWindows(const Rows& rows, absl::Time now, size_t limit, Intents& int
         if (key.substr(0, last.size()) > last) return false;
         Intent intent{.kind = "advance", .subject = name.value(), .command = {}};
         intent.command.mutable_advance_window()->set_name(name.value());
-        intent.deadline = std::string(key);
+        // It may be refused, and be due at the same time again once it is known who is affected.
+        const v1::Window window = rows.windows.Get(name.value()).value_or(v1::Window());
+        intent.deadline = fmt::format("{}/{}", key, window.reviews());
         intents.push_back(std::move(intent));
         return intents.size() < limit;
       });
@@ -135,9 +143,14 @@ Intents React(const Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kWindowAborted:
       return Uncordon(rows, event.window_aborted());
     case v1::Event::kFacilityReported:
-      return FollowFacility(rows, event.facility_reported(), accepted.time);
-    case v1::Event::kSiteOpened:
+      return FollowFacility(rows, event.facility_reported().site(), accepted.time);
     case v1::Event::kEnvelopeSet:
+      // What follows one report may be decided when the next one counts already.
+      if (!event.envelope_set().has_plan()) break;
+      return FollowFacility(rows, event.envelope_set().site(), accepted.time,
+                            runtime::ToTime(event.envelope_set().effective_from()),
+                            runtime::ToTime(event.envelope_set().until()));
+    case v1::Event::kSiteOpened:
     case v1::Event::kModelRegistered:
     case v1::Event::kServerOrdered:
     case v1::Event::kServerDelivered:

@@ -11,6 +11,9 @@
 namespace concordat::inventory {
 namespace {
 
+// Steps may be set to begin up to a day ago.
+constexpr absl::Duration kPastSteps = absl::Hours(48);
+
 google::protobuf::StringValue Text(const std::string& value) {
   google::protobuf::StringValue text;
   text.set_value(value);
@@ -28,9 +31,10 @@ void OpenSite(Rows& rows, const v1::SiteOpened& opened) {
 }
 
 // A step with the same beginning is replaced; by one that ends by itself all that begin within it,
-// and at its end begins again what had held then. The steps stay ordered.
+// and at its end begins again what had held then. The steps stay ordered. What is past by more than
+// two days is forgotten: no decision asks for it, and the stream's events have it.
 void PutStep(google::protobuf::RepeatedPtrField<v1::EnvelopeSet>& ordered,
-             const v1::EnvelopeSet& step, bool of_feed) {
+             const v1::EnvelopeSet& step, bool of_feed, absl::Time time) {
   const auto begin = [](const v1::EnvelopeSet& one) {
     return runtime::ToTime(one.effective_from());
   };
@@ -51,26 +55,28 @@ void PutStep(google::protobuf::RepeatedPtrField<v1::EnvelopeSet>& ordered,
     *resumed->mutable_effective_from() = step.until();
     steps.insert(std::next(put), *resumed);
   }
-  ordered.Assign(steps.begin(), steps.end());
+  auto kept = steps.begin();
+  while (std::next(kept) != steps.end() && begin(*std::next(kept)) <= time - kPastSteps) ++kept;
+  ordered.Assign(kept, steps.end());
 }
 
-void SetEnvelope(Rows& rows, const v1::EnvelopeSet& set) {
+void SetEnvelope(Rows& rows, const v1::EnvelopeSet& set, absl::Time time) {
   v1::Site site = rows.sites.Get(set.site()).value_or(v1::Site());
   site.set_name(set.site());
   v1::EnvelopeSet step = set;
   step.clear_also_from();
-  PutStep(*site.mutable_envelope(), step, false);
+  PutStep(*site.mutable_envelope(), step, false, time);
   for (const google::protobuf::Timestamp& begin : set.also_from()) {
     *step.mutable_effective_from() = begin;
-    PutStep(*site.mutable_envelope(), step, false);
+    PutStep(*site.mutable_envelope(), step, false, time);
   }
   rows.sites.Put(set.site(), site);
 }
 
-void SetEnvelope(Rows& rows, const v1::FeedEnvelopeSet& set) {
+void SetEnvelope(Rows& rows, const v1::FeedEnvelopeSet& set, absl::Time time) {
   v1::Feed feed = rows.feeds.Get(set.feed()).value_or(v1::Feed());
   feed.set_name(set.feed());
-  PutStep(*feed.mutable_envelope(), set.envelope(), true);
+  PutStep(*feed.mutable_envelope(), set.envelope(), true, time);
   rows.feeds.Put(set.feed(), feed);
 }
 
@@ -244,6 +250,13 @@ void Set(Rows& rows, const std::string& name, v1::ServerState state, absl::Time 
   });
 }
 
+// A burn-in of before is no evidence of what the server is since.
+void NoteChange(Rows& rows, const std::string& name, absl::Time time) {
+  ChangeServer(rows, name, [&](v1::Server& server) {
+    *server.mutable_changed_time() = runtime::ToTimestamp(time);
+  });
+}
+
 void Plan(Rows& rows, const v1::ServerPlanned& planned, absl::Time time) {
   ChangeServer(rows, planned.name(), [&](v1::Server& server) {
     Set(server, v1::SERVER_STATE_PLANNED, time);
@@ -340,6 +353,9 @@ void Pass(Rows& rows, const v1::BurnInPassed& passed, absl::Time time) {
 void Fail(Rows& rows, const v1::BurnInFailed& failed, absl::Time time) {
   ChangeServer(rows, failed.name(), [&](v1::Server& server) {
     Set(server, v1::SERVER_STATE_TEST_FAILED, time);
+    // Who reports it may have a clock that is a little fast.
+    *server.mutable_changed_time() =
+        runtime::ToTimestamp(std::min(time, runtime::ToTime(failed.ended_time())));
     server.set_reason("");
     *server.mutable_figures() = failed.figures();
     *server.mutable_shortfalls() = failed.shortfalls();
@@ -494,9 +510,9 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kSiteOpened:
       return OpenSite(rows, event.site_opened());
     case v1::Event::kEnvelopeSet:
-      return SetEnvelope(rows, event.envelope_set());
+      return SetEnvelope(rows, event.envelope_set(), time);
     case v1::Event::kFeedEnvelopeSet:
-      return SetEnvelope(rows, event.feed_envelope_set());
+      return SetEnvelope(rows, event.feed_envelope_set(), time);
     case v1::Event::kStageLimitSet:
       return SetStageLimit(rows, event.stage_limit_set());
     case v1::Event::kFacilityReported:
@@ -546,10 +562,12 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
       return Set(rows, event.server_left_service().name(), v1::SERVER_STATE_OUT_OF_SERVICE, time,
                  event.server_left_service().reason());
     case v1::Event::kServerQuarantined:
-      return Set(rows, event.server_quarantined().name(), v1::SERVER_STATE_QUARANTINED, time,
-                 event.server_quarantined().reason());
+      Set(rows, event.server_quarantined().name(), v1::SERVER_STATE_QUARANTINED, time,
+          event.server_quarantined().reason());
+      return NoteChange(rows, event.server_quarantined().name(), time);
     case v1::Event::kServerRepaired:
-      return Set(rows, event.server_repaired().name(), v1::SERVER_STATE_REPAIRED, time);
+      Set(rows, event.server_repaired().name(), v1::SERVER_STATE_REPAIRED, time);
+      return NoteChange(rows, event.server_repaired().name(), time);
     case v1::Event::kPartReplaced:
       return Replace(rows, event.part_replaced(), time);
     case v1::Event::kFirmwareChanged:

@@ -101,6 +101,7 @@ void RecordAffected(Rows& rows, const v1::WindowAffectedRecorded& recorded) {
   ChangeWindow(rows, recorded.name(), [&](v1::Window& window) {
     *window.mutable_affected() = recorded.affected();
     window.set_affected_known(true);
+    window.set_reviews(window.reviews() + 1);
     SetConsented(window, recorded.consented());
   });
 }

@@ -153,10 +153,10 @@ std::vector<std::string> ServersFor(const State& state, const v1::Reservation& r
   v1::Terms missing = amendment.terms();
   missing.set_count(static_cast<int>(count - servers.size()));
   if (missing.count() == 0) return servers;
-  for (const std::string& server :
-       ChooseServers(state, {missing, reservation.name()}, use, span, facts.now)) {
-    if (known.insert(server).second) servers.push_back(server);
-  }
+  Wanted wanted{missing, reservation.name()};
+  wanted.excluded = known;
+  for (const std::string& server : ChooseServers(state, wanted, use, span, facts.now))
+    servers.push_back(server);
   std::sort(servers.begin(), servers.end());
   return servers;
 }
@@ -333,6 +333,14 @@ std::optional<Obstacle> CheckJoin(const State& state, const v1::Reservation& res
     return Obstacle{v1::REASON_NO_CAPACITY, fmt::format("{} was lost meanwhile.", server)};
   }
   if (!IsActive(reservation)) return std::nullopt;
+  for (const std::string& server : added) {
+    const auto record = state.rows.server_records.Get(server);
+    if (record && !record->server().untested()) continue;
+    return Obstacle{v1::REASON_NO_CAPACITY,
+                    fmt::format("{} needs another test before it is used, expected one that has "
+                                "passed.",
+                                server)};
+  }
   google::protobuf::RepeatedPtrField<std::string> joining(added.begin(), added.end());
   const auto taken = state.index.TakenServers(joining, reservation.name());
   if (!taken.empty())

@@ -16,9 +16,6 @@
 namespace concordat::reservations {
 namespace {
 
-// One event names them all, once for each occurrence.
-constexpr int64_t kMostServersOfSeries = 20'000;
-
 // The parts of a span that lie before and after another one.
 std::vector<Span> Beyond(const Span& span, const Span& other) {
   std::vector<Span> parts;
@@ -167,13 +164,16 @@ std::variant<v1::ReservationHeld, Obstacle> HoldSeries(const State& state, Frame
   v1::Terms& terms = *held.mutable_terms();
   *terms.mutable_access() = WithPolicies(std::move(*terms.mutable_access()));
   const Span whole = UseOf(terms);
-  const absl::Time until = HorizonOf(whole.start, whole.end, facts.now);
+  const absl::Time horizon = HorizonOf(whole.start, whole.end, facts.now);
+  const absl::Time until = HorizonIn(frame, horizon);
   const auto expansion = ExpandWithin(terms.access(), whole.start, until, whole.end);
   if (!expansion.ok()) {
     return Obstacle{v1::REASON_SCHEDULE, fmt::format("The schedule cannot take place: {}.",
                                                      std::string(expansion.status().message()))};
   }
   if (expansion->occurrences.empty()) {
+    if (const Checked beyond = until < horizon ? CheckHours(frame, whole) : std::nullopt)
+      return *beyond;
     return Obstacle{v1::REASON_SCHEDULE,
                     fmt::format("{} in {} has no occurrence that starts within {}, expected one.",
                                 terms.access().rule(), terms.access().time_zone(),
@@ -360,6 +360,12 @@ Checked CheckHours(const Frame& frame, const Span& span) {
                   ToText(span), frame.contract.name(), frame.hours->access().rule(),
                   frame.hours->access().time_zone(),
                   runtime::ToText(runtime::ToTime(frame.hours->occurrences_until())))};
+}
+
+absl::Time HorizonIn(const Frame& frame, absl::Time horizon) {
+  if (!frame.hours) return horizon;
+  const absl::Time known = runtime::ToTime(frame.hours->occurrences_until());
+  return known >= runtime::ToTime(frame.hours->end_time()) ? horizon : std::min(horizon, known);
 }
 
 // The envelope is a step function, and so is its use: each step is compared with the use within it.

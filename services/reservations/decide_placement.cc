@@ -42,11 +42,16 @@ void AddPlaces(const State& state, const v1::Reservation& reservation, const Spa
   const Occupancy occupancy = OccupancyOf(reservation);
   using Phase = Occupancy::Phase;
   if (occupancy.phase == Phase::kNone) return;
+  const auto add = [&](const std::vector<std::string>& servers) {
+    for (const std::string& server : servers) {
+      if (const ServerPlace* place = state.index.PlaceOf(server)) neighbours.Add(*place);
+    }
+  };
   const bool late = occupancy.phase == Phase::kEnding ||
                     (occupancy.phase == Phase::kActive && occupancy.span.end <= now);
-  if (!late && !occupancy.span.Overlaps(span)) return;
-  for (const std::string& server : occupancy.servers) {
-    if (const ServerPlace* place = state.index.PlaceOf(server)) neighbours.Add(*place);
+  if (late || occupancy.span.Overlaps(span)) add(occupancy.servers);
+  for (const Part& part : occupancy.parts) {
+    if (part.span.Overlaps(span)) add(part.servers);
   }
 }
 

@@ -18,7 +18,7 @@ bool Cuts(const State& state, const std::string& feed, const v1::EnvelopeRecorde
           const runtime::Facts& facts) {
   if (events::Has(events::Flaw::kForgetsShortfalls)) return false;
   v1::SiteRecord site = state.rows.site_records.Get(Here(facts)).value_or(v1::SiteRecord());
-  PutStep(site, feed, step);
+  PutStep(site, feed, step, facts.now);
   const absl::Time from = std::max(facts.now, runtime::ToTime(step.effective_from()));
   return !ShortSpans(state.index, site, feed, {from, absl::InfiniteFuture()}).empty();
 }

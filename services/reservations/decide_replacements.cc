@@ -250,14 +250,16 @@ Checked CheckKept(const State& state, const v1::Reservation& reservation, const 
   }
   const Wanted wanted{reservation.terms(),
                       reservation.series().empty() ? reservation.name() : reservation.series()};
-  if (Checked obstacle = CheckApart(state, wanted, kept, left, now)) return obstacle;
+  // Until they are clean again, as where it is planned.
+  const Span held{left.start, block.end};
+  if (Checked obstacle = CheckApart(state, wanted, kept, held, now)) return obstacle;
   // Of what they draw of a feed the others give up a part.
   std::map<std::string, int64_t> draws = state.index.FeedDraws({kept.begin(), kept.end()});
   for (const auto& [feed, watts] : state.index.FeedDraws(removed)) {
     if (const auto drawn = draws.find(feed); drawn != draws.end()) drawn->second -= watts;
   }
   std::erase_if(draws, [](const auto& drawn) { return drawn.second <= 0; });
-  const auto at = state.index.feeds().FirstShort(draws, left, now);
+  const auto at = state.index.feeds().FirstShort(draws, held, now);
   if (!at) return std::nullopt;
   return Obstacle{v1::REASON_POWER_ENVELOPE,
                   fmt::format("At {} feed {} gives {} W of {} W already, expected {} W for {}.",

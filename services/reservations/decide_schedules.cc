@@ -151,23 +151,35 @@ v1::Event Extend(const State& state, const v1::ExtendSchedule& command,
                                runtime::ToText(runtime::ToTime(schedule->occurrences_until()))));
   }
   const absl::Time end = runtime::ToTime(schedule->end_time());
-  const absl::Time until = HorizonOf(runtime::ToTime(schedule->start_time()), end, facts.now);
+  absl::Time until = HorizonOf(runtime::ToTime(schedule->start_time()), end, facts.now);
   absl::Time from = runtime::ToTime(schedule->occurrences_until());
+  const auto series = state.rows.reservations.Get(command.name());
+  std::optional<Frame> frame = FrameOfSeries(state, command.name(), facts);
+  // The hours' own timer is due no later, and comes first. Without progress this one would not come
+  // again.
+  if (frame && HorizonIn(*frame, until) > from) until = HorizonIn(*frame, until);
   // New data may have moved the last one beyond the horizon.
   if (!schedule->occurrences().empty())
     from = std::max(from, OccurrenceOf(*schedule->occurrences().rbegin()).end);
   v1::Event event;
   v1::ScheduleExtended& extended = *event.mutable_schedule_extended();
   extended.set_name(command.name());
-  *extended.mutable_occurrences_until() = runtime::ToTimestamp(until);
-  const auto expansion = ExpandWithin(schedule->access(), from, until, end);
+  auto expansion = ExpandWithin(schedule->access(), from, until, end);
   if (!expansion.ok()) {
+    *extended.mutable_occurrences_until() = runtime::ToTimestamp(until);
     extended.set_detail(Sentence(expansion.status()));
     return event;
   }
+  // An event is as large as a log takes at most; the timer comes again for the rest.
+  const size_t most = series ? static_cast<size_t>(std::max<int64_t>(
+                                   1, kMostServersOfSeries / std::max(1, series->terms().count())))
+                             : SIZE_MAX;
+  if (expansion->occurrences.size() > most) {
+    until = expansion->occurrences[most].start;
+    expansion->occurrences.resize(most);
+  }
+  *extended.mutable_occurrences_until() = runtime::ToTimestamp(until);
   extended.set_zone_data_version(expansion->zone_data_version);
-  const auto series = state.rows.reservations.Get(command.name());
-  std::optional<Frame> frame = FrameOfSeries(state, command.name(), facts);
   std::optional<Occurrence> last;
   for (const Occurrence& occurrence : expansion->occurrences) {
     v1::Occurrence& added = *extended.add_occurrences();

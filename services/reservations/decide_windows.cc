@@ -105,6 +105,8 @@ void FindPlace(const State& state, const v1::Reservation& reservation,
       LeftOf(reservation, active ? std::max(now, runtime::ToTime(window.start_time())) : now);
   const Span block = BlockOf(left, reservation.terms(), reservation.margins());
   if (!block.Overlaps(SpanOf(window))) return;
+  // Others are looked for once what is pending is over, for then the window looks again.
+  if (!active && reservation.has_amendment()) return;
   const bool moves = active && left.start < left.end && !reservation.has_amendment() &&
                      MayMove(state, reservation, window);
   const std::vector<std::string> shared(affected.servers().begin(), affected.servers().end());

@@ -95,6 +95,9 @@ struct Wanted {
   std::set<std::string> excluded = {};
 };
 
+// Servers that one event of a series may name, of all of its occurrences together.
+inline constexpr int64_t kMostServersOfSeries = 20'000;
+
 // Servers that are free over a span with its margins, and what they draw, within contract and
 // envelope.
 struct Grant {
@@ -107,6 +110,9 @@ std::variant<Grant, Obstacle> FindGrant(const State& state, const Frame& frame,
                                         const runtime::Facts& facts);
 
 Checked CheckHours(const Frame& frame, const Span& span);
+// The instant up to which occurrences are granted: the horizon, but not beyond that of the
+// contract's access hours, for what lies there cannot be compared with them yet.
+absl::Time HorizonIn(const Frame& frame, absl::Time horizon);
 
 // The first instant of a span at which the site's power or cooling would not suffice.
 struct Short {

@@ -9,13 +9,17 @@
 namespace concordat::reservations {
 namespace {
 
+// Steps may be set to begin up to a day ago.
+constexpr absl::Duration kPastSteps = absl::Hours(48);
+
 absl::Time BeginOf(const v1::EnvelopeRecorded& step) {
   return runtime::ToTime(step.effective_from());
 }
 
 // `of_feed`: where nothing had held, nothing follows, for a feed has no limit before its first
 // step.
-void PutStep(EnvelopeSteps& ordered, const v1::EnvelopeRecorded& step, bool of_feed) {
+void PutStep(EnvelopeSteps& ordered, const v1::EnvelopeRecorded& step, bool of_feed,
+             absl::Time now) {
   const absl::Time from = BeginOf(step);
   const absl::Time last = step.has_until() ? runtime::ToTime(step.until()) : from;
   std::optional<v1::EnvelopeRecorded> resumed;
@@ -33,19 +37,22 @@ void PutStep(EnvelopeSteps& ordered, const v1::EnvelopeRecorded& step, bool of_f
     *resumed->mutable_effective_from() = step.until();
     steps.insert(std::next(put), *resumed);
   }
-  ordered.Assign(steps.begin(), steps.end());
+  auto kept = steps.begin();
+  while (std::next(kept) != steps.end() && BeginOf(*std::next(kept)) <= now - kPastSteps) ++kept;
+  ordered.Assign(kept, steps.end());
 }
 
 }  // namespace
 
-void PutStep(v1::SiteRecord& site, const std::string& name, const v1::EnvelopeRecorded& step) {
-  if (name.empty()) return PutStep(*site.mutable_envelope(), step, false);
+void PutStep(v1::SiteRecord& site, const std::string& name, const v1::EnvelopeRecorded& step,
+             absl::Time now) {
+  if (name.empty()) return PutStep(*site.mutable_envelope(), step, false, now);
   for (v1::FeedRecord& feed : *site.mutable_feeds()) {
-    if (feed.feed() == name) return PutStep(*feed.mutable_envelope(), step, true);
+    if (feed.feed() == name) return PutStep(*feed.mutable_envelope(), step, true, now);
   }
   v1::FeedRecord feed;
   feed.set_feed(name);
-  PutStep(*feed.mutable_envelope(), step, true);
+  PutStep(*feed.mutable_envelope(), step, true, now);
   std::vector<v1::FeedRecord> feeds(site.feeds().begin(), site.feeds().end());
   feeds.insert(std::find_if(feeds.begin(), feeds.end(),
                             [&](const v1::FeedRecord& other) { return other.feed() > name; }),

@@ -196,6 +196,7 @@ void Index::TakePart(const Occupancy& occupancy, const Part& part, int64_t sign)
   Occupancy planned;
   planned.phase = Occupancy::Phase::kPlanned;
   planned.span = part.span;
+  planned.customer = occupancy.customer;
   DrawFor(part.servers, planned.phase, planned.span, sign);
   for (const std::string& server : part.servers) Occupy(server, planned, sign > 0);
 }

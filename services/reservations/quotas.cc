@@ -24,6 +24,11 @@ int64_t BoundedAmount(int64_t amount) {
   return std::clamp<int64_t>(amount, 0, kMost);
 }
 
+int64_t SecondsOf(int64_t hours) {
+  constexpr int64_t kMostHours = 1'000'000'000'000;
+  return std::clamp<int64_t>(hours, 0, kMostHours) * kSecondsPerHour;
+}
+
 absl::Time BeginOf(const v1::QuotaLevel& level) {
   return level.has_effective_from() ? runtime::ToTime(level.effective_from())
                                     : absl::InfinitePast();
@@ -90,7 +95,7 @@ void ChangeQuota(Rows& rows, const std::string& contract, std::string_view here,
 v1::QuotaAmount AmountOf(const v1::Allotment& allotment) {
   v1::QuotaAmount amount;
   amount.set_accelerators(BoundedAmount(allotment.accelerators()));
-  amount.set_accelerator_seconds(BoundedAmount(allotment.accelerator_hours()) * kSecondsPerHour);
+  amount.set_accelerator_seconds(SecondsOf(allotment.accelerator_hours()));
   return amount;
 }
 
@@ -132,7 +137,10 @@ int64_t BookedSeconds(const v1::Reservation& reservation) {
     case v1::RESERVATION_STATE_ENDING:
     case v1::RESERVATION_STATE_CLEANING:
     case v1::RESERVATION_STATE_ENDED:
+      break;
     case v1::RESERVATION_STATE_REVOKED:
+      // Its start may have been delayed until then.
+      if (!reservation.has_started_time()) return 0;
       break;
   }
   Span span{runtime::ToTime(reservation.terms().start_time()),
@@ -211,8 +219,7 @@ void OpenQuota(Rows& rows, const v1::ContractSigned& terms, const std::string& h
   quota.set_contract(terms.name());
   quota.set_home_site(home_site);
   quota.mutable_total()->set_accelerators(BoundedAmount(terms.quota().accelerators()));
-  quota.mutable_total()->set_accelerator_seconds(BoundedAmount(terms.quota().accelerator_hours()) *
-                                                 kSecondsPerHour);
+  quota.mutable_total()->set_accelerator_seconds(SecondsOf(terms.quota().accelerator_hours()));
   const std::string site = fmt::format("sites/{}", here);
   const bool home = site == home_site;
   // The home has what no other site begins with.

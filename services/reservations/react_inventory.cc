@@ -153,6 +153,13 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kEvidenceExpired:
       if (!event.evidence_expired().in_service()) break;
       return {RecordUntested(event.evidence_expired().name())};
+    case Event::kTenancyEnded: {
+      // A test that was recorded before the end was heard of says nothing of what came after it.
+      Intents intents;
+      for (const std::string& server : event.tenancy_ended().servers())
+        intents.push_back(RecordUntested(server));
+      return intents;
+    }
     case Event::kWindowAnnounced:
     case Event::kWindowOverrunning:
     case Event::kWindowClosed:
@@ -174,7 +181,6 @@ Intents React(const runtime::Accepted<inventory::v1::Event>& accepted) {
     case Event::kServerDelivered:
     case Event::kServerInstalled:
     case Event::kTestStarted:
-    case Event::kTenancyEnded:
     case Event::kServerRepaired:
     case Event::kPartReplaced:
     case Event::kFirmwareChanged:

@@ -249,10 +249,11 @@ void RecordSite(Rows& rows, const v1::SiteRecorded& recorded) {
   rows.site_records.Put(recorded.name(), site);
 }
 
-void RecordEnvelope(Rows& rows, const std::string& feed, const v1::EnvelopeRecorded& step) {
+void RecordEnvelope(Rows& rows, const std::string& feed, const v1::EnvelopeRecorded& step,
+                    absl::Time time) {
   v1::SiteRecord site = rows.site_records.Get(step.site()).value_or(v1::SiteRecord());
   site.set_name(step.site());
-  PutStep(site, feed, step);
+  PutStep(site, feed, step, time);
   rows.site_records.Put(step.site(), site);
 }
 
@@ -652,9 +653,10 @@ void Evolve(Rows& rows, const runtime::Accepted<v1::Event>& accepted) {
     case v1::Event::kSiteRecorded:
       return RecordSite(rows, event.site_recorded());
     case v1::Event::kEnvelopeRecorded:
-      return RecordEnvelope(rows, "", event.envelope_recorded());
+      return RecordEnvelope(rows, "", event.envelope_recorded(), accepted.time);
     case v1::Event::kFeedRecorded:
-      return RecordEnvelope(rows, event.feed_recorded().feed(), event.feed_recorded().step());
+      return RecordEnvelope(rows, event.feed_recorded().feed(), event.feed_recorded().step(),
+                            accepted.time);
     case v1::Event::kServerRecorded:
       return RecordServer(rows, event.server_recorded(), accepted.time);
     case v1::Event::kReservationHeld:

@@ -65,16 +65,20 @@ def begin_of(step):
     return nanos(step.get("effectiveFrom", "1970-01-01T00:00:00Z"))
 
 
-def with_step(steps, step, of_feed=False):
+def with_step(steps, step, now, of_feed=False):
     """An envelope with one step more. One with the same beginning goes, and for one that ends by itself all that begin
-    within it; at its end begins again what had held then, which for a site was nothing and for a feed had no limit."""
+    within it; at its end begins again what had held then, which for a site was nothing and for a feed had no limit.
+    What is past by more than two days is forgotten."""
     begin = begin_of(step)
     last = nanos(step["until"]) if "until" in step else begin
     more = [step]
     if "until" in step:
         held = [*([] if of_feed else [{"site": step["site"]}]), *(each for each in steps if begin_of(each) <= last)]
         more += [{**each, "effectiveFrom": step["until"]} for each in held[-1:]]
-    return sorted([*(other for other in steps if not begin <= begin_of(other) <= last), *more], key=begin_of)
+    steps = sorted([*(other for other in steps if not begin <= begin_of(other) <= last), *more], key=begin_of)
+    while len(steps) > 1 and begin_of(steps[1]) <= nanos(now) - 48 * 3600 * 10**9:
+        steps = steps[1:]
+    return steps
 
 
 def amount_of(message):
@@ -232,7 +236,7 @@ class Stream:
         step = {key: value for key, value in event.items() if key != "alsoFrom"}
         steps = site.get("envelope", [])
         for begin in [event["effectiveFrom"], *event.get("alsoFrom", [])]:
-            steps = with_step(steps, {**step, "effectiveFrom": begin})
+            steps = with_step(steps, {**step, "effectiveFrom": begin}, later(self.time, 0))
         self.put("sites", event["site"], {**site, "envelope": steps})
 
     def inventory_model_registered(self, event):
@@ -254,7 +258,7 @@ class Stream:
 
     def inventory_feed_envelope_set(self, event):
         feed = self.get("feeds", event["feed"]) or {"name": event["feed"]}
-        steps = with_step(feed.get("envelope", []), event["envelope"], True)
+        steps = with_step(feed.get("envelope", []), event["envelope"], later(self.time, 0), True)
         self.put("feeds", event["feed"], {**feed, "envelope": steps})
 
     def inventory_stage_limit_set(self, event):
@@ -339,7 +343,7 @@ class Stream:
 
     def inventory_burn_in_failed(self, event):
         self.server(event["name"], "TEST_FAILED", figures=event.get("figures"), shortfalls=event.get("shortfalls"),
-                    reason="", evidence=None)
+                    reason="", evidence=None, changedTime=min(event["endedTime"], later(self.time, 0), key=nanos))
 
     def make_stale(self, name, cause, **fields):
         known = self.get("servers", name) or {}
@@ -390,10 +394,10 @@ class Stream:
         self.server(event["name"], "OUT_OF_SERVICE", reason=event.get("reason"))
 
     def inventory_server_quarantined(self, event):
-        self.server(event["name"], "QUARANTINED", reason=event.get("reason"))
+        self.server(event["name"], "QUARANTINED", reason=event.get("reason"), changedTime=later(self.time, 0))
 
     def inventory_server_repaired(self, event):
-        self.server(event["name"], "REPAIRED", reason="")
+        self.server(event["name"], "REPAIRED", reason="", changedTime=later(self.time, 0))
 
     def inventory_server_retiring(self, event):
         self.intend(event["name"], "WITHDRAWN", event.get("reason"))
@@ -437,7 +441,8 @@ class Stream:
 
     def inventory_window_affected_recorded(self, event):
         self.window(self.get("windows", event["name"]), event.get("consented", False),
-                    affected=event.get("affected", []), affectedKnown=True)
+                    affected=event.get("affected", []), affectedKnown=True,
+                    reviews=(self.get("windows", event["name"]) or {}).get("reviews", 0) + 1)
 
     def consent(self, event, **said):
         window = self.get("windows", event["name"])
@@ -703,12 +708,13 @@ class Stream:
 
     def reservations_envelope_recorded(self, event):
         site = self.get("site_records", event["site"]) or {"name": event["site"]}
-        self.put("site_records", event["site"], {**site, "envelope": with_step(site.get("envelope", []), event)})
+        steps = with_step(site.get("envelope", []), event, later(self.time, 0))
+        self.put("site_records", event["site"], {**site, "envelope": steps})
 
     def reservations_feed_recorded(self, event):
         name, site = event["step"]["site"], self.get("site_records", event["step"]["site"]) or {}
         feeds = {feed["feed"]: feed.get("envelope", []) for feed in site.get("feeds", [])}
-        feeds[event["feed"]] = with_step(feeds.get(event["feed"], []), event["step"], True)
+        feeds[event["feed"]] = with_step(feeds.get(event["feed"], []), event["step"], later(self.time, 0), True)
         self.put("site_records", name, {"name": name, **site, "feeds": [{"feed": feed, "envelope": feeds[feed]}
                                                                         for feed in sorted(feeds)]})
 

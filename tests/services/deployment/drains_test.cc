@@ -122,6 +122,45 @@ TEST(Drains, WhatIsMovedIntoAnotherWindowWaits) {
   EXPECT_TRUE(scenario.Reactions().empty());
 }
 
+TEST(Drains, WhatWaitsForAnotherWindowIsPutBackOnceThatIsOverToo) {
+  Scenario scenario;
+  GivenAReservation(scenario);
+  GivenARunning(scenario);
+  scenario.When(kDrain);
+  Removed(scenario);
+  EXPECT_THAT(
+      scenario.When(
+          R"(drain_servers { window: "sites/paris/windows/x" servers: "sites/paris/servers/a01" })",
+          "x"),
+      EqualsText(R"(servers_draining { window: "sites/paris/windows/x"
+          servers: "sites/paris/servers/a01" })"))
+      << "nothing runs there any more";
+  scenario.When(kReturn, "return");
+  EXPECT_THAT(Follow(scenario), HasText("command_refused { reason: REASON_MAINTENANCE }"));
+  EXPECT_THAT(scenario.When(R"(return_servers { window: "sites/paris/windows/x" })", "return-x"),
+              EqualsText(R"(servers_returned { window: "sites/paris/windows/x" })"));
+  EXPECT_THAT(Follow(scenario), HasText(R"(deployment_requested {
+      reservation: "sites/paris/reservations/r-1" continues: "sites/paris/deployments/d-1" })"));
+}
+
+TEST(Drains, WhatWaitsForAnotherWindowGoesOnWhereItIsMovedOutOfThatOne) {
+  Scenario scenario;
+  GivenAReservation(scenario);
+  GivenARunning(scenario);
+  scenario.When(kDrain);
+  Removed(scenario);
+  scenario.When(
+      R"(drain_servers { window: "sites/paris/windows/x" servers: "sites/paris/servers/a01" })",
+      "x");
+  scenario.When(kReturn, "return");
+  scenario.When(R"(join_servers { reservation: "sites/paris/reservations/r-1"
+    servers: "sites/paris/servers/a03" replaced_servers: "sites/paris/servers/a01" })",
+                "moved");
+  const auto intents = scenario.Reactions();
+  ASSERT_EQ(intents.size(), 1u);
+  EXPECT_TRUE(scenario.When(intents[0].command, "redeploy").has_deployment_requested());
+}
+
 TEST(Drains, WhatIsRemovedLateIsPutBackAfterItsRemoval) {
   Scenario scenario;
   GivenAReservation(scenario);

@@ -225,6 +225,57 @@ TEST(Evidence, OfBeforeAChangeDoesNotCountHoweverLateItIsReported) {
                   .has_burn_in_passed());
 }
 
+TEST(Evidence, OfATestThatWorkCameBetweenDoesNotCountThoughItsBeginningIsNotReported) {
+  Paris paris;
+  paris.Build();
+  paris.When(R"(start_test { name: "sites/paris/servers/a" })");
+  paris.At("2026-11-23T13:00:00Z");
+  paris.Given(R"(window_closed { name: "sites/paris/windows/w" servers: "sites/paris/servers/a"
+    done: 1 retest: true })");
+  paris.At("2026-11-23T14:00:00Z");
+  EXPECT_THAT(paris.When(kGood), IsRefused(v1::REASON_EVIDENCE_STALE));
+  EXPECT_EQ(paris.Server().state(), v1::SERVER_STATE_UNDER_TEST);
+  EXPECT_TRUE(paris
+                  .When(fmt::format(
+                      R"(test_server {{ name: "sites/paris/servers/a" started_time {{ seconds: {} }}
+                                figures {{ name: "x" value: 1 unit: "u" }} }})",
+                      absl::ToUnixSeconds(test::Time("2026-11-23T13:30:00Z"))))
+                  .has_burn_in_passed());
+}
+
+TEST(Evidence, OfBeforeAFailureAQuarantineOrARepairDoesNotCount) {
+  const std::string fail = R"(test_server { name: "sites/paris/servers/a"
+    figures { name: "x" value: 9 unit: "u" } })";
+  const std::string quarantine =
+      R"(quarantine_server { name: "sites/paris/servers/a" reason: "ecc" })";
+  const std::string repair =
+      R"(repair_server { name: "sites/paris/servers/a" detail: "reseated" })";
+  const auto report = [](Paris& paris, const std::string& ended) {
+    return paris.When(fmt::format(
+        R"(test_server {{ name: "sites/paris/servers/a" ended_time {{ seconds: {} }}
+                          figures {{ name: "x" value: 1 unit: "u" }} }})",
+        absl::ToUnixSeconds(test::Time(ended))));
+  };
+  for (const auto& [first, then] : std::vector<std::pair<std::string, std::string>>{
+           {"", fail}, {"", quarantine}, {quarantine, repair}}) {
+    Paris paris;
+    paris.Build();
+    paris.At("2026-11-23T13:00:00Z");
+    if (!first.empty()) {
+      EXPECT_FALSE(paris.When(first).has_command_refused()) << first;
+    }
+    paris.At("2026-11-23T14:00:00Z");
+    EXPECT_FALSE(paris.When(then).has_command_refused()) << then;
+    paris.At("2026-11-23T15:00:00Z");
+    EXPECT_THAT(report(paris, "2026-11-23T13:30:00Z"), IsRefused(v1::REASON_EVIDENCE_STALE))
+        << then;
+    paris.When(R"(start_test { name: "sites/paris/servers/a" })");
+    EXPECT_THAT(report(paris, "2026-11-23T13:30:00Z"), IsRefused(v1::REASON_EVIDENCE_STALE))
+        << then << ", and another test begun";
+    EXPECT_TRUE(report(paris, "2026-11-23T14:30:00Z").has_burn_in_passed()) << then;
+  }
+}
+
 TEST(Evidence, ExpiresByATimerAndAQualifiedServerIsOnlyInstalled) {
   Paris paris;
   paris.Build();

@@ -59,6 +59,19 @@ std::string Until(const std::string& time) {
                      At(time));
 }
 
+TEST(Envelopes, WhatIsPastByDaysIsForgotten) {
+  Paris paris;
+  for (int day = 1; day <= 9; ++day) {
+    const std::string now = fmt::format("2027-01-0{}T00:00:00Z", day);
+    paris.At(now);
+    paris.Set(now, day);
+    paris.SetFeed(now, day);
+  }
+  for (const auto& steps : {paris.SiteSteps(), paris.FeedSteps()})
+    EXPECT_THAT(steps,
+                ElementsAre(Pair("2027-01-07", 7), Pair("2027-01-08", 8), Pair("2027-01-09", 9)));
+}
+
 TEST(Envelopes, ADeratingHoldsForItsTimeAndGivesWayToWhatHadHeld) {
   Paris paris;
   paris.Set("2027-01-03T00:00:00Z", 30);

@@ -129,6 +129,31 @@ TEST(Facility, TheSameReportAgainChangesNothingAndAFullerOneGivesBackThePlan) {
                                          "02T10 100/80", "02T11 100/80", "02T12 100/80"));
 }
 
+TEST(Facility, TheLastReportHoldsThoughWhatFollowsAnEarlierOneIsDecidedAfterIt) {
+  Paris paris;
+  paris.At("2027-01-02T08:00:00Z").Report(50, 40, "2027-01-02T12:00:00Z");
+  paris.At("2027-01-02T09:00:00Z");
+  const auto report = [&](int64_t power, int64_t cooling, const char* id) {
+    paris.When(fmt::format(R"(report_facility {{ site: "sites/paris" it_power_watts: {}
+                              cooling_watts: {} until {{ {} }} }})",
+                           power, cooling, Seconds("2027-01-02T12:00:00Z")),
+               id);
+    return paris.Reactions();
+  };
+  auto owed = report(70, 60, "more");
+  EXPECT_EQ(owed.size(), 1u);
+  for (const auto& intent : report(50, 40, "less")) owed.push_back(intent);
+  EXPECT_EQ(owed.size(), 1u) << "it is what holds so far";
+  for (size_t next = 0; next < owed.size(); ++next) {
+    ASSERT_LT(next, 10u) << "it never comes to rest";
+    EXPECT_TRUE(paris.When(owed[next].command, fmt::format("follow-{}", next), "system:inventory")
+                    .has_envelope_set());
+    for (const auto& intent : paris.Reactions()) owed.push_back(intent);
+  }
+  EXPECT_THAT(paris.Steps(),
+              ElementsAre("01T00 100/80", "02T08 50/40", "02T09 50/40", "02T12 100/80"));
+}
+
 TEST(Facility, WhatOperatorsSetWithinTheTimeOfAReportIsKept) {
   Paris paris;
   paris.Set("2027-01-02T10:00:00Z", 30, 30,

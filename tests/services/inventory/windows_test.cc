@@ -377,6 +377,26 @@ TEST(Windows, ConsentThatIsMissingAtItsTimeCancelsTheWindow) {
   EXPECT_TRUE(paris.DueAt("9999-01-01T00:00:00Z").empty());
 }
 
+// What a timer asks for under an id is never decided again.
+TEST(Windows, ATimerThatWasRefusedIsAnotherCommandOnceItIsKnownAnewWhoIsAffected) {
+  const std::string at = "2027-01-02T00:00:00Z";
+  Paris paris;
+  paris.When(Propose({.more = fmt::format("consent_by {{ {} }}", Seconds(at))}));
+  paris.Do("announce_window");
+  paris.Affects();
+  const auto due = paris.At(at).DueAt(at);
+  ASSERT_EQ(due.size(), 1u);
+  EXPECT_THAT(paris.Affects(""), HasText("window_affected_recorded { consented: true }"));
+  EXPECT_THAT(paris.When(due[0].command, "timer"), HasText(Refusal(v1::REASON_TIME)));
+  paris.Affects();
+  const auto again = paris.DueAt(at);
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].kind, due[0].kind);
+  EXPECT_EQ(again[0].subject, due[0].subject);
+  EXPECT_NE(again[0].deadline, due[0].deadline);
+  EXPECT_TRUE(paris.When(again[0].command, "again").has_window_consent_lapsed());
+}
+
 TEST(Windows, AReservationThatAppearsLaterTakesTheConsentBack) {
   Paris paris;
   Bring(paris, v1::WINDOW_STATE_ANNOUNCED);

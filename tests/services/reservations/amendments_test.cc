@@ -137,6 +137,18 @@ TEST(Amendments, ToAnotherTimeTakeBothUntilOneIsChosen) {
   EXPECT_THAT(paris.DueAt("2027-01-01T10:30:00Z"), IsEmpty()) << "it starts at 11:00 now";
 }
 
+TEST(Amendments, ToAnotherTimeWithMoreServersCountTheirOwnOnce) {
+  AmendParis paris;
+  const std::string name = paris.Confirmed({});
+  const v1::Event held = paris.Amend(
+      name, fmt::format("count: 2 start_time {{ {} }} end_time {{ {} }}",
+                        Seconds("2027-01-01T14:00:00Z"), Seconds("2027-01-01T16:00:00Z")));
+  ASSERT_TRUE(held.has_amendment_held()) << held.ShortDebugString();
+  EXPECT_THAT(Names(held.amendment_held().amendment().servers()), ElementsAre("s1", "s2"));
+  EXPECT_TRUE(paris.Judged(held, true).has_amendment_confirmed());
+  EXPECT_THAT(Names(paris.Row(name).servers()), ElementsAre("s1", "s2"));
+}
+
 TEST(Amendments, OfWhatIsInUseKeepItsServersAndMayAddSome) {
   AmendParis paris;
   const std::string name = paris.Active({.count = 2});
@@ -167,6 +179,22 @@ TEST(Amendments, ThatJoinAUseFindTheSiteAsItIsNow) {
   EXPECT_THAT(paris.Judged(held, true),
               HasText("amendment_dropped { reason: REASON_POWER_ENVELOPE }"));
   EXPECT_EQ(paris.Row(name).terms().count(), 2);
+}
+
+TEST(Amendments, ThatJoinAUseWithAServerThatNeedsAnotherTestAreDropped) {
+  AmendParis paris;
+  const std::string name = paris.Active({.count = 2});
+  const v1::Event held = paris.Amend(name, "count: 3");
+  ASSERT_TRUE(held.has_amendment_held());
+  EXPECT_THAT(paris.When(R"(record_server { server { name: "sites/paris/servers/s3" untested: true }
+                                            test_only: true })",
+                         "untested"),
+              HasText(R"(server_recorded { name: "sites/paris/servers/s3" untested: true })"));
+  const v1::Event dropped = paris.Judged(held, true);
+  EXPECT_THAT(dropped, HasText("amendment_dropped { reason: REASON_NO_CAPACITY }"));
+  EXPECT_THAT(dropped.amendment_dropped().detail(),
+              HasSubstr("sites/paris/servers/s3 needs another test"));
+  EXPECT_THAT(Names(paris.Row(name).servers()), ElementsAre("s1", "s2"));
 }
 
 TEST(Amendments, ComeBeforeTheLockAndTheStart) {

@@ -240,6 +240,29 @@ TEST(FeedMoves, ARelocationLooksAgainWhetherTheFeedHasPowerForWhatWasKept) {
   }
 }
 
+TEST(FeedMoves, ARelocationNeedsThePowerForTheCleaningAfterTheUseToo) {
+  PoweredParis paris(200, 100);
+  paris.When(R"(set_margins { site: "sites/paris" model: "models/m" after { seconds: 3600 } })",
+             "margins");
+  const std::string name = paris.Active();
+  paris.Cordon("s2");
+  paris.Announce();
+  EXPECT_THAT(paris.Consent(), HasText(fmt::format(R"(window_affects {{ affected {{
+      free_servers: "sites/paris/servers/s3" kept_until {{ {} }} }} }})",
+                                                   Seconds("2027-01-01T13:00:00Z"))));
+  // The use ends as this one begins; the cleaning does not.
+  const std::string other =
+      paris.Confirmed({.start = "2027-01-01T12:00:00Z", .end = "2027-01-01T13:00:00Z"});
+  EXPECT_THAT(paris.Row(other).servers(), ElementsAre("sites/paris/servers/s4"));
+  paris.At("2027-01-01T11:00:00Z");
+  paris.Drain();
+  const v1::Event moved = paris.Follow();
+  EXPECT_THAT(moved, HasText(RefusalFor(v1::REASON_POWER_ENVELOPE)));
+  EXPECT_THAT(moved.command_refused().detail(),
+              HasSubstr("At 2027-01-01T12:00:00Z feed b gives 100 W of 100 W already"));
+  EXPECT_THAT(paris.Row(name).servers(), ElementsAre("sites/paris/servers/s1"));
+}
+
 TEST(FeedMoves, ARelocationGivesUpWhatItDrewOfTheSameFeed) {
   PoweredParis paris(100, 0);
   const std::string name = paris.Active();

@@ -272,6 +272,30 @@ TEST(Placement, KeepsANewReservationApartFromOneThatIsNamed) {
   EXPECT_THAT(hall.Reserve({.customer = "sap"}), HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
 }
 
+TEST(Placement, KeepsApartFromWhatIsHeldForAnAmendmentToo) {
+  for (const bool by_name : {false, true}) {
+    SCOPED_TRACE(by_name);
+    Hall hall;
+    hall.Server("a1", "1");
+    for (const char* id : {"b1", "b2", "b3"}) hall.Server(id, "2");
+    hall.Server("c1", "3");
+    const v1::Event first = hall.Reserve({.customer = "sap"});
+    ASSERT_THAT(first, HasText(fmt::format(R"(reservation_held {{ servers: "{}a1" }})", kServers)));
+    const std::string name = first.reservation_held().name();
+    EXPECT_TRUE(hall.When(fmt::format(R"(confirm_reservation {{ name: "{}" }})", name), "confirm")
+                    .has_reservation_confirmed());
+    const v1::Event held =
+        hall.When(fmt::format(R"(amend_reservation {{ name: "{}" count: 3 }})", name), "amend");
+    ASSERT_THAT(held, HasText(fmt::format(
+                          R"(amendment_held {{ amendment {{ servers: "{0}a1" servers: "{0}b1"
+                                                            servers: "{0}b2" }} }})",
+                          kServers)));
+    hall.Separate("hs", "customers/hsbc", by_name ? name : "customers/sap");
+    EXPECT_THAT(hall.Held({}), ElementsAre("c1")) << "b3 stands beside what is held";
+    EXPECT_THAT(hall.Reserve({}), HasText(RefusalFor(v1::REASON_NO_CAPACITY)));
+  }
+}
+
 TEST(Shortages, CountEveryServerOnceUnderTheFirstReasonThatHolds) {
   Hall hall;
   hall.Server("gone", "1", "", "", "lost: true");

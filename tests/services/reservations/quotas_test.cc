@@ -116,6 +116,26 @@ TEST(Quotas, CountWhatIsReleasedOrRevokedUpToThen) {
   }
 }
 
+TEST(Quotas, CountNothingOfWhatIsRevokedWhileItsStartIsDelayed) {
+  WithQuota paris;
+  const std::string name = paris.Reserve({}).reservation_held().name();
+  paris.About("confirm_reservation", name);
+  EXPECT_EQ(paris.Used(), 8 * 2 * 3600);
+  paris.Given(fmt::format(R"(envelope_recorded {{ site: "sites/paris" effective_from {{ {} }}
+                             it_power_watts: 1 cooling_watts: 1 }})",
+                          Seconds("2027-01-01T10:00:00Z")));
+  paris.At("2027-01-01T10:00:00Z");
+  EXPECT_TRUE(paris.About("start_reservation", name).has_reservation_delayed());
+  paris.At("2027-01-01T10:30:00Z");
+  EXPECT_TRUE(paris
+                  .When(fmt::format(R"(revoke_reservation {{ name: "{}" cause: "an order"
+                                       legal_basis {{ instrument: "Code" article: "1" }} }})",
+                                    name),
+                        "revoke")
+                  .has_reservation_revoked());
+  EXPECT_EQ(paris.Used(), 0) << "the customer never had it";
+}
+
 TEST(Quotas, RefuseMoreAcceleratorsAtOnceThanAreAllottedHereAndSayWhatIsLeft) {
   WithQuota paris;
   EXPECT_TRUE(paris.Reserve({}).has_reservation_held());
@@ -237,6 +257,21 @@ TEST(Quotas, ThatRunDryForAPartOfABundleAreAskedForToo) {
   std::vector<std::string> kinds;
   for (const auto& intent : borlange.Reactions()) kinds.push_back(intent.kind);
   EXPECT_THAT(kinds, testing::Contains("ask"));
+}
+
+TEST(Quotas, OfMoreHoursThanThereAreSecondsToCountThemInAreBounded) {
+  WithQuota borlange("borlange");
+  const std::string hours = "accelerators: 8 accelerator_hours: 1000000000000000000";
+  borlange.Given(fmt::format(
+      R"(contract_recorded {{ home_site: "sites/paris" contract {{ {} quota {{ {}
+         allotments {{ site: "sites/borlange" {} }} }} }} }})",
+      ContractText("sites/paris", 0, "huge"), hours, hours));
+  const auto quota =
+      borlange.state().rows.quotas.Get(QuotaName("borlange", "customers/hsbc/contracts/huge"));
+  ASSERT_TRUE(quota.has_value());
+  constexpr int64_t kMost = 3'600'000'000'000'000;
+  EXPECT_EQ(quota->total().accelerator_seconds(), kMost);
+  EXPECT_EQ(quota->accelerator_seconds(), kMost);
 }
 
 constexpr char kRequest[] = R"(quota_requested { contract: "customers/hsbc/contracts/frame"

@@ -380,6 +380,117 @@ TEST(Horizons, OfASeriesReserveWhatCanBeHadAndSayWhatCannot) {
   EXPECT_THAT(paris.About("extend_schedule", name), HasText(RefusalFor(v1::REASON_NOT_FOUND)));
 }
 
+// Mondays, 09:00 to 11:00 in Paris, from June on.
+constexpr std::string_view kMondays =
+    R"(access { rule: "FREQ=WEEKLY;BYDAY=MO" time_zone: "Europe/Paris" start: "2027-06-07T09:00:00"
+                duration { seconds: 7200 } })";
+
+// What the Mondays come to when they are asked for in one piece.
+std::vector<Occurrence> Mondays(const std::string& from, const std::string& until) {
+  return ExpandWithin(test::Parse<v1::ReserveRequest>(std::string(kMondays)).access(),
+                      test::Time(from), test::Time(until), absl::InfiniteFuture())
+      ->occurrences;
+}
+
+std::vector<std::string> Times(const std::vector<Occurrence>& occurrences) {
+  google::protobuf::RepeatedPtrField<v1::Occurrence> messages;
+  for (const Occurrence& occurrence : occurrences) *messages.Add() = ToMessage(occurrence);
+  return Times(messages);
+}
+
+TEST(Horizons, OfASeriesReachNoFurtherThanThoseOfTheAccessHours) {
+  WithHours paris;
+  const v1::Event held = paris.When(
+      ReserveText(paris.Asked("2027-06-01T00:00:00Z", "2029-01-01T00:00:00Z"), kMondays), "series");
+  ASSERT_TRUE(held.has_reservation_held()) << held.ShortDebugString();
+  const v1::ReservationHeld& series = held.reservation_held();
+  EXPECT_EQ(runtime::ToText(runtime::ToTime(series.occurrences_until())), "2028-02-05T09:00:00Z");
+  EXPECT_EQ(Times(series.occurrences()),
+            Times(Mondays("2027-06-01T00:00:00Z", "2028-02-05T09:00:00Z")));
+  EXPECT_THAT(
+      paris.When(ReserveText(paris.Asked("2028-03-01T00:00:00Z", "2029-01-01T00:00:00Z"), kMondays),
+                 "later"),
+      HasText(RefusalFor(v1::REASON_ACCESS_HOURS)))
+      << "it begins where the hours are not known yet";
+}
+
+TEST(Horizons, OfASeriesMoveOnWithThoseOfTheAccessHours) {
+  WithHours paris;
+  const v1::Event held = paris.When(
+      ReserveText(paris.Asked("2027-06-01T00:00:00Z", "2029-01-01T00:00:00Z"), kMondays), "series");
+  ASSERT_TRUE(held.has_reservation_held()) << held.ShortDebugString();
+  const std::string name = held.reservation_held().name();
+  ASSERT_TRUE(paris.About("confirm_reservation", name).has_reservation_confirmed());
+  std::vector<std::string> known = Times(held.reservation_held().occurrences());
+  for (absl::Time now = test::Time("2027-01-01T09:00:00Z");
+       now < test::Time("2028-03-01T00:00:00Z"); now += absl::Hours(24)) {
+    paris.At(runtime::ToText(now));
+    // Nobody starts what has begun, so that it stays due.
+    for (const auto& intent : Due(paris.state().rows, now, 1000)) {
+      if (intent.kind != "extend") continue;
+      const v1::Event extended = paris.When(intent.command);
+      ASSERT_TRUE(extended.has_schedule_extended()) << extended.ShortDebugString();
+      if (intent.subject != name) continue;
+      for (const v1::Occurrence& occurrence : extended.schedule_extended().occurrences())
+        ASSERT_EQ(occurrence.reason(), v1::REASON_UNSPECIFIED) << occurrence.ShortDebugString();
+      for (const std::string& times : Times(extended.schedule_extended().occurrences()))
+        known.push_back(times);
+    }
+  }
+  EXPECT_EQ(known, Times(Mondays("2027-06-01T00:00:00Z", "2029-01-01T00:00:00Z")));
+}
+
+TEST(Horizons, OfASeriesOfManyServersMoveOnInSeveralEvents) {
+  constexpr int kCount = 340;  // of so many one event has 58 occurrences at most
+  const std::string contract = "customers/hsbc/contracts/many";
+  Paris paris;
+  paris.Envelope("2026-01-01T00:00:00Z", 100'000, 100'000);
+  for (int i = 1; i <= kCount; ++i) paris.Server(fmt::format("s{}", i));
+  paris.Given(R"(customer_registered { name: "customers/hsbc" country: "GB" sector: "FINANCE" })");
+  paris.When(fmt::format(
+      R"(sign_contract {{ name: "{}" sites: "sites/paris" max_servers_per_site: {}
+                            start_time {{ {} }} end_time {{ {} }} data_classes: "PUBLIC" }})",
+      contract, kCount, Seconds("2027-01-01T00:00:00Z"), Seconds("2035-01-01T00:00:00Z")));
+  const v1::Event held = paris.When(ReserveText({.start = "2027-06-01T00:00:00Z",
+                                                 .end = "2034-01-01T00:00:00Z",
+                                                 .count = kCount,
+                                                 .contract = contract},
+                                                kMondays),
+                                    "series");
+  ASSERT_TRUE(held.has_reservation_held()) << held.command_refused().detail();
+  const std::string name = held.reservation_held().name();
+  EXPECT_EQ(held.reservation_held().occurrences_size(), 57);
+  ASSERT_TRUE(paris.About("confirm_reservation", name).has_reservation_confirmed());
+  // Nobody was there for long.
+  paris.At("2029-06-01T00:00:00Z");
+  std::vector<v1::ScheduleExtended> events;
+  for (bool more = true; more && events.size() < 5;) {
+    more = false;
+    for (const auto& intent : Due(paris.state().rows, test::Time("2029-06-01T00:00:00Z"), 1000)) {
+      if (intent.kind != "extend") continue;
+      events.push_back(paris.When(intent.command).schedule_extended());
+      more = true;
+    }
+  }
+  ASSERT_EQ(events.size(), 2u);
+  std::vector<std::string> added;
+  for (const v1::ScheduleExtended& event : events) {
+    int64_t servers = 0;
+    for (const v1::Occurrence& occurrence : event.occurrences()) {
+      EXPECT_EQ(occurrence.servers_size(), kCount) << occurrence.detail();
+      servers += occurrence.servers_size();
+    }
+    EXPECT_LE(servers, kMostServersOfSeries);
+    for (const std::string& times : Times(event.occurrences())) added.push_back(times);
+  }
+  const std::vector<Occurrence> all = Mondays("2028-07-05T00:00:00Z", "2030-07-06T00:00:00Z");
+  EXPECT_EQ(added, Times(all));
+  ASSERT_EQ(events[0].occurrences_size(), 58);
+  EXPECT_EQ(runtime::ToTime(events[0].occurrences_until()), all.at(58).start);
+  EXPECT_EQ(runtime::ToTime(events[1].occurrences_until()), test::Time("2030-07-06T00:00:00Z"));
+  EXPECT_EQ(paris.Row(name).occurrences(), 57 + 104);
+}
+
 // New data of the time zones. The histories say that older data gave other times.
 
 struct WithOldData : Paris {

@@ -66,6 +66,29 @@ TEST(Untested, ANewerPlanMayDemandATestAfterEachTenant) {
               HasText(R"(reservation_ended { retest_servers: "sites/paris/servers/a" })"));
 }
 
+TEST(Untested, ATestThatPassedBeforeTheTenantsEndWasKnownIsNoneOfWhatCameAfterIt) {
+  Paris paris;
+  paris.When(R"(end_reservation { name: "sites/paris/reservations/r-1" })");
+  inventory::v1::Event passed;
+  passed.mutable_burn_in_passed()->set_name(kUntested);
+  passed.mutable_burn_in_passed()->set_in_service(true);
+  paris.When(paris.ReactionsTo(passed).at(0).command, "passed");
+  EXPECT_FALSE(paris.Record().untested());
+  inventory::v1::Event ended;
+  ended.mutable_tenancy_ended()->set_reservation("sites/paris/reservations/r-1");
+  EXPECT_TRUE(paris.ReactionsTo(ended).empty()) << "none of its servers is in service";
+  ended.mutable_tenancy_ended()->add_servers(kUntested);
+  const auto intents = paris.ReactionsTo(ended);
+  ASSERT_EQ(intents.size(), 1);
+  paris.When(intents[0].command, "ended");
+  EXPECT_TRUE(paris.Record().untested());
+  EXPECT_TRUE(paris.Record().bookable());
+  EXPECT_FALSE(paris.IsFree());
+  paris.When(paris.ReactionsTo(passed).at(0).command, "passed-again");
+  EXPECT_FALSE(paris.Record().untested());
+  EXPECT_TRUE(paris.IsFree());
+}
+
 TEST(Untested, NoReservationStartsOnAServerWhoseBurnInIsStale) {
   Paris paris;
   paris.When(R"(end_reservation { name: "sites/paris/reservations/r-1" })");

@@ -273,6 +273,28 @@ TEST(WindowClaims, AnAmendmentThatIsNotDecidedIsAskedForTooAndNotMoved) {
   }
 }
 
+TEST(WindowClaims, WhatHasNotStartedGetsOtherServersOnceItsAmendmentIsOver) {
+  Paris paris;
+  const std::string name = paris.Confirmed({.count = 2});
+  const v1::Event held =
+      paris.When(fmt::format(R"(amend_reservation {{ name: "{}" end_time {{ {} }} }})", name,
+                             Seconds("2027-01-01T12:30:00Z")),
+                 "amend");
+  ASSERT_TRUE(held.has_amendment_held()) << held.ShortDebugString();
+  EXPECT_EQ(Hear(paris, Announced()).window_affects().affected(0).free_servers_size(), 0);
+  EXPECT_TRUE(paris.Reactions().empty());
+  paris.When(
+      fmt::format(R"(drop_amendment {{ reservation: "{}" amendment: "{}" detail: "rules/x" }})",
+                  name, held.amendment_held().amendment().name()),
+      "drop");
+  EXPECT_THAT(Follow(paris, "review"), HasText(R"(window_affects { affected {
+      free_servers: "sites/paris/servers/s3" free_servers: "sites/paris/servers/s4" } })"));
+  EXPECT_THAT(Follow(paris, "reassign"), HasText(R"(servers_reassigned {
+      servers: "sites/paris/servers/s3" servers: "sites/paris/servers/s4" })"));
+  Follow(paris, "review-again");
+  EXPECT_TRUE(AffectedBy(paris).empty());
+}
+
 TEST(WindowClaims, WhatRunsIsNotMovedUnasked) {
   Paris paris;
   const std::string name = paris.Confirmed({});
