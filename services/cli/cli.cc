@@ -227,14 +227,19 @@ void AddReading(CommandLine& line) {
       line.app, "explain",
       "Show why a resource is as it is: the chain of causes, with findings and citations.",
       {"explain reservation r-7k2m9x4q1b", "explain --request 5f0c… --full"});
-  explain->add_option("what", line.explain.words, "TYPE NAME, TYPE/NAME or a full name.")
-      ->type_name("");
-  explain
-      ->add_option("--request", line.explain.request,
-                   "Explain the command with this id, such as a refused one.")
-      ->type_name("ID");
+  CLI::Option* words =
+      explain->add_option("what", line.explain.words, "TYPE NAME, TYPE/NAME or a full name.")
+          ->type_name("");
+  CLI::Option* request =
+      explain
+          ->add_option("--request", line.explain.request,
+                       "Explain the command with this id, such as a refused one.")
+          ->type_name("ID")
+          ->excludes(words);
   explain->add_option("--correlation", line.explain.correlation, "Explain this story.")
-      ->type_name("ID");
+      ->type_name("ID")
+      ->excludes(words)
+      ->excludes(request);
   explain->add_flag(
       "--full", line.explain.full,
       "Of a refusal, what ruled out each server; folds the stream again up to there.");
@@ -349,6 +354,7 @@ void AddOperating(CommandLine& line) {
               session.console().out << *CompletionScript("fish");
               return absl::OkStatus();
             });
+  line.app.set_version_flag("--version", "", "Print the release.")->group("Global flags");
   CLI::App* version = AddCommand(line.app, "version", "Print the release.", {"version"});
   line.actions[version] = [&] { return RunVersion(session); };
 }
@@ -394,6 +400,24 @@ absl::Status CheckHeeded(const CommandLine& line, const CLI::App* chosen) {
   return absl::OkStatus();
 }
 
+bool AsksNobody(const CLI::App& chosen) {
+  const std::string& verb = chosen.get_parent()->get_name();
+  return chosen.get_name() == "version" || verb == "completion" || verb == "config";
+}
+
+// INVALID_ARGUMENT where a global flag was given without a value: an unset variable of a script.
+absl::Status CheckGiven(const CommandLine& line) {
+  for (const CLI::Option* option : line.app.get_options()) {
+    if (option->count() == 0 || option->get_expected_max() == 0) continue;
+    const std::vector<std::string>& values = option->results();
+    if (absl::c_all_of(values, [](const std::string& value) { return !value.empty(); })) continue;
+    return WithNext(absl::InvalidArgumentError(
+                        fmt::format("found {} without a value, expected one", option->get_name())),
+                    "--help");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 Exit Run(const std::vector<std::string>& arguments, Console console) {
@@ -414,9 +438,20 @@ Exit Run(const std::vector<std::string>& arguments, Console console) {
       console.out << word << "\n";
     return Exit::kOk;
   }
+  // The parser would take the next word for its value.
+  for (const std::string& word : arguments) {
+    if (!word.starts_with("--") || !word.ends_with("=")) continue;
+    return Report(session, WithNext(absl::InvalidArgumentError(fmt::format(
+                                        "found {} without a value, expected one", word)),
+                                    "--help"));
+  }
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
     line.app.parse(reversed);
+  } catch (const CLI::CallForVersion&) {
+    if (Chosen(line.app) != &line.app)
+      return Report(session, UsageError(*Chosen(line.app), "found --version behind a command", ""));
+    return Report(session, RunVersion(session));
   } catch (const CLI::CallForHelp&) {
     console.out << HelpText(*Chosen(line.app), line.app);
     return Exit::kOk;
@@ -434,8 +469,12 @@ Exit Run(const std::vector<std::string>& arguments, Console console) {
     }
     return Report(session, UsageError(*chosen, "found no command", ""));
   }
-  if (const absl::Status heeded = CheckHeeded(line, chosen); !heeded.ok())
-    return Report(session, heeded);
+  for (const absl::Status& usable :
+       {CheckHeeded(line, chosen), CheckGiven(line), session.OutputFormat().status(),
+        session.Timeout(absl::ZeroDuration()).status(),
+        AsksNobody(*chosen) ? absl::OkStatus() : session.CheckActor()}) {
+    if (!usable.ok()) return Report(session, usable);
+  }
   return Report(session, action->second());
 }
 

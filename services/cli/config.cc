@@ -6,10 +6,12 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "services/cli/errors.h"
 #include "services/cli/text.h"
+#include "services/runtime/check.h"
 
 namespace concordat::cli {
 namespace {
@@ -19,9 +21,32 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+absl::Status CheckKeys(const YAML::Node& node, const std::string& where,
+                       const std::vector<std::string>& known) {
+  if (!node.IsMap()) return absl::OkStatus();  // what is missing is told of by its own name
+  std::set<std::string> seen;
+  for (const auto& entry : node) {
+    const auto key = entry.first.as<std::string>();
+    if (!seen.insert(key).second)
+      return absl::InvalidArgumentError(
+          fmt::format("{}: found '{}' twice, expected it once", where, key));
+    if (absl::c_linear_search(known, key)) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("{}: found '{}', expected only {}", where, key, Join(known, ", ")));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Context> ParseContext(const std::string& name, const YAML::Node& node) {
+  if (absl::Status keys = CheckKeys(node, "context " + name, {"site", "sites"}); !keys.ok())
+    return keys;
   Context context{.name = name, .site = node["site"].as<std::string>(""), .sites = {}};
   for (const auto& entry : node["sites"]) {
+    if (absl::Status keys = CheckKeys(
+            entry.second, fmt::format("context {}, site {}", name, entry.first.as<std::string>()),
+            {"address", "services"});
+        !keys.ok())
+      return keys;
     Site site{.name = entry.first.as<std::string>(),
               .address = entry.second["address"].as<std::string>(""),
               .services = {}};
@@ -31,6 +56,13 @@ absl::StatusOr<Context> ParseContext(const std::string& name, const YAML::Node& 
     if (site.address.empty()) {
       return absl::InvalidArgumentError(
           fmt::format("context {}: site {} has no address", name, site.name));
+    }
+    for (const std::string& address : site.Addresses()) {
+      if (runtime::IsAddress(address)) continue;
+      return absl::InvalidArgumentError(fmt::format(
+          "context {}: site {} has the address '{}', expected HOST:PORT with a port of 0 "
+          "to 65535",
+          name, site.name, address));
     }
     context.sites.push_back(std::move(site));
   }
@@ -81,6 +113,8 @@ absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& p
   // yaml-cpp speaks in exceptions; they end here.
   try {
     const YAML::Node root = YAML::Load(text);
+    if (absl::Status keys = CheckKeys(root, path, {"current-context", "contexts"}); !keys.ok())
+      return keys;
     config.current = root["current-context"].as<std::string>("");
     for (const auto& entry : root["contexts"]) {
       auto context = ParseContext(entry.first.as<std::string>(), entry.second);

@@ -201,14 +201,14 @@ absl::StatusOr<std::string> ReadAll(const std::filesystem::path& path) {
 
 // Every document of a file, of each YAML or JSON file of a folder, or of the input.
 absl::StatusOr<std::vector<std::string>> ReadDocuments(Session& session, const std::string& file) {
+  std::vector<std::string> documents;
+  std::vector<std::filesystem::path> paths;
+  std::error_code error;
   if (file == "-") {
     std::stringstream text;
     text << session.console().in.rdbuf();
-    return Documents(text.str());
-  }
-  std::vector<std::filesystem::path> paths;
-  std::error_code error;
-  if (std::filesystem::is_directory(file, error)) {
+    documents = Documents(text.str());
+  } else if (std::filesystem::is_directory(file, error)) {
     for (const auto& entry : std::filesystem::directory_iterator(file, error)) {
       const std::string extension = entry.path().extension();
       if (extension == ".yaml" || extension == ".yml" || extension == ".json")
@@ -218,15 +218,14 @@ absl::StatusOr<std::vector<std::string>> ReadDocuments(Session& session, const s
   } else {
     paths.emplace_back(file);
   }
-  std::vector<std::string> documents;
   for (const auto& path : paths) {
     const auto text = ReadAll(path);
     if (!text.ok()) return text.status();
     for (std::string& document : Documents(*text)) documents.push_back(std::move(document));
   }
   if (documents.empty()) {
-    return absl::InvalidArgumentError(
-        fmt::format("found no document in {}, expected YAML or JSON", file));
+    return absl::InvalidArgumentError(fmt::format("found no document in {}, expected YAML or JSON",
+                                                  file == "-" ? "the input" : file));
   }
   return documents;
 }

@@ -41,7 +41,15 @@ absl::Status PrintList(Session& session, const Kind& kind,
   if (!format.ok()) return format.status();
   std::ostream& out = session.console().out;
   if (IsDocument(*format)) {
-    PrintMessage(out, *format, response);
+    // An empty list is a list too, for programs that go through it.
+    if (response.resources().empty()) {
+      std::string json(Strip(ToJsonText(response)));
+      json.pop_back();
+      Append(&json, json == "{" ? "" : ", ", "\"resources\": []}\n");
+      PrintDocument(out, *format, json);
+    } else {
+      PrintMessage(out, *format, response);
+    }
     return absl::OkStatus();
   }
   std::vector<Resource> resources;

@@ -1,10 +1,12 @@
 #include "services/cli/session.h"
 
+#include <absl/algorithm/container.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
 #include "services/cli/errors.h"
 #include "services/cli/text.h"
+#include "services/runtime/check.h"
 
 namespace concordat::cli {
 namespace {
@@ -41,9 +43,25 @@ absl::StatusOr<Format> Session::OutputFormat() const {
                   globals.output));
 }
 
+absl::Status Session::CheckActor() const {
+  constexpr size_t kMostBytes = 200;
+  const std::string& actor = globals.actor;
+  const bool sendable = absl::c_all_of(actor, [](char c) { return c >= ' ' && c <= '~'; });
+  if (sendable && actor.size() <= kMostBytes) return absl::OkStatus();
+  return WithNext(
+      absl::InvalidArgumentError(fmt::format(
+          "found who asks (--as, or $USER) with {}, expected at most {} printable "
+          "characters of ASCII",
+          sendable ? fmt::format("{} bytes", actor.size()) : "other characters", kMostBytes)),
+      "--as NAME status");
+}
+
 absl::StatusOr<absl::Duration> Session::Timeout(absl::Duration otherwise) const {
   if (globals.timeout.empty()) return otherwise;
-  return ParseDuration(globals.timeout);
+  auto timeout = ParseDuration(globals.timeout);
+  if (timeout.ok()) return timeout;
+  return absl::InvalidArgumentError(
+      fmt::format("--timeout: {}", std::string(timeout.status().message())));
 }
 
 absl::StatusOr<Config> Session::LoadConfig() const {
@@ -66,6 +84,10 @@ absl::StatusOr<Context> Session::AskServer() {
 absl::StatusOr<const Context*> Session::context() {
   if (context_) return &*context_;
   if (!globals.server.empty()) {
+    if (!runtime::IsAddress(globals.server)) {
+      return absl::InvalidArgumentError(fmt::format(
+          "found --server '{}', expected HOST:PORT with a port of 0 to 65535", globals.server));
+    }
     auto context = AskServer();
     if (!context.ok()) return context.status();
     context_ = *std::move(context);

@@ -67,6 +67,8 @@ class Session {
 
   // The format of --output; `kDefault` where there is none.
   absl::StatusOr<Format> OutputFormat() const;
+  // INVALID_ARGUMENT where who asks cannot be said in a call's metadata.
+  absl::Status CheckActor() const;
   // The time that --timeout gives, or `otherwise`.
   absl::StatusOr<absl::Duration> Timeout(absl::Duration otherwise) const;
 

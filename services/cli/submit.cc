@@ -213,10 +213,14 @@ absl::Status RunVerb(Session& session, const Verb& verb, const Typed& typed, boo
   // A document that is refused keeps no other back.
   absl::Status first_error;
   for (size_t i = 0; i < requests->size(); ++i) {
+    const auto format = session.OutputFormat();
+    if (i > 0 && format.ok() && *format == Format::kYaml)
+      fmt::print(session.console().out, "---\n");
     const absl::Status sent = SendOne(session, verb, **site, *(*requests)[i], wait);
     if (sent.ok()) continue;
     if (requests->size() > 1) {
-      session.Say(fmt::format("document {} of {}: {}", i + 1, requests->size(), MessageOf(sent)));
+      fmt::print(session.console().err, "document {} of {}: {}\n", i + 1, requests->size(),
+                 MessageOf(sent));
       // Whoever cannot be reached now is not asked for each of them.
       if (absl::IsUnavailable(sent) || absl::IsDeadlineExceeded(sent)) return sent;
     }

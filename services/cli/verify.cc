@@ -177,7 +177,14 @@ absl::StatusOr<Comparison> Compare(const std::vector<Replica>& replicas, const L
 std::string Verdict(const Comparison& comparison) {
   const std::string over =
       fmt::format("verify: {} streams at {} sites", comparison.streams, comparison.sites);
-  if (comparison.disagreements.empty()) return over + ", heads equal, digests equal";
+  if (comparison.disagreements.empty()) {
+    return comparison.sites > 1
+               ? over + ", heads equal, digests equal"
+               : fmt::format(
+                     "verify: {} streams at one site, rows equal to their digests; no other "
+                     "site was asked",
+                     comparison.streams);
+  }
   const auto count = [&](Disagreement::Kind kind) {
     return absl::c_count_if(comparison.disagreements,
                             [&](const Disagreement& d) { return d.kind == kind; });

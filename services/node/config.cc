@@ -22,8 +22,10 @@ absl::Status Bad(std::string_view key, std::string_view found, std::string_view 
 absl::Status CheckKeys(const YAML::Node& node, const std::string& where,
                        const std::set<std::string>& known) {
   if (!node.IsMap()) return Bad(where, "not a map", "a map of settings");
+  std::set<std::string> seen;
   for (const auto& entry : node) {
     const auto key = entry.first.as<std::string>();
+    if (!seen.insert(key).second) return Bad(key, "there twice", "it once");
     if (known.count(key) == 0) {
       return absl::InvalidArgumentError(
           fmt::format("configuration: {} has the unknown key {}, expected only {}", where, key,
@@ -33,8 +35,45 @@ absl::Status CheckKeys(const YAML::Node& node, const std::string& where,
   return absl::OkStatus();
 }
 
+// A value of the type that is expected. yaml-cpp throws where it is of another one; what is thrown
+// here names the key.
+struct Wrong {
+  absl::Status status;
+};
+
+std::string ShownAs(const YAML::Node& node) {
+  if (node.IsScalar()) return node.Scalar();
+  return node.IsSequence() ? "a list" : node.IsMap() ? "a map" : "empty";
+}
+
+template <typename T>
+T As(const YAML::Node& node, const char* key, const T& otherwise, std::string_view expected) {
+  const YAML::Node value = node[key];
+  if (!value) return otherwise;
+  if (value.IsNull()) throw Wrong{Bad(key, "empty", expected)};
+  try {
+    return value.as<T>();
+  } catch (const YAML::Exception&) {
+    throw Wrong{Bad(key, ShownAs(value), expected)};
+  }
+}
+
 std::string Text(const YAML::Node& node, const char* key, const std::string& otherwise = "") {
-  return node[key] ? node[key].as<std::string>() : otherwise;
+  return As<std::string>(node, key, otherwise, "a text");
+}
+
+// A whole number within bounds.
+int64_t Number(const YAML::Node& node, const char* key, int64_t otherwise, int64_t least,
+               int64_t most) {
+  const std::string expected = fmt::format("a whole number from {} to {}", least, most);
+  const auto number = As<int64_t>(node, key, otherwise, expected);
+  if (number < least || number > most) throw Wrong{Bad(key, fmt::format("{}", number), expected)};
+  return number;
+}
+
+std::vector<std::string> Names(const YAML::Node& node, const char* key,
+                               const std::vector<std::string>& otherwise) {
+  return As<std::vector<std::string>>(node, key, otherwise, "a list of names, such as [paris]");
 }
 
 absl::StatusOr<std::vector<SiteConfig>> Sites(const YAML::Node& list, bool kafka) {
@@ -51,6 +90,11 @@ absl::StatusOr<std::vector<SiteConfig>> Sites(const YAML::Node& list, bool kafka
       return Bad("sites.name", site.name, "letters, digits and hyphens, such as paris");
     if (!names.insert(site.name).second)
       return Bad("sites.name", site.name + " twice", "each site once");
+    for (const auto& [key, address] : {std::pair("grpc", site.grpc), {"http", site.http}}) {
+      if (!address.empty() && !runtime::IsAddress(address))
+        return Bad(fmt::format("sites.{}.{}", site.name, key), address,
+                   "HOST:PORT with a port of 0 to 65535, such as 127.0.0.1:7101");
+    }
     if (kafka && site.kafka.empty())
       return Bad(fmt::format("sites.{}.kafka", site.name), "",
                  "its brokers, such as 127.0.0.1:9092, for log is kafka");
@@ -91,7 +135,8 @@ absl::StatusOr<Config> Parse(const YAML::Node& root) {
   for (const SiteConfig& site : config.sites) {
     if (!root["here"]) config.here.push_back(site.name);
   }
-  if (root["here"]) config.here = root["here"].as<std::vector<std::string>>();
+  config.here = Names(root, "here", config.here);
+  if (config.here.empty()) return Bad("here", "an empty list", "at least one of the sites");
   for (SiteConfig& site : config.sites) {
     const bool here =
         std::find(config.here.begin(), config.here.end(), site.name) != config.here.end();
@@ -108,8 +153,7 @@ absl::StatusOr<Config> Parse(const YAML::Node& root) {
                "every site, for the embedded log lives in one process; sites in several processes "
                "need log: kafka");
   }
-  config.services =
-      root["services"] ? root["services"].as<std::vector<std::string>>() : AllServices();
+  config.services = Names(root, "services", AllServices());
   for (const std::string& service : config.services) {
     if (std::find(AllServices().begin(), AllServices().end(), service) == AllServices().end()) {
       return Bad("services", service, fmt::format("one of {}", fmt::join(AllServices(), ", ")));
@@ -120,12 +164,15 @@ absl::StatusOr<Config> Parse(const YAML::Node& root) {
                "all of them, for the embedded log lives in one process; one service a process "
                "needs log: kafka");
   }
-  config.replication = root["replication"] ? root["replication"].as<int>() : 1;
+  constexpr int64_t kMostReplicas = 1000;
+  config.replication = static_cast<int>(Number(root, "replication", 1, 1, kMostReplicas));
   config.min_insync_replicas =
-      root["min_insync_replicas"] ? root["min_insync_replicas"].as<int>() : 1;
+      static_cast<int>(Number(root, "min_insync_replicas", 1, 1, config.replication));
   config.run_dir = Text(root, "run_dir");
-  if (root["attest_every_events"])
-    config.attest_every_events = root["attest_every_events"].as<uint64_t>();
+  constexpr int64_t kMostEvents = 1'000'000'000'000'000;
+  config.attest_every_events = static_cast<uint64_t>(
+      Number(root, "attest_every_events", static_cast<int64_t>(config.attest_every_events), 0,
+             kMostEvents));
   const std::string every = Text(root, "attest_every", "1h");
   if (!absl::ParseDuration(every, &config.attest_every) ||
       config.attest_every <= absl::ZeroDuration()) {
@@ -145,6 +192,8 @@ const std::vector<std::string>& AllServices() {
 absl::StatusOr<Config> ParseConfig(const std::string& yaml) {
   try {
     return Parse(YAML::Load(yaml));
+  } catch (const Wrong& wrong) {
+    return wrong.status;
   } catch (const YAML::Exception& error) {
     return absl::InvalidArgumentError(fmt::format("configuration: {}", error.what()));
   }

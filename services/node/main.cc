@@ -1,6 +1,7 @@
 // concordatd: a site's four services, or some of them, in one process.
 #include <absl/time/clock.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <grpc/support/log.h>
 #include <signal.h>
 #include <spdlog/pattern_formatter.h>
@@ -8,6 +9,7 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -231,12 +233,23 @@ class Node {
   std::map<std::string, std::vector<Mirror*>> mirrors_to_;
 };
 
-// `<data_dir>/<site>/snapshots/<stream>/<name>` goes back to `<data_dir>/<site>/<stream>`.
-int Restore(const std::string& snapshot) {
+// The snapshot goes to `<data_dir>/<site>/<stream>`, wherever it lies itself. Where the process
+// runs several sites, its path says of which it was taken: `<site>/snapshots/<stream>/<name>`.
+int Restore(const Config& config, const std::string& snapshot) {
   const auto dir = std::filesystem::weakly_canonical(snapshot);
-  const auto stream = dir.parent_path();
-  const auto to = stream.parent_path().parent_path() / stream.filename();
-  const auto restored = storage::RestoreSnapshot(dir.string(), to.string());
+  std::string site = config.here.front();
+  if (config.here.size() > 1) {
+    site = dir.parent_path().parent_path().parent_path().filename().string();
+    if (std::find(config.here.begin(), config.here.end(), site) == config.here.end()) {
+      fmt::print(stderr,
+                 "concordatd: {} does not say of which site it is, expected "
+                 "SITE/snapshots/STREAM/NAME with one of {}\n",
+                 dir.string(), fmt::join(config.here, ", "));
+      return 1;
+    }
+  }
+  const auto restored =
+      storage::RestoreSnapshot(dir.string(), fmt::format("{}/{}", config.data_dir, site));
   if (!restored.ok()) {
     fmt::print(stderr, "concordatd: {}\n", std::string(restored.status().message()));
     return 1;
@@ -262,7 +275,11 @@ int Main(int argc, char** argv) {
                  "put this snapshot's folder back as the projection it was taken of, and end; no "
                  "process may run on the data");
   app.set_version_flag("--version", CONCORDAT_VERSION);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
   StartLogging(level);
 
   // Taken by this thread alone; all others inherit the mask.
@@ -283,7 +300,7 @@ int Main(int argc, char** argv) {
     fmt::print(stderr, "concordatd: {}\n", std::string(config.status().message()));
     return 2;
   }
-  if (!snapshot.empty()) return Restore(snapshot);
+  if (!snapshot.empty()) return Restore(*config, snapshot);
   Node node(*std::move(config));
   absl::Status status = node.Start();
   if (status.ok()) {

@@ -415,12 +415,36 @@ class BadInput(Embedded):
             ("one site on the embedded log", "here", {**good, "here": ["paris"]}),
             ("a site of nobody", "here", {**good, "here": ["atlantis"]}),
             ("Kafka without brokers", "kafka", {**good, "log": "kafka"}),
-            ("a replication that is no number", "bad conversion", {**good, "replication": "many"}),
+            ("a replication that is no number", "replication is many, expected a whole number from 1 to 1000",
+             {**good, "replication": "many"}),
+            ("no replica", "replication is 0, expected a whole number from 1 to 1000", {**good, "replication": 0}),
+            ("more replicas in sync than there are", "min_insync_replicas is 2, expected a whole number from 1 to 1",
+             {**good, "replication": 1, "min_insync_replicas": 2}),
+            ("fewer events than none", "attest_every_events is -1, expected a whole number from 0 to ",
+             {**good, "attest_every_events": -1}),
+            ("services that are no list", "services is inventory, expected a list of names",
+             {**good, "services": "inventory"}),
+            ("sites here that are none", "here is an empty list, expected at least one", {**good, "here": []}),
+            ("a data_dir that is a list", "data_dir is a list, expected a text", {**good, "data_dir": ["/tmp"]}),
+            ("a port beyond all ports", "sites.paris.grpc is 127.0.0.1:99999, expected HOST:PORT",
+             {**good, "sites": [{"name": "paris", "grpc": "127.0.0.1:99999"}]}),
+            ("a port without a host", "sites.paris.grpc is 28150, expected HOST:PORT",
+             {**good, "sites": [{"name": "paris", "grpc": "28150"}]}),
         ]:
             with self.subTest(what):
-                node = self.cluster.node("bad", config).launch()
+                node = self.cluster.node("bad", good)
+                node.config = config
+                node.launch()
                 self.assertEqual(node.ends(), 2)
                 self.assertRegex(node.said(), f"concordatd: configuration: .*{expected}")
+
+    def test_a_configuration_with_a_key_twice_does_not_start_and_names_it(self):
+        path = self.cluster.folder / "twice.yaml"
+        path.write_text(json.dumps(self.node.config).replace("{", '{"log": "embedded", ', 1))
+        done = subprocess.run([binary("CONCORDATD"), "--config", str(path)], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("concordatd: configuration: log is there twice, expected it once", done.stderr)
 
 
 if __name__ == "__main__":

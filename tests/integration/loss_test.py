@@ -329,6 +329,13 @@ class Snapshots(Loss):
         self.assertEqual(self.take(INVENTORY).keys(), {INVENTORY})
         self.node.stop()
         self.assertIn("there is a projection", self.restore(taken[INVENTORY], code=1))
+        elsewhere = self.cluster.folder.joinpath("elsewhere", "paris", "snapshots", INVENTORY)
+        copy = shutil.copytree(taken[INVENTORY], elsewhere / "copy")
+        nothing = elsewhere / "nothing"
+        nothing.mkdir()
+        self.assertIn("is no snapshot", self.restore(str(nothing), code=1))
+        astray = shutil.copytree(copy, self.cluster.folder / "astray")
+        self.assertIn("does not say of which site it is", self.restore(str(astray), code=1))
         shutil.rmtree(self.folder("paris", INVENTORY))
         self.assertIn(f"is at sequence {sequence} (link {link}, digest ", self.restore(taken[INVENTORY]))
         # What is shown was made of it, and not folded anew: a row that was changed in it is still there.
@@ -338,7 +345,8 @@ class Snapshots(Loss):
         self.assertEqual(self.shell.get("server", "s014", site="paris")["state"], "SERVER_STATE_ORDERED")
         self.node.stop()
         shutil.rmtree(self.folder("paris", INVENTORY))
-        self.restore(taken[INVENTORY])
+        # A copy that lies elsewhere goes to where the projection was too.
+        self.assertIn(f"{self.folder('paris', INVENTORY)} is at sequence {sequence} ", self.restore(str(copy)))
         self.node.start()
         self.nothing_lost()
 

@@ -9,6 +9,7 @@
 #include "concordat/compliance/v1/api.pb.h"
 #include "concordat/inventory/v1/api.pb.h"
 #include "concordat/reservations/v1/api.pb.h"
+#include "services/cli/request.h"
 #include "services/cli/submit.h"
 #include "tests/services/cli/fake_site.h"
 #include "tests/support/scenario.h"
@@ -50,6 +51,22 @@ void Refuse(FakeSite& site, absl::StatusCode code, const std::string& reason,
         reply(std::move(out));
       });
   site.Start();
+}
+
+// A site that commissions whatever is asked for.
+void Commission(FakeSite& site) {
+  site.Answer<inventory::v1::EnterServiceRequest, Outcome>(kCommission, [](const auto& request) {
+    return Accepted(request.name(), "ServerEnteredService");
+  });
+  site.Start();
+}
+
+std::vector<std::string> CommissionWords(const FakeSite& site,
+                                         const std::vector<std::string>& more) {
+  std::vector<std::string> words = {"commission", "server",   "a01-01",      "--site",
+                                    "paris",      "--server", site.address()};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
 }
 
 std::vector<std::string> ReserveWords(const FakeSite& site,
@@ -283,6 +300,46 @@ TEST(Commands, ADocumentThatIsRefusedKeepsNoOtherBack) {
   EXPECT_THAT(ran.out, StartsWith("rules/b  RuleAdopted"));
 }
 
+TEST(Commands, ThatAreAllRefusedAreToldOfEachAlsoWhereTheyAreQuiet) {
+  FakeSite site;
+  site.Answer<compliance::v1::AdoptRuleRequest, Outcome>(
+      kAdoptRule, [](const auto& request) -> absl::StatusOr<Outcome> {
+        return absl::AlreadyExistsError(request.rule().name() + " has version 1 already");
+      });
+  site.Start();
+  const Ran ran = Concordat({"adopt", "rule", "-f", "-", "--server", site.address(), "-q"},
+                            "name: rules/a\n---\nname: rules/b\n");
+  EXPECT_EQ(ran.exit, Exit::kConflict);
+  EXPECT_THAT(ran.err, HasSubstr("document 1 of 2: rules/a has version 1 already\n"));
+  EXPECT_THAT(ran.err, HasSubstr("document 2 of 2: rules/b has version 1 already\n"));
+  EXPECT_THAT(ran.err, Not(HasSubstr("request id")));
+}
+
+TEST(Commands, OfSeveralDocumentsAreAnsweredWithAsManyOfYaml) {
+  FakeSite site;
+  site.Answer<compliance::v1::AdoptRuleRequest, Outcome>(kAdoptRule, [](const auto& request) {
+    return Accepted(request.rule().name(), "RuleAdopted");
+  });
+  site.Start();
+  const Ran ran = Concordat({"adopt", "rule", "-f", "-", "--server", site.address(), "-o", "yaml"},
+                            "name: rules/a\n---\nname: rules/b\n");
+  EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
+  EXPECT_THAT(Documents(ran.out), ::testing::ElementsAre(HasSubstr("subject: rules/a\n"),
+                                                         HasSubstr("subject: rules/b\n")));
+  EXPECT_THAT(ran.out, Not(StartsWith("---")));
+  EXPECT_THAT(ran.out, Not(EndsWith("---\n")));
+}
+
+TEST(Commands, OfAnInputWithoutADocumentAreWrong) {
+  FakeSite site;
+  site.Start();
+  for (const char* input : {"", "# nothing yet\n---\n"}) {
+    const Ran ran = Concordat({"adopt", "rule", "-f", "-", "--server", site.address()}, input);
+    EXPECT_EQ(ran.exit, Exit::kUsage) << input;
+    EXPECT_THAT(ran.err, HasSubstr("found no document in the input, expected YAML or JSON"));
+  }
+}
+
 TEST(Commands, ThatWaitSayInTheirDocumentWhatWasDecided) {
   FakeSite site;
   site.Answer<reservations::v1::ReserveRequest, Outcome>(kReserve, [](const auto&) {
@@ -407,6 +464,14 @@ TEST(Servers, ThatAreNotThereAreUnavailable) {
       EndsWith(
           "try: concordat cordon server a01-01 --reason 'fan tray' --server 127.0.0.1:1 --site "
           "paris --request-id id-1\n"));
+}
+
+TEST(Servers, ThatAreNoAddressAreNotAsked) {
+  for (const char* server : {"127.0.0.1:99999", "nowhere"}) {
+    const Ran ran = Concordat({"status", "--server", server});
+    EXPECT_EQ(ran.exit, Exit::kUsage);
+    EXPECT_THAT(ran.err, HasSubstr(fmt::format("found --server '{}', expected HOST:PORT", server)));
+  }
 }
 
 TEST(Servers, ThatAreUnavailableForAMomentAreAskedAgainWithTheSameId) {
@@ -541,6 +606,64 @@ TEST(Words, ThatACommandDoesNotHeedAreRefused) {
   }
   EXPECT_THAT(Concordat({"import", "servers", "-", "--request-id", "id-1"}).err,
               HasSubstr("found --request-id"));
+}
+
+TEST(Words, ThatAreWrongInAGlobalFlagAreRefusedBeforeACommandIsSent) {
+  FakeSite site;
+  Commission(site);
+  for (const auto& [flag, value, found] :
+       {std::tuple("-o", "foo", "found --output 'foo', expected table, json, yaml, name"),
+        std::tuple("--timeout", "never", "found duration 'never', expected a duration")}) {
+    const Ran ran = Concordat(CommissionWords(site, {flag, value}));
+    EXPECT_EQ(ran.exit, Exit::kUsage) << flag;
+    EXPECT_THAT(ran.err, HasSubstr(found));
+    EXPECT_THAT(ran.err, Not(HasSubstr("request id"))) << "there is nothing to repeat";
+  }
+  EXPECT_EQ(site.asked(), 0);
+}
+
+TEST(Words, ThatAreEmptyBehindAGlobalFlagAreRefused) {
+  FakeSite site;
+  Commission(site);
+  const auto empty = [](const std::string& flag, std::vector<std::string> words) {
+    words.insert(words.end(), {flag, ""});
+    const Ran ran = Concordat(words);
+    EXPECT_EQ(ran.exit, Exit::kUsage) << flag;
+    EXPECT_THAT(ran.err, HasSubstr(fmt::format("found {} without a value, expected one", flag)));
+  };
+  empty("--request-id", CommissionWords(site, {}));
+  empty("--as", CommissionWords(site, {}));
+  empty("--server", {"commission", "server", "a01-01"});
+  EXPECT_EQ(site.asked(), 0);
+}
+
+TEST(Actors, ThatNoCallCanCarryAreRefused) {
+  FakeSite site;
+  Commission(site);
+  for (const auto& [actor, found] : {std::pair(std::string("zoë"), "other characters"),
+                                     std::pair(std::string("a\tb"), "other characters"),
+                                     std::pair(std::string(201, 'a'), "201 bytes")}) {
+    for (const auto& words :
+         {CommissionWords(site, {"--as", actor}),
+          std::vector<std::string>{"status", "--server", site.address(), "--as", actor}}) {
+      const Ran ran = Concordat(words);
+      EXPECT_EQ(ran.exit, Exit::kUsage) << words[0];
+      EXPECT_THAT(ran.err, HasSubstr(fmt::format("found who asks (--as, or $USER) with {}, "
+                                                 "expected at most 200 printable",
+                                                 found)))
+          << words[0];
+    }
+  }
+  EXPECT_EQ(site.asked(), 0);
+  EXPECT_EQ(Concordat(CommissionWords(site, {"--as", std::string(200, 'a')})).exit, Exit::kOk);
+  EXPECT_EQ(site.asked(), 1);
+}
+
+TEST(Version, IsToldByAFlagToo) {
+  const Ran flag = Concordat({"--version"});
+  EXPECT_EQ(flag.exit, Exit::kOk) << flag.err;
+  EXPECT_THAT(flag.out, StartsWith("concordat "));
+  EXPECT_EQ(flag.out, Concordat({"version"}).out);
 }
 
 TEST(Help, BeginsWithTheSentenceAndExamples) {

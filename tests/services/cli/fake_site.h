@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -31,15 +32,17 @@ class FakeSite {
   template <typename Request, typename Response>
   void Answer(const std::string& method,
               std::function<absl::StatusOr<Response>(const Request&)> answer) {
-    server_.AddUnary(
-        method, Request::descriptor(),
-        [answer](const runtime::Call&, runtime::MessagePtr request, runtime::ReplyCallback reply) {
-          auto response = answer(static_cast<const Request&>(*request));
-          runtime::Reply out;
-          out.status = response.status();
-          if (response.ok()) out.message = std::make_unique<Response>(*std::move(response));
-          reply(std::move(out));
-        });
+    server_.AddUnary(method, Request::descriptor(),
+                     [this, answer](const runtime::Call&, runtime::MessagePtr request,
+                                    runtime::ReplyCallback reply) {
+                       ++asked_;
+                       auto response = answer(static_cast<const Request&>(*request));
+                       runtime::Reply out;
+                       out.status = response.status();
+                       if (response.ok())
+                         out.message = std::make_unique<Response>(*std::move(response));
+                       reply(std::move(out));
+                     });
   }
 
   // The same, where the test needs the whole call.
@@ -54,12 +57,15 @@ class FakeSite {
 
   const std::string& name() const { return name_; }
   const std::string& address() const { return address_; }
+  // How many calls came to what Answer() added, and to GetStatus.
+  int asked() const { return asked_; }
 
   node::v1::GetStatusResponse status;
 
  private:
   const std::string name_;
   std::string address_;
+  std::atomic<int> asked_ = 0;
   runtime::Server server_;
 };
 

@@ -127,13 +127,33 @@ TEST(Configuration, SaysWhereEachServiceOfASiteIsAsked) {
 }
 
 TEST(Configuration, IsRefusedWithThePathWhereItIsWrong) {
-  for (const char* wrong :
-       {"", "contexts: {}", "contexts: {local: {sites: {}}}",
-        "contexts: {local: {sites: {paris: {}}}}",
-        "contexts: {local: {site: rome, sites: {paris: {address: a}}}}", "contexts: [", "- a"}) {
+  for (const char* wrong : {"", "contexts: {}", "contexts: {local: {sites: {}}}",
+                            "contexts: {local: {sites: {paris: {}}}}",
+                            "contexts: {local: {site: rome, sites: {paris: {address: \"a:1\"}}}}",
+                            "contexts: [", "- a"}) {
     const auto config = ParseConfig(wrong, "config.yaml");
     EXPECT_EQ(ExitOf(config.status()), Exit::kUsage) << wrong;
     EXPECT_THAT(std::string(config.status().message()), HasSubstr("config.yaml")) << wrong;
+  }
+}
+
+TEST(Configuration, IsRefusedWithTheAddressOrTheKeyThatIsWrong) {
+  for (const auto& [wrong, found] :
+       {std::pair("contexts: {local: {sites: {paris: {address: \"127.0.0.1:70000\"}}}}",
+                  "context local: site paris has the address '127.0.0.1:70000', expected "
+                  "HOST:PORT"),
+        std::pair("contexts: {local: {sites: {paris: {address: \"127.0.0.1:7101\", "
+                  "services: {inventory: nowhere}}}}}",
+                  "context local: site paris has the address 'nowhere', expected HOST:PORT"),
+        std::pair("contextz: {}", "found 'contextz', expected only current-context, contexts"),
+        std::pair("contexts: {local: {sitez: {paris: {address: \"127.0.0.1:7101\"}}}}",
+                  "context local: found 'sitez', expected only site, sites"),
+        std::pair("contexts: {local: {sites: {paris: {adress: \"127.0.0.1:7101\"}}}}",
+                  "context local, site paris: found 'adress', expected only address, services")}) {
+    const auto config = ParseConfig(wrong, "config.yaml");
+    EXPECT_EQ(ExitOf(config.status()), Exit::kUsage) << wrong;
+    EXPECT_THAT(std::string(config.status().message()),
+                HasSubstr(std::string("config.yaml: ") + found));
   }
 }
 

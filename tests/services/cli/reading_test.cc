@@ -166,6 +166,28 @@ TEST(Get, TakesATypeThatIsAlsoACommand) {
   EXPECT_EQ(collection, "orders");
 }
 
+TEST(Get, OfNothingIsAnEmptyListForPrograms) {
+  FakeSite site;
+  site.Answer<ListResourcesRequest, ListResourcesResponse>(
+      std::string(kNode) + "ListResources", [](const ListResourcesRequest& request) {
+        ListResourcesResponse response;
+        if (request.collection() == "models") response.add_freshness()->set_sequence(9);
+        return response;
+      });
+  site.Start();
+  const auto get = [&](const std::string& type, const std::string& format) {
+    const Ran ran = Concordat({"get", type, "-o", format, "--server", site.address()});
+    EXPECT_EQ(ran.exit, Exit::kOk) << ran.err;
+    return ran.out;
+  };
+  EXPECT_EQ(nlohmann::json::parse(get("servers", "json")),
+            nlohmann::json::parse(R"({"resources": []})"));
+  EXPECT_EQ(get("servers", "yaml"), "resources: []\n");
+  EXPECT_EQ(nlohmann::json::parse(get("models", "json")),
+            nlohmann::json::parse(R"({"resources": [], "freshness": [{"sequence": "9"}]})"));
+  EXPECT_THAT(get("models", "yaml"), HasSubstr("\nresources: []\n"));
+}
+
 EventRecord Left(uint64_t sequence) {
   inventory::v1::Event event;
   event.mutable_server_left_service()->set_name("sites/paris/servers/a01-01");

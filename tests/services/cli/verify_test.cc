@@ -56,6 +56,19 @@ TEST(Verify, AgreesWhereHeadsLinksAndDigestsAreEqual) {
   EXPECT_EQ(Verdict(*comparison), "verify: 1 streams at 2 sites, heads equal, digests equal");
 }
 
+TEST(Verify, OfOneSiteDoesNotSayThatSitesAgree) {
+  Replica second = At("paris", 7, 'a', 'd');
+  second.label = "paris (paris:2)";
+  for (const auto& replicas : {std::vector<Replica>{At("paris", 7, 'a', 'd')},
+                               std::vector<Replica>{At("paris", 7, 'a', 'd'), second}}) {
+    const auto comparison = Compare(replicas, NotAsked());
+    ASSERT_TRUE(comparison.ok()) << comparison.status();
+    EXPECT_EQ(Verdict(*comparison),
+              "verify: 1 streams at one site, rows equal to their digests; no other site was "
+              "asked");
+  }
+}
+
 TEST(Verify, SaysBehindWhereTheLowerHeadIsPartOfTheHigherOnesHistory) {
   const auto comparison =
       Compare({At("borlange", 5, 'b', 'e'), At("paris", 7, 'a', 'd')}, LinkIs('b'));
