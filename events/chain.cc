@@ -142,7 +142,7 @@ Outcome Chain::Judge(const Reading& reading, int64_t offset) {
   if (sequence <= head_.sequence) {  // 2
     // A rival of the head may have children, and knowing it tells them from a gap.
     if (sequence == head_.sequence && attributes.id != head_.link)
-      ahead_[attributes.id] = {attributes.sequence, offset};
+      ahead_.emplace(attributes.id, Ahead{attributes.sequence, offset});
     NoteVoidWriter(attributes, offset);
     return Outcome::kStale;
   }

@@ -153,6 +153,16 @@ class BrokerTest(unittest.TestCase):
         self.assertEqual([line["link"] for line in lines], [record.link for record in a])
         self.assertEqual(self.both()[:-1], lines)
 
+    def test_what_could_not_be_written_is_not_remembered(self):
+        self.produce(chain(3))
+        for name in self.followers:
+            state = self.dir / (name + "-full")
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                run = subprocess.run(self.command(name, "--until-end", "--state", str(state)), stdout=full,
+                                     stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertNotEqual(run.returncode, 0, name)
+            self.assertEqual(self.follow(name, "--state", str(state))[-1]["accepted"], 3, run.stderr)
+
     def test_stopped_by_a_signal_while_it_waits(self):
         a = chain(4)
         self.produce(a[:2])

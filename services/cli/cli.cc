@@ -440,7 +440,8 @@ Exit Run(const std::vector<std::string>& arguments, Console console) {
   }
   // The parser would take the next word for its value.
   for (const std::string& word : arguments) {
-    if (!word.starts_with("--") || !word.ends_with("=")) continue;
+    if (word == "--") break;
+    if (!word.starts_with("--") || word.find('=') != word.size() - 1) continue;
     return Report(session, WithNext(absl::InvalidArgumentError(fmt::format(
                                         "found {} without a value, expected one", word)),
                                     "--help"));

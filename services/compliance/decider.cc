@@ -21,9 +21,10 @@ int LatestVersion(const v1::RuleHistory& history) {
   return history.versions().empty() ? 0 : history.versions().rbegin()->version();
 }
 
-v1::Event AdoptRule(const Rows& rows, const v1::AdoptRuleRequest& request) {
+v1::Event AdoptRule(const Rows& rows, const v1::AdoptRuleRequest& request, absl::Time now) {
   const v1::Rule& rule = request.rule();
-  const int latest = LatestVersion(rows.rules.Get(rule.name()).value_or(v1::RuleHistory()));
+  const v1::RuleHistory history = rows.rules.Get(rule.name()).value_or(v1::RuleHistory());
+  const int latest = LatestVersion(history);
   if (rule.version() <= latest) {
     return Refused(request, v1::REASON_ALREADY_EXISTS,
                    fmt::format("{} has version {} already; expected version {}.", rule.name(),
@@ -33,6 +34,23 @@ v1::Event AdoptRule(const Rows& rows, const v1::AdoptRuleRequest& request) {
     return Refused(request, v1::REASON_WRONG_VERSION,
                    fmt::format("{} has versions up to {}; found version {}, expected {}.",
                                rule.name(), latest, rule.version(), latest + 1));
+  }
+  // The version that begins last holds. One that is about something else, or is over already, would
+  // end the one before in silence.
+  if (latest > 0 && history.versions().rbegin()->subject_kind() != rule.subject_kind()) {
+    return Refused(
+        request, v1::REASON_WRONG_STATE,
+        fmt::format("{} is about {}, found {}; expected the same, or a rule of another "
+                    "name.",
+                    rule.name(), v1::SubjectKind_Name(history.versions().rbegin()->subject_kind()),
+                    v1::SubjectKind_Name(rule.subject_kind())));
+  }
+  if (rule.has_effective_to() && runtime::ToTime(rule.effective_to()) <= now) {
+    return Refused(request, v1::REASON_WRONG_STATE,
+                   fmt::format("{} version {} holds until {}, which is past; expected a later end, "
+                               "or RepealRule with a reason.",
+                               rule.name(), rule.version(),
+                               runtime::ToText(runtime::ToTime(rule.effective_to()))));
   }
   v1::Event event;
   *event.mutable_rule_adopted()->mutable_rule() = rule;
@@ -150,7 +168,7 @@ v1::Event Decide(const State& state, const v1::Command& command, const runtime::
   const Rows& rows = state.rows;
   switch (command.command_case()) {
     case v1::Command::kAdoptRule:
-      return AdoptRule(rows, command.adopt_rule());
+      return AdoptRule(rows, command.adopt_rule(), facts.now);
     case v1::Command::kRepealRule:
       return RepealRule(rows, command.repeal_rule());
     case v1::Command::kJudgeReservation:

@@ -50,10 +50,13 @@ v1::Event DrainServers(const Rows& rows, const v1::DrainServers& command) {
 v1::Event ConfirmDrained(const Rows& rows, const v1::ConfirmDrained& command) {
   const std::optional<v1::Drain> drain = rows.drains.Get(command.window());
   if (!drain) return NoDrain(command, command.window());
-  if (drain->drained() || !IsFree(rows, drain->servers())) {
+  if (drain->drained() || drain->returned() || !IsFree(rows, drain->servers())) {
     return Refused(command, v1::REASON_WRONG_STATE,
                    fmt::format("{} is {}; expected one whose last deployment has been removed.",
-                               command.window(), drain->drained() ? "drained" : "being drained"));
+                               command.window(),
+                               drain->returned()  ? "over"
+                               : drain->drained() ? "drained"
+                                                  : "being drained"));
   }
   v1::Event event;
   event.mutable_servers_drained()->set_window(command.window());

@@ -32,7 +32,7 @@ void Append(Intents& intents, Intents more) {
 Intents ConfirmDrainsOf(const Rows& rows, const v1::Deployment& deployment) {
   Intents intents;
   rows.drains.Scan("", [&](std::string_view name, const v1::Drain& drain) {
-    if (drain.drained() || !Share(drain.servers(), deployment.servers()) ||
+    if (drain.drained() || drain.returned() || !Share(drain.servers(), deployment.servers()) ||
         !IsFree(rows, drain.servers()))
       return true;
     v1::Command command;

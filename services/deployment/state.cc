@@ -67,17 +67,33 @@ void Record(Rows& rows, const v1::ReservationRecorded& recorded) {
   rows.deployment_reservations.Put(record.name(), record);
 }
 
-void Join(Rows& rows, const v1::ServersJoined& joined) {
-  v1::ReservationRecord record = ReservationOf(rows, joined.reservation());
-  const auto& replaced = joined.replaced_servers();
-  auto& servers = *record.mutable_servers();
+// The servers without those that are replaced.
+void Replace(google::protobuf::RepeatedPtrField<std::string>& servers,
+             const google::protobuf::RepeatedPtrField<std::string>& replaced) {
   servers.erase(std::remove_if(servers.begin(), servers.end(),
                                [&](const std::string& server) {
                                  return absl::c_linear_search(replaced, server);
                                }),
                 servers.end());
-  servers.MergeFrom(joined.servers());
+}
+
+// What is given up belongs to the next one: what runs elsewhere is not on it. What is being removed
+// has to be removed there still.
+void Join(Rows& rows, const v1::ServersJoined& joined) {
+  v1::ReservationRecord record = ReservationOf(rows, joined.reservation());
+  Replace(*record.mutable_servers(), joined.replaced_servers());
+  record.mutable_servers()->MergeFrom(joined.servers());
   rows.deployment_reservations.Put(record.name(), record);
+  for (const std::string& name : record.deployments()) {
+    std::optional<v1::Deployment> deployment = rows.deployments.Get(name);
+    if (!deployment || !Share(deployment->servers(), joined.replaced_servers()) ||
+        (deployment->state() != v1::DEPLOYMENT_STATE_REQUESTED &&
+         deployment->state() != v1::DEPLOYMENT_STATE_PLACING &&
+         deployment->state() != v1::DEPLOYMENT_STATE_RUNNING))
+      continue;
+    Replace(*deployment->mutable_servers(), joined.replaced_servers());
+    Put(rows, *deployment);
+  }
 }
 
 void Request(Rows& rows, const v1::DeploymentRequested& requested, const Accepted& accepted) {

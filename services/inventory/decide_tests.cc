@@ -104,19 +104,14 @@ v1::Event TestServer(const State& state, const v1::TestServerRequest& request,
                    fmt::format("ended_time is {}, expected {} or earlier.", runtime::ToText(ended),
                                runtime::ToText(facts.now)));
   }
-  const absl::Time changed = runtime::ToTime(server.changed_time());
   const bool running = server.state() == v1::SERVER_STATE_UNDER_TEST;
   const absl::Time began = request.has_started_time() ? runtime::ToTime(request.started_time())
                            : running ? std::min(ended, runtime::ToTime(server.state_time()))
                                      : ended;
-  if (server.has_changed_time() && began < changed) {
-    return Refused(
-        request, v1::REASON_EVIDENCE_STALE,
-        fmt::format(
-            "The burn-in was under way at {}, and {} changed at {}: a part, its firmware, its "
-            "tenant, work, a failure, a quarantine or a repair; expected one that began "
-            "after that.",
-            runtime::ToText(began), server.name(), runtime::ToText(changed)));
+  if (began > ended) {
+    return Refused(request, v1::REASON_TIME,
+                   fmt::format("started_time is {}, expected {} or earlier, when it ended.",
+                               runtime::ToText(began), runtime::ToText(ended)));
   }
   v1::Event event;
   const std::vector<std::string> shortfalls = Shortfalls(plan->criteria(), request.figures());
@@ -126,6 +121,17 @@ v1::Event TestServer(const State& state, const v1::TestServerRequest& request,
     for (const std::string& shortfall : shortfalls) failed.add_shortfalls(shortfall);
     failed.set_in_service(in_service);
     return event;
+  }
+  // What fails is a fact however old it is.
+  const absl::Time changed = runtime::ToTime(server.changed_time());
+  if (server.has_changed_time() && began < changed) {
+    return Refused(
+        request, v1::REASON_EVIDENCE_STALE,
+        fmt::format(
+            "The burn-in was under way at {}, and {} changed at {}: a part, its firmware, its "
+            "tenant, work, a failure, a quarantine or a repair; expected one that began "
+            "after that.",
+            runtime::ToText(began), server.name(), runtime::ToText(changed)));
   }
   v1::BurnInPassed& passed = *event.mutable_burn_in_passed();
   Describe(passed, request, *plan, facts);

@@ -32,7 +32,7 @@ void OpenSite(Rows& rows, const v1::SiteOpened& opened) {
 
 // A step with the same beginning is replaced; by one that ends by itself all that begin within it,
 // and at its end begins again what had held then. The steps stay ordered. What is past by more than
-// two days is forgotten: no decision asks for it, and the stream's events have it.
+// two days is forgotten: nothing is decided by it, and the stream's events have it.
 void PutStep(google::protobuf::RepeatedPtrField<v1::EnvelopeSet>& ordered,
              const v1::EnvelopeSet& step, bool of_feed, absl::Time time) {
   const auto begin = [](const v1::EnvelopeSet& one) {
@@ -353,9 +353,10 @@ void Pass(Rows& rows, const v1::BurnInPassed& passed, absl::Time time) {
 void Fail(Rows& rows, const v1::BurnInFailed& failed, absl::Time time) {
   ChangeServer(rows, failed.name(), [&](v1::Server& server) {
     Set(server, v1::SERVER_STATE_TEST_FAILED, time);
-    // Who reports it may have a clock that is a little fast.
+    // Who reports it may have a clock that is a little fast, and be late.
     *server.mutable_changed_time() =
-        runtime::ToTimestamp(std::min(time, runtime::ToTime(failed.ended_time())));
+        runtime::ToTimestamp(std::max(runtime::ToTime(server.changed_time()),
+                                      std::min(time, runtime::ToTime(failed.ended_time()))));
     server.set_reason("");
     *server.mutable_figures() = failed.figures();
     *server.mutable_shortfalls() = failed.shortfalls();

@@ -98,6 +98,7 @@ class Site::ArchiveSink final : public runtime::Sink {
     return absl::OkStatus();
   }
   void Stopped(const absl::Status& status) override {
+    if (status.ok()) return Publish();
     absl::MutexLock lock(&mutex_);
     view_.alarm = std::string(status.message());
   }
@@ -338,6 +339,12 @@ void Site::ExecuteDeployments() {
   deployment::ManifestTarget manifests(fmt::format("{}/{}/manifests", config_.data_dir, name_));
   deployment::Target& target = parts_.target == nullptr ? manifests : *parts_.target;
   while (!stopping_) {
+    // A writer that does not write may have been replaced: what its rows ask for may be done
+    // already.
+    if (home.writer->View().state != runtime::WriterState::kWriting) {
+      machine_.Sleep(parts_.idle / 5);
+      continue;
+    }
     const auto steps =
         deployment::Work(deployment::Rows(*home.projection->View()), clock_.Now(), 100);
     for (const deployment::Step& step : steps) {
@@ -351,19 +358,28 @@ void Site::ExecuteDeployments() {
       struct Answer {
         absl::Mutex mutex;
         bool given ABSL_GUARDED_BY(mutex) = false;
+        bool recorded ABSL_GUARDED_BY(mutex) = false;
       };
       const auto answer = std::make_shared<Answer>();
-      submission.done = [answer](const absl::StatusOr<type::v1::Outcome>&) {
+      submission.done = [answer](const absl::StatusOr<type::v1::Outcome>& outcome) {
         absl::MutexLock lock(&answer->mutex);
         answer->given = true;
+        answer->recorded = outcome.ok();
       };
       home.writer->Submit(std::move(submission));
-      absl::MutexLock lock(&answer->mutex);
-      // A writer whose log does not answer says nothing until it stops, and it stops after this. A
-      // step that was not recorded is made again.
-      const auto over = [&] { return answer->given || stopping_.load(); };
-      while (!machine_.Await(answer->mutex, absl::Condition(&over), absl::Milliseconds(100))) {
+      bool recorded = false;
+      {
+        absl::MutexLock lock(&answer->mutex);
+        // A writer whose log does not answer says nothing until it stops, and it stops after this.
+        // A step that was not recorded is made again.
+        const auto over = [&] { return answer->given || stopping_.load(); };
+        while (!machine_.Await(answer->mutex, absl::Condition(&over), absl::Milliseconds(100))) {
+        }
+        recorded = answer->recorded;
       }
+      if (recorded) continue;
+      machine_.Sleep(parts_.idle / 5);
+      break;
     }
     for (int i = 0; i < 5 && !stopping_ && steps.empty(); ++i) machine_.Sleep(parts_.idle / 5);
   }

@@ -24,7 +24,7 @@ bool IsActive(const v1::Reservation& reservation) {
 }
 
 v1::Event Refuse(const google::protobuf::Message& command, const Obstacle& obstacle) {
-  return Refused(command, obstacle.reason, obstacle.detail);
+  return Refused(command, obstacle);
 }
 
 // Whether anything of the reservation may be changed now.
@@ -483,6 +483,8 @@ v1::Event ExtendUse(const State& state, const v1::ExtendReservationRequest& requ
               fmt::format("{} The longest feasible end is {}{}.", obstacle->detail,
                           runtime::ToText(longest), longest == end ? ", the present one" : ""));
   *refused.mutable_command_refused()->mutable_longest_end_time() = runtime::ToTimestamp(longest);
+  if (!obstacle->shortfall.contract().empty())
+    *refused.mutable_command_refused()->mutable_shortfall() = obstacle->shortfall;
   return refused;
 }
 

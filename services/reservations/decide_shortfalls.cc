@@ -239,6 +239,8 @@ v1::Event ReviewShortfall(const State& state, const v1::ReviewShortfall& command
   v1::ShortfallFound& found = *event.mutable_shortfall_found();
   found = Told(state, site, command.feed(), lacks, facts.now);
   found.set_name(known ? known->name() : ShortfallName(command, facts));
+  // The step with which it began may be forgotten.
+  if (known && found.cause().empty()) found.set_cause(known->found().cause());
   if (!known || !google::protobuf::util::MessageDifferencer::Equals(found, known->found()))
     return event;
   return Refused(

@@ -16,7 +16,7 @@ using EnvelopeSteps = google::protobuf::RepeatedPtrField<v1::EnvelopeRecorded>;
 
 // Enters a step into those of the site, or of a feed where one is named. One with the same
 // beginning is replaced; by one with an end, all that begin within it. What is past by more than
-// two days at `now` is forgotten: no decision asks for it, and the stream's events have it.
+// two days at `now` is forgotten: nothing is decided by it, and the stream's events have it.
 void PutStep(v1::SiteRecord& site, const std::string& feed, const v1::EnvelopeRecorded& step,
              absl::Time now);
 

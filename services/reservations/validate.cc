@@ -357,7 +357,8 @@ absl::Status Check(const v1::ReserveRequest& request) {
       CheckDataClasses(request.data_classes()),
       runtime::CheckText("project", request.project(), runtime::Presence::kOptional),
       CheckAccess(request.has_access(), request.access()),
-      runtime::CheckRange("min_count", request.min_count(), 0, request.count()),
+      runtime::CheckRange("min_count", request.min_count(), 0,
+                          std::max(request.count(), request.placement().servers_size())),
       CheckSeconds("grace", request.grace(), kLongestGrace),
   });
 }

@@ -31,14 +31,7 @@ const absl::StatusOr<MessagePtr>& Delivery::event() const {
 Deliveries::Deliveries(storage::LogReader& reader, storage::Machine& machine)
     : reader_(reader), machine_(machine) {}
 
-Deliveries::~Deliveries() {
-  if (thread_ == nullptr) return;
-  {
-    absl::MutexLock lock(&signal_->mutex);
-    signal_->stopping = true;
-  }
-  thread_->Join();
-}
+Deliveries::~Deliveries() { Stop(); }
 
 void Deliveries::Fill(Chunk& chunk, absl::Duration wait) {
   absl::StatusOr<std::vector<storage::StoredRecord>> records = reader_.Read(kChunk, wait);
@@ -101,6 +94,15 @@ void Deliveries::Settle() {
 void Deliveries::Stop() {
   Settle();
   ahead_ = false;
+  if (thread_ == nullptr) return;
+  {
+    absl::MutexLock lock(&signal_->mutex);
+    signal_->stopping = true;
+  }
+  thread_->Join();
+  thread_.reset();
+  absl::MutexLock lock(&signal_->mutex);
+  signal_->stopping = false;
 }
 
 }  // namespace concordat::runtime

@@ -60,7 +60,7 @@ class Deliveries {
   absl::StatusOr<absl::Span<const Delivery>> Next(absl::Duration wait, int64_t end = INT64_MAX);
   // Waits until nothing is being read ahead.
   void Settle();
-  // Forgets what was read ahead: the reader is about to be assigned anew.
+  // Ends the thread and forgets what was read ahead: the reader is about to be assigned anew.
   void Stop();
 
   static constexpr size_t kChunk = 1000;

@@ -122,17 +122,20 @@ void Follower::StopUnreadable(const absl::Status& found) {
     }
     if (sinks.empty() || !end.ok() || *end <= NextOf(sinks)) continue;
     const int64_t next = NextOf(sinks);
-    reader_->Release();
-    absl::Status status = reader_->Assign(stream, next);
-    if (status.ok()) status = reader_->Read(1, kProbe).status();
-    if (absl::IsOutOfRange(status)) {
+    absl::Status status;
+    if (absl::IsDataLoss(found)) {
+      reader_->Release();
+      status = reader_->Assign(stream, next);
+      if (status.ok()) status = reader_->Read(1, kProbe).status();
+      if (!absl::IsDataLoss(status)) continue;
+    } else {
+      const absl::StatusOr<int64_t> begin = reader_->Begin(stream);
+      if (!begin.ok() || *begin <= next) continue;
       status = absl::OutOfRangeError(fmt::format(
-          "{}: the log does not hold the record at offset {} any more, expected retention without "
-          "end (retention.ms and retention.bytes of -1): its beginning was deleted. Set them, and "
-          "have the copy made anew: docs/operations/recover.md",
-          stream, next));
-    } else if (!absl::IsDataLoss(status)) {
-      continue;
+          "{}: the log begins at offset {}, expected at most {}: its beginning was deleted. Set "
+          "retention.ms and retention.bytes to -1, and have the copy made anew: "
+          "docs/operations/recover.md",
+          stream, *begin, next));
     }
     for (Sink* sink : std::vector<Sink*>(sinks)) {
       if (sink->next_offset() == next) StopSink(sink, status);
@@ -149,11 +152,12 @@ void Follower::StopSink(Sink* sink, const absl::Status& status) {
 
 // A log that was replaced while nobody looked would be read from the middle of another one.
 std::optional<absl::Status> Follower::LookForHead(const std::string& stream,
-                                                  const events::Head& head) {
+                                                  const events::Head& head,
+                                                  absl::Duration patience) {
   absl::Status status;
   std::string there;
   // A mirror may be about to bring again what a restored log lacks.
-  for (const absl::Time end = machine_.Now() + kHeadPatience; there.empty() && !stopping_;) {
+  for (const absl::Time end = machine_.Now() + patience; there.empty() && !stopping_;) {
     reader_->Release();
     status = reader_->Assign(stream, head.offset);
     if (status.ok()) {
@@ -166,10 +170,12 @@ std::optional<absl::Status> Follower::LookForHead(const std::string& stream,
     }
     if (!there.empty() || (!status.ok() && !absl::IsOutOfRange(status))) break;
     if (machine_.Now() > end) {
+      if (status.ok() && patience <= absl::ZeroDuration()) return std::nullopt;
       const auto log_end = reader_->End(stream);
+      const auto log_begin = reader_->Begin(stream);
       // A log whose beginning was deleted has gone on, and will never hold it again.
-      const bool deleted = absl::IsOutOfRange(status);
-      if (!log_end.ok() || (*log_end > head.offset && !deleted)) return std::nullopt;
+      if (!log_end.ok() || !log_begin.ok() || (*log_end > head.offset && *log_begin <= head.offset))
+        return std::nullopt;
       break;
     }
     if (!status.ok()) PauseUnless(machine_, stopping_, kRetry);
@@ -190,6 +196,9 @@ void Follower::Admit() {
   deliveries_.Stop();
   assigned_ = false;
   std::vector<std::string> silent;
+  // Once others are read, to look again must not hold them up.
+  const absl::Duration patience =
+      waiting_.size() == sinks_.size() ? kHeadPatience : absl::ZeroDuration();
   const std::vector<Sink*> waiting = std::exchange(waiting_, {});
   for (Sink* sink : waiting) {
     const std::string& stream = sink->stream();
@@ -200,7 +209,7 @@ void Follower::Admit() {
     if (head.sequence >= 0 && std::none_of(found_.begin(), found_.end(), same)) {
       std::optional<absl::Status> stands;
       if (std::find(silent.begin(), silent.end(), stream) == silent.end())
-        stands = LookForHead(stream, head);
+        stands = LookForHead(stream, head, patience);
       if (!stands) {
         silent.push_back(stream);
         waiting_.push_back(sink);
@@ -216,7 +225,6 @@ void Follower::Admit() {
     if (sink->View().alarm == SilentAlarm(stream)) sink->Stopped(absl::OkStatus());
     by_stream_[stream].push_back(sink);
   }
-  // To ask again holds up the others.
   next_look_ = machine_.Steady() + (waiting_.size() == sinks_.size() ? kRetry : kAskInterval);
 }
 
@@ -318,6 +326,7 @@ absl::Status Replica::Offer(const Delivery& delivery) {
 }
 
 void Replica::Stopped(const absl::Status& status) {
+  if (status.ok()) return Publish();
   absl::MutexLock lock(&mutex_);
   view_.alarm = std::string(status.message());
 }
@@ -494,6 +503,7 @@ absl::Status Feed::EndBatch(const std::atomic<bool>& stopping) {
 }
 
 void Feed::Stopped(const absl::Status& status) {
+  if (status.ok()) return Publish();
   absl::MutexLock lock(&mutex_);
   view_.alarm = std::string(status.message());
 }

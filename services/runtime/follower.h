@@ -49,7 +49,8 @@ class Sink {
   virtual absl::Status EndBatch(const std::atomic<bool>& stopping) = 0;
   // The reader has reached the end of the log.
   virtual void AtEnd() {}
-  // No more records come, or none for now: why, for the sink's alarm. OK: they do again.
+  // No more records come, or none for now: why, for the sink's alarm. OK: they do again, and
+  // its alarm is what it was.
   virtual void Stopped(const absl::Status& status) = 0;
   virtual FollowedView View() const = 0;  // any thread
 };
@@ -80,7 +81,9 @@ class Follower {
   void StopSink(Sink* sink, const absl::Status& status);
   void StopUnreadable(const absl::Status& found);
   // Whether the log holds the head where it was; nothing where it does not say for now.
-  std::optional<absl::Status> LookForHead(const std::string& stream, const events::Head& head);
+  // Where the log has nothing there yet, it is given so much time to bring it.
+  std::optional<absl::Status> LookForHead(const std::string& stream, const events::Head& head,
+                                          absl::Duration patience);
   // Takes those of the waiting sinks whose heads the log holds where they were, and stops those
   // where it does not. The others wait on.
   void Admit();

@@ -341,8 +341,13 @@ bool Writer::CheckHome(const events::Chain& log, const std::function<bool()>& re
       case Standing::Kind::kBehind:
         ShowHomeCheck("behind", standing.detail);
         if (standing.source != nullptr) {
-          // Where the log holds more than was read just now, it is read again first.
-          if (!ReadInto(whole).ok() || whole.head().sequence > at.sequence) break;
+          if (!ReadInto(whole).ok()) break;
+          if (whole.head().sequence > at.sequence) {
+            // Either more has come since, or the projection takes for void what is history.
+            if (whole.next_offset() > log.next_offset()) break;
+            StopWith(StandsElsewhere(stream_, whole.head(), projection_.dir()));
+            return false;
+          }
           const absl::Status fetched = whole.head().link == at.link
                                            ? FetchFrom(*standing.source, whole)
                                            : CannotBeFilled(stream_, at);

@@ -12,6 +12,8 @@ namespace concordat::runtime {
 namespace {
 
 constexpr absl::Duration kProgressInterval = absl::Seconds(2);
+// How often a log is asked for its end before it is said to have lost its events.
+constexpr int kAskedForTheEnd = 3;
 // Two live writers back off from each other, up to this.
 constexpr int kMaxBackoffMillis = 50;
 
@@ -82,7 +84,12 @@ absl::Status Writer::CheckHead() {
   absl::Status assigned = reader_->Assign(stream_, chain.head().offset);
   if (absl::IsOutOfRange(assigned))
     return LogLost(stream_, chain.head(), std::string(assigned.message()));
-  const absl::StatusOr<int64_t> end = reader_->End(stream_);
+  absl::StatusOr<int64_t> end = reader_->End(stream_);
+  // A broker that leads a topic, or has made it anew, only just now may tell less for a moment.
+  for (int asked = 1; asked < kAskedForTheEnd && end.ok() && *end < chain.next_offset(); ++asked) {
+    if (!Pause(kRetry)) break;
+    end = reader_->End(stream_);
+  }
   if (!end.ok()) return end.status();
   if (*end < chain.next_offset()) {
     return LogLost(

@@ -197,26 +197,34 @@ class KafkaReader final : public LogReader {
   }
 
   absl::StatusOr<int64_t> End(const std::string& stream) override {
-    // rd_kafka_query_watermark_offsets() would do, but before librdkafka 2.3 it waits for a broker
-    // that is gone for as long as that is so, whatever its time-out.
-    rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_t* end =
-        rd_kafka_topic_partition_list_add(list, stream.c_str(), kPartition);
-    end->offset = RD_KAFKA_OFFSET_END;
-    rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(client_.get(), list, kMetadataTimeoutMs);
-    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = end->err;
-    const int64_t offset = end->offset;
-    rd_kafka_topic_partition_list_destroy(list);
-    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-      return FromKafka(error, fmt::format("cannot ask for the end of {}", stream));
-    if (offset < 0)
-      return absl::UnavailableError(fmt::format("no broker told the end of {}", stream));
-    return offset;
+    return Bound(stream, RD_KAFKA_OFFSET_END, "end");
+  }
+
+  absl::StatusOr<int64_t> Begin(const std::string& stream) override {
+    return Bound(stream, RD_KAFKA_OFFSET_BEGINNING, "beginning");
   }
 
   void Wake() override { rd_kafka_queue_yield(queue_.get()); }
 
  private:
+  absl::StatusOr<int64_t> Bound(const std::string& stream, int64_t which, const char* name) {
+    // rd_kafka_query_watermark_offsets() would do, but before librdkafka 2.3 it waits for a broker
+    // that is gone for as long as that is so, whatever its time-out.
+    rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t* bound =
+        rd_kafka_topic_partition_list_add(list, stream.c_str(), kPartition);
+    bound->offset = which;
+    rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(client_.get(), list, kMetadataTimeoutMs);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = bound->err;
+    const int64_t offset = bound->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+      return FromKafka(error, fmt::format("cannot ask for the {} of {}", name, stream));
+    if (offset < 0)
+      return absl::UnavailableError(fmt::format("no broker told the {} of {}", name, stream));
+    return offset;
+  }
+
   absl::Status AssignAll() {
     rd_kafka_topic_partition_list_t* list =
         rd_kafka_topic_partition_list_new(static_cast<int>(positions_.size()));

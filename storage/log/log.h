@@ -43,6 +43,9 @@ class LogReader {
 
   // The offset after the last durable record of an assigned stream. UNAVAILABLE as above.
   virtual absl::StatusOr<int64_t> End(const std::string& stream) = 0;
+  // The offset of the first record that is still there: 0 where nothing was deleted. Errors as
+  // End().
+  virtual absl::StatusOr<int64_t> Begin(const std::string&) { return 0; }
 
   // Ends a wait in Read() early. Any thread.
   virtual void Wake() = 0;

@@ -193,7 +193,7 @@ class Operators(Doors):
             for door, address in (
                     ("grpc", f"127.0.0.1:{port}"), ("http", f"127.0.0.1:{port}"),
                     # What a person typed is quoted, whatever it holds.
-                    ("http", f"127.0.0.1:{port} \"Malmö\"\\\t\n"),
+                    ("http", f"\"Malmö\"\\:{port}"),
                     # Another concordatd does not share its door either.
                     ("grpc", self.addresses["paris"]), ("http", self.http("paris"))):
                 with self.subTest(door=door, address=address):

@@ -342,8 +342,10 @@ class Stream:
             self.server(event["name"], "QUALIFIED", reason="", **fields)
 
     def inventory_burn_in_failed(self, event):
+        changed = min(event["endedTime"], later(self.time, 0), key=nanos)
+        known = self.get("servers", event["name"]) or {}
         self.server(event["name"], "TEST_FAILED", figures=event.get("figures"), shortfalls=event.get("shortfalls"),
-                    reason="", evidence=None, changedTime=min(event["endedTime"], later(self.time, 0), key=nanos))
+                    reason="", evidence=None, changedTime=max(changed, known.get("changedTime", changed), key=nanos))
 
     def make_stale(self, name, cause, **fields):
         known = self.get("servers", name) or {}
@@ -1011,6 +1013,12 @@ class Stream:
         known = self.get("deployment_reservations", event["reservation"]) or {}
         kept = [server for server in known.get("servers", []) if server not in event.get("replacedServers", [])]
         self.record(event["reservation"], servers=[*kept, *event.get("servers", [])])
+        for name in known.get("deployments", []):
+            deployment = self.get("deployments", name) or {}
+            if deployment.get("state", "")[17:] in ("REQUESTED", "PLACING", "RUNNING"):
+                servers = [one for one in deployment.get("servers", []) if one not in event.get("replacedServers", [])]
+                if servers != deployment.get("servers", []):
+                    self.put("deployments", name, {**deployment, "servers": servers})
 
     def deployment_deployment_requested(self, event):
         artefact = event["artefact"]

@@ -106,8 +106,9 @@ std::string Allocations::Take(const reservations::v1::Event& event, const std::s
       const auto& held = event.amendment_held();
       const Own before = OwnOf(held.reservation());
       Held amended = HeldOf(held.amendment());
-      const std::string wrong = CheckServers(held.reservation(), amended,
-                                             before.confirmed ? &*before.confirmed : nullptr);
+      const Held* had = before.confirmed ? &*before.confirmed : nullptr;
+      std::string wrong = CheckServers(held.reservation(), amended, had);
+      if (wrong.empty()) wrong = CheckApart(held.reservation(), amended, had);
       pending_[held.reservation()] = std::move(amended);
       return wrong.empty() ? CheckLoad(held.reservation(), before, absl::InfinitePast()) : wrong;
     }
@@ -225,7 +226,7 @@ std::string Allocations::Hold(const reservations::v1::ReservationHeld& event,
       if (!IsOf(server, site)) return fmt::format("{} gave away {}", site, server);
     }
     std::string wrong = CheckHeld(name, part);
-    if (wrong.empty()) wrong = CheckApart(name, part);
+    if (wrong.empty()) wrong = CheckApart(name, part, nullptr);
     live_[name] = std::move(part);
     if (wrong.empty()) wrong = CheckLoad(name, {}, absl::InfinitePast());
     if (!wrong.empty()) return wrong;
@@ -241,6 +242,7 @@ std::string Allocations::Extend(const reservations::v1::ScheduleExtended& extend
     Held part = HeldOf(occurrence, series->second);
     part.series = extended.name();
     std::string wrong = CheckHeld(occurrence.name(), part);
+    if (wrong.empty()) wrong = CheckApart(occurrence.name(), part, nullptr);
     live_[occurrence.name()] = std::move(part);
     if (wrong.empty()) wrong = CheckLoad(occurrence.name(), {}, absl::InfinitePast());
     if (!wrong.empty()) return wrong;
@@ -268,7 +270,9 @@ std::string Allocations::Reassign(const reservations::v1::ServersReassigned& rea
   // What others had before it was moved there is theirs.
   Held from_now = held;
   from_now.start = std::max(held.start, at);
-  const std::string wrong = CheckHeld(name, from_now);
+  std::string wrong = CheckHeld(name, from_now);
+  if (wrong.empty())
+    wrong = CheckApart(name, from_now, before.confirmed ? &*before.confirmed : nullptr);
   live_[name] = std::move(held);
   return wrong.empty() ? CheckLoad(name, before, at) : wrong;
 }
@@ -462,23 +466,28 @@ Allocations::Held Allocations::HeldOf(const reservations::v1::Occurrence& occurr
   return held;
 }
 
-// A new hold beside what those have at the same time that its customer is kept apart from.
-std::string Allocations::CheckApart(const std::string& name, const Held& held) const {
+// What it gets beside what those have at the same time, or may get, that its customer is kept apart
+// from.
+std::string Allocations::CheckApart(const std::string& name, const Held& held,
+                                    const Held* had) const {
   for (const auto& [separation, parties] : apart_) {
-    for (const auto& [other_name, other] : live_) {
-      const bool both = (held.customer == parties.first && other.customer == parties.second) ||
-                        (held.customer == parties.second && other.customer == parties.first);
-      if (!both || other.end <= held.start || held.end <= other.start) continue;
-      for (const std::string& mine : held.servers) {
-        for (const std::string& theirs : other.servers) {
-          const auto& a = servers_.at(mine);
-          const auto& b = servers_.at(theirs);
-          const bool shared =
-              (a.room() == b.room() && a.rack() == b.rack()) ||
-              (!a.nvlink_domain().empty() && a.nvlink_domain() == b.nvlink_domain());
-          if (shared)
-            return fmt::format("{}: {} of {} stands beside {} of {}", separation, mine, name,
-                               theirs, other_name);
+    for (const auto* book : {&live_, &pending_}) {
+      for (const auto& [other_name, other] : *book) {
+        const bool both = (held.customer == parties.first && other.customer == parties.second) ||
+                          (held.customer == parties.second && other.customer == parties.first);
+        if (!both || other.end <= held.start || held.end <= other.start) continue;
+        for (const std::string& mine : held.servers) {
+          if (had != nullptr && Contains(had->servers, mine)) continue;
+          for (const std::string& theirs : other.servers) {
+            const auto& a = servers_.at(mine);
+            const auto& b = servers_.at(theirs);
+            const bool shared =
+                (a.room() == b.room() && a.rack() == b.rack()) ||
+                (!a.nvlink_domain().empty() && a.nvlink_domain() == b.nvlink_domain());
+            if (shared)
+              return fmt::format("{}: {} of {} stands beside {} of {}", separation, mine, name,
+                                 theirs, other_name);
+          }
         }
       }
     }

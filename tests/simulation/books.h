@@ -88,7 +88,8 @@ class Allocations {
                      const reservations::v1::Margins& margins);
   static Held HeldOf(const reservations::v1::Amendment& amendment);
   static Held HeldOf(const reservations::v1::Occurrence& occurrence, const Held& series);
-  std::string CheckApart(const std::string& name, const Held& held) const;
+  // `had`: what it had before, where it is none that is new.
+  std::string CheckApart(const std::string& name, const Held& held, const Held* had) const;
   Own OwnOf(const std::string& name) const;
   const Held* FindPending(const std::string& name) const;
   // What a reservation and its amendment take at an instant of a feed, or with an empty name of the

@@ -26,6 +26,7 @@ void World::Ask(SiteWorld& site, bool alone) {
     ++site.asked;
   }
   operation->id = fmt::format("op-{}", ++next_operation_);
+  if (operation->validate_only) referee_->Tries(operation->id);
   auto command = std::unique_ptr<google::protobuf::Message>(operation->request.command->New());
   command->CopyFrom(*operation->request.command);
   runtime::ClearSubmit(*command);
@@ -112,6 +113,10 @@ void World::Send(const std::shared_ptr<Operation>& operation) {
 void World::Answered(const std::shared_ptr<Operation>& operation, int attempt,
                      const absl::StatusOr<type::v1::Outcome>& outcome) {
   Mix(static_cast<uint64_t>(outcome.status().code()) * 31 + next_operation_);
+  if (outcome.ok() && outcome->validated_only() != operation->validate_only) {
+    Violation("tried-only", fmt::format("{} was {}, and its answer says otherwise", operation->id,
+                                        operation->validate_only ? "a trial" : "a command"));
+  }
   if (outcome.ok() && !outcome->validated_only()) {
     referee_->Acknowledged("caller", operation->digest, *outcome);
   }

@@ -53,18 +53,16 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
       return "";
     case Event::kAmendmentConfirmed: {
       const auto& confirmed = event.amendment_confirmed();
-      const Use before = uses_[confirmed.reservation()];
-      EndUse(confirmed.reservation(), absl::InfinitePast());
-      for (int i = 0; i < confirmed.segments_size(); ++i) {
-        const auto& segment = confirmed.segments(i);
-        const Use use{before.contract, segment.accelerators(),
-                      i == 0 ? std::max(before.start, runtime::ToTime(segment.start_time()))
-                             : runtime::ToTime(segment.start_time()),
-                      runtime::ToTime(segment.end_time()), before.started};
-        const std::string name = confirmed.reservation() + (i == 0 ? "" : fmt::format("/{}", i));
-        if (use.start < use.end) uses_[name] = use;
-      }
-      return CheckUse(before.contract);
+      return Divide(confirmed.reservation(), confirmed.segments());
+    }
+    case Event::kServersReassigned: {
+      const auto& reassigned = event.servers_reassigned();
+      if (reassigned.accelerators() == 0) return "";
+      if (!reassigned.segments().empty())
+        return Divide(reassigned.reservation(), reassigned.segments());
+      Use& use = uses_[reassigned.reservation()];
+      use.accelerators = reassigned.accelerators();
+      return CheckUse(use.contract);
     }
     // What is given back, or taken away, counts up to then.
     case Event::kPromiseBroken:
@@ -98,6 +96,19 @@ std::string Quotas::Take(const reservations::v1::Event& event, const std::string
     default:
       return "";
   }
+}
+
+std::string Quotas::Divide(const std::string& reservation, const Segments& segments) {
+  const Use before = uses_[reservation];
+  EndUse(reservation, absl::InfinitePast());
+  for (int i = 0; i < segments.size(); ++i) {
+    const Use use{before.contract, segments[i].accelerators(),
+                  i == 0 ? std::max(before.start, runtime::ToTime(segments[i].start_time()))
+                         : runtime::ToTime(segments[i].start_time()),
+                  runtime::ToTime(segments[i].end_time()), before.started};
+    if (use.start < use.end) uses_[reservation + (i == 0 ? "" : fmt::format("/{}", i))] = use;
+  }
+  return CheckUse(before.contract);
 }
 
 void Quotas::EndUse(const std::string& reservation, absl::Time at) {

@@ -33,6 +33,9 @@ class Quotas {
   // Contract, site that gets or gives, number.
   using Key = std::tuple<std::string, std::string, int64_t>;
 
+  using Segments = google::protobuf::RepeatedPtrField<reservations::v1::Segment>;
+  // What the reservation uses from now on, over all of its time.
+  std::string Divide(const std::string& reservation, const Segments& segments);
   void EndUse(const std::string& reservation, absl::Time at);
   std::string CheckUse(const std::string& contract) const;
   std::string CheckAnswer(const reservations::v1::QuotaAnswered& answered, const std::string& site);

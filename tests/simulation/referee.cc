@@ -179,6 +179,11 @@ void Referee::Accept(History& history, Fact fact) {
                fmt::format("{}: sequence {} is of {}, before the one before it", history.stream,
                            attributes.sequence, events::EventTime(attributes.time)));
   }
+  if (trials_.contains(attributes.command_id)) {
+    violation_("tried-only",
+               fmt::format("{}: sequence {} is of {}, which was a trial", history.stream,
+                           attributes.sequence, attributes.command_id));
+  }
   const auto [known, fresh] =
       history.commands.try_emplace({attributes.actor, attributes.command_id}, attributes.sequence);
   if (!fresh) {

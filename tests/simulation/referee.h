@@ -84,6 +84,8 @@ class Referee {
   void SeenElsewhere(const std::string& stream,
                      const std::vector<storage::SimulatedCluster::Stored>& copy);
   // A caller was told that its command came to this.
+  // A caller asks with this id what a command would lead to, and nothing more.
+  void Tries(const std::string& command_id) { trials_.insert(command_id); }
   void Acknowledged(const std::string& actor, const std::string& digest,
                     const type::v1::Outcome& outcome);
   // Somebody folded up to this head.
@@ -114,6 +116,7 @@ class Referee {
     Shortfalls shortfalls;
   };
   void Accept(History& history, Fact fact);
+  std::set<std::string> trials_;
   // A violation where something is wrong with an event.
   void Find(const char* invariant, const std::string& wrong, const History& history,
             const events::Attributes& attributes, const google::protobuf::Message& event);

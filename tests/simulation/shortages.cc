@@ -116,37 +116,45 @@ void Hours::Sign(const reservations::v1::ContractSigned& contract) {
     hours.emplace_back(runtime::ToTime(one.start_time()), runtime::ToTime(one.end_time()));
 }
 
+std::string Hours::Check(const std::string& name, const std::string& contract,
+                         const Span& use) const {
+  const auto hours = hours_.find(contract);
+  if (hours == hours_.end()) return "";
+  // Hours that touch are as good as one.
+  absl::Time reached = use.first;
+  for (const Span& span : hours->second) {
+    if (span.first <= reached) reached = std::max(reached, span.second);
+  }
+  if (reached >= use.second) return "";
+  return fmt::format("{} is promised from {} to {}, outside of the hours of {}", name,
+                     runtime::ToText(use.first), runtime::ToText(use.second), contract);
+}
+
 std::string Hours::Take(const Event& event) {
+  const auto span = [](const auto& one) {
+    return Span(runtime::ToTime(one.start_time()), runtime::ToTime(one.end_time()));
+  };
   if (event.has_contract_signed()) Sign(event.contract_signed());
   if (event.has_contract_recorded()) Sign(event.contract_recorded().contract());
   if (event.has_schedule_extended()) {
-    const auto known = hours_.find(event.schedule_extended().name());
-    for (const auto& one : event.schedule_extended().occurrences()) {
-      if (known != hours_.end())
-        known->second.emplace_back(runtime::ToTime(one.start_time()),
-                                   runtime::ToTime(one.end_time()));
+    const auto& extended = event.schedule_extended();
+    const auto known = hours_.find(extended.name());
+    const auto series = series_.find(extended.name());
+    for (const auto& one : extended.occurrences()) {
+      if (known != hours_.end()) known->second.push_back(span(one));
+      if (series == series_.end() || one.reason() != reservations::v1::REASON_UNSPECIFIED) continue;
+      std::string wrong = Check(one.name(), series->second, span(one));
+      if (!wrong.empty()) return wrong;
     }
   }
   if (!event.has_reservation_held()) return "";
   const auto& held = event.reservation_held();
-  const auto hours = hours_.find(held.terms().contract());
-  if (hours == hours_.end()) return "";
-  std::vector<Span> uses;
-  for (const auto& one : held.occurrences())
-    uses.emplace_back(runtime::ToTime(one.start_time()), runtime::ToTime(one.end_time()));
-  if (!held.terms().has_access()) {
-    uses.emplace_back(runtime::ToTime(held.terms().start_time()),
-                      runtime::ToTime(held.terms().end_time()));
-  }
-  for (const Span& use : uses) {
-    // Hours that touch are as good as one.
-    absl::Time reached = use.first;
-    for (const Span& span : hours->second) {
-      if (span.first <= reached) reached = std::max(reached, span.second);
-    }
-    if (reached < use.second)
-      return fmt::format("{} is held from {} to {}, outside of the hours of {}", held.name(),
-                         runtime::ToText(use.first), runtime::ToText(use.second), hours->first);
+  if (!held.terms().has_access())
+    return Check(held.name(), held.terms().contract(), span(held.terms()));
+  series_[held.name()] = held.terms().contract();
+  for (const auto& one : held.occurrences()) {
+    std::string wrong = Check(one.name(), held.terms().contract(), span(one));
+    if (!wrong.empty()) return wrong;
   }
   return "";
 }

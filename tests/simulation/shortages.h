@@ -41,8 +41,10 @@ class Hours {
  private:
   using Span = std::pair<absl::Time, absl::Time>;
   void Sign(const reservations::v1::ContractSigned& contract);
+  std::string Check(const std::string& name, const std::string& contract, const Span& use) const;
 
   std::map<std::string, std::vector<Span>> hours_;  // in order, of contracts that have some
+  std::map<std::string, std::string> series_;       // contracts by what recurs
 };
 
 // Whether a shortfall is told where more is promised than there is, and nowhere else.

@@ -64,6 +64,9 @@ TEST(KafkaLog, RecordsThatRetentionDeletedAreOutOfRange) {
   const auto reader = log.NewReader();
   const absl::Status lost = AwaitError(*reader, stream, 0);
   EXPECT_TRUE(absl::IsOutOfRange(lost)) << lost;
+  const auto begin = reader->Begin(stream);
+  ASSERT_TRUE(begin.ok()) << begin.status();
+  EXPECT_EQ(*begin, 2);
   ASSERT_TRUE(reader->Assign(stream, 2).ok());
   EXPECT_EQ(AwaitRecords(*reader, 1).at(0).record.data, "2");
 }

@@ -55,6 +55,10 @@ class ScriptedReader final : public storage::LogReader {
     }
     return log_.End(stream);
   }
+  absl::StatusOr<int64_t> Begin(const std::string& stream) override {
+    absl::MutexLock lock(&log_.mutex_);
+    return log_.begins_[stream];
+  }
   void Wake() override {
     absl::MutexLock lock(&log_.mutex_);
     woken_ = true;

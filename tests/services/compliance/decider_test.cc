@@ -37,6 +37,18 @@ TEST(Compliance, AdoptsVersionsOnlyInTheirOrder) {
   EXPECT_TRUE(scenario.When(Adopt(RuleWith("version: 2"))).has_rule_adopted());
 }
 
+// The version that begins last holds: one of another kind, or one that is over, would only end it.
+TEST(Compliance, ANewVersionMayNotEndTheOneBeforeInSilence) {
+  Scenario scenario;
+  scenario.At("2027-01-01T00:00:00Z").When(Adopt(RuleWith("")));
+  EXPECT_THAT(scenario.When(Adopt(RuleWith("version: 2 subject_kind: SUBJECT_KIND_ARTEFACT"))),
+              HasText("command_refused { reason: REASON_WRONG_STATE }"));
+  EXPECT_THAT(scenario.When(Adopt(RuleWith("version: 2 effective_to { seconds: 1700000000 }"))),
+              HasText("command_refused { reason: REASON_WRONG_STATE }"));
+  EXPECT_TRUE(scenario.When(Adopt(RuleWith("version: 2 effective_to { seconds: 1900000000 }")))
+                  .has_rule_adopted());
+}
+
 TEST(Compliance, RefusalOfAVersionSaysWhichOneIsExpected) {
   Scenario scenario;
   const v1::Event event = scenario.When(Adopt(RuleWith("version: 7")));

@@ -171,6 +171,17 @@ TEST(Quotas, ThatAreUsedAtOneTimeSayFromWhenOnTheSameWouldFit) {
           .has_reservation_held());
 }
 
+TEST(Quotas, ThatAnAmendmentLacksAreAskedForToo) {
+  WithQuota paris;
+  const std::string name = paris.Reserve({}).reservation_held().name();
+  paris.About("confirm_reservation", name);
+  EXPECT_THAT(
+      paris.When(fmt::format(R"(amend_reservation {{ name: "{}" count: 3 }})", name), "amend"),
+      HasText(R"(command_refused { reason: REASON_QUOTA_EXHAUSTED
+                   shortfall { contract: "customers/hsbc/contracts/frame" } })"));
+  EXPECT_FALSE(paris.Reactions().empty()) << "as it says, more is requested from the other sites";
+}
+
 TEST(Quotas, WithTooFewHoursLeftKnowNoStartAtWhichTheyWouldFit) {
   WithQuota borlange("borlange");
   const v1::Event refused =

@@ -153,13 +153,14 @@ public final class Follow {
             }
             // What was decided goes out before it is remembered: a stop in between repeats lines,
             // and loses none.
-            Output.flush();
+            Output.mustFlush();
             if (state != null && System.nanoTime() - saved > 1_000_000_000L) {
                 state.save(chain, offset);
                 saved = System.nanoTime();
             }
         }
         output.summary(chain);
+        Output.mustFlush();
         if (state != null) {
             state.save(chain, offset);
         }

@@ -111,6 +111,14 @@ final class Output {
         OUT.println(line);
     }
 
+    static void mustFlush() {
+        // A PrintStream keeps its errors for itself until it is asked.
+        if (OUT.checkError()) {
+            throw new FollowException("Found no way to write the output, expected one that takes it;"
+                + " start again once it does: what was not written was not remembered either.");
+        }
+    }
+
     static void flush() {
         OUT.flush();
     }
