@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE))
 import followers_test  # noqa: E402
 from make_vectors import STREAM, Record, chain  # noqa: E402
 
-TOPICS = ["t%d" % number for number in range(9)]
+TOPICS = ["t%d" % number for number in range(10)]
 
 
 class BrokerTest(unittest.TestCase):

@@ -122,21 +122,29 @@ void Follower::StopUnreadable(const absl::Status& found) {
     }
     if (sinks.empty() || !end.ok() || *end <= NextOf(sinks)) continue;
     const int64_t next = NextOf(sinks);
-    absl::Status status;
-    if (absl::IsDataLoss(found)) {
-      reader_->Release();
-      status = reader_->Assign(stream, next);
-      if (status.ok()) status = reader_->Read(1, kProbe).status();
-      if (!absl::IsDataLoss(status)) continue;
-    } else {
-      const absl::StatusOr<int64_t> begin = reader_->Begin(stream);
-      if (!begin.ok() || *begin <= next) continue;
+    const absl::StatusOr<int64_t> begin = reader_->Begin(stream);
+    const bool deleted = begin.ok() && *begin > next;
+    absl::Status status = begin.status();
+    if (deleted) {
       status = absl::OutOfRangeError(fmt::format(
           "{}: the log begins at offset {}, expected at most {}: its beginning was deleted. Set "
           "retention.ms and retention.bytes to -1, and have the copy made anew: "
           "docs/operations/recover.md",
           stream, *begin, next));
+    } else if (begin.ok()) {
+      reader_->Release();
+      status = reader_->Assign(stream, next);
+      // An error of before may be told first: librdkafka goes on behind what it could not read, to
+      // where a flipped bit says.
+      for (const absl::Duration until = machine_.Steady() + kProbe; !stopping_;) {
+        const auto records = reader_->Read(1, absl::Milliseconds(200));
+        status = records.status();
+        if (absl::IsDataLoss(status) || (records.ok() && !records->empty()) ||
+            machine_.Steady() > until)
+          break;
+      }
     }
+    if (!deleted && !absl::IsDataLoss(status)) continue;
     for (Sink* sink : std::vector<Sink*>(sinks)) {
       if (sink->next_offset() == next) StopSink(sink, status);
     }
