@@ -110,7 +110,12 @@ bool Follower::AssignAll() {
 // Which of the streams it was is not told: each is looked at.
 void Follower::StopUnreadable(const absl::Status& found) {
   if (!absl::IsDataLoss(found) && !absl::IsOutOfRange(found)) return;
-  for (const auto& [stream, sinks] : by_stream_) {
+  // In an order that is the same in every process: what is asked first is told first.
+  std::vector<std::string> streams;
+  for (const auto& [stream, sinks] : by_stream_) streams.push_back(stream);
+  std::sort(streams.begin(), streams.end());
+  for (const std::string& stream : streams) {
+    const std::vector<Sink*>& sinks = by_stream_[stream];
     const absl::StatusOr<int64_t> end =
         sinks.empty() ? absl::StatusOr<int64_t>(0) : reader_->End(stream);
     for (Sink* sink : std::vector<Sink*>(sinks)) {

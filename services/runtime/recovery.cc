@@ -127,7 +127,8 @@ bool Writer::Recover(bool claim) {
   if (events::Has(events::Flaw::kNeverVoids) && started_) claim = false;
   if (claim) appender_->Reset();
   fold_.Rollback();
-  projection_.chain().Rewind();
+  // A start that is tried again may find the log filled anew.
+  if (!started_) projection_.chain().Rewind();
   seen_.clear();
   own_.clear();
   for (const InFlight& in_flight : in_flight_) own_.insert(in_flight.link);
