@@ -23,10 +23,6 @@ bool IsActive(const v1::Reservation& reservation) {
   return reservation.state() == v1::RESERVATION_STATE_ACTIVE;
 }
 
-v1::Event Refuse(const google::protobuf::Message& command, const Obstacle& obstacle) {
-  return Refused(command, obstacle);
-}
-
 // Whether anything of the reservation may be changed now.
 Checked CheckAmendable(const v1::Reservation& reservation, absl::Time now) {
   if (reservation.has_amendment()) {
@@ -415,16 +411,16 @@ v1::Event Amend(const State& state, const v1::AmendReservationRequest& request,
                            {v1::RESERVATION_STATE_CONFIRMED, v1::RESERVATION_STATE_ACTIVE});
   if (!found.reservation) return found.refusal;
   const v1::Reservation& reservation = *found.reservation;
-  if (auto obstacle = CheckNoSchedule(reservation, false)) return Refuse(request, *obstacle);
-  if (auto obstacle = CheckAmendable(reservation, facts.now)) return Refuse(request, *obstacle);
-  if (auto obstacle = CheckUnlocked(reservation, facts.now)) return Refuse(request, *obstacle);
+  if (auto obstacle = CheckNoSchedule(reservation, false)) return Refused(request, *obstacle);
+  if (auto obstacle = CheckAmendable(reservation, facts.now)) return Refused(request, *obstacle);
+  if (auto obstacle = CheckUnlocked(reservation, facts.now)) return Refused(request, *obstacle);
   const v1::Terms terms = Amended(reservation.terms(), request);
   if (google::protobuf::util::MessageDifferencer::Equals(terms, reservation.terms())) {
     return Refused(request, v1::REASON_WRONG_STATE,
                    fmt::format("{} has these terms, expected others.", request.name()));
   }
   Proposed proposed = Propose(state, reservation, terms, facts);
-  if (const auto* obstacle = std::get_if<Obstacle>(&proposed)) return Refuse(request, *obstacle);
+  if (const auto* obstacle = std::get_if<Obstacle>(&proposed)) return Refused(request, *obstacle);
   return Held(state, reservation, std::get<v1::Amendment>(std::move(proposed)), facts);
 }
 
@@ -457,8 +453,8 @@ v1::Event ExtendUse(const State& state, const v1::ExtendReservationRequest& requ
                            {v1::RESERVATION_STATE_CONFIRMED, v1::RESERVATION_STATE_ACTIVE});
   if (!found.reservation) return found.refusal;
   const v1::Reservation& reservation = *found.reservation;
-  if (auto obstacle = CheckNoSchedule(reservation, true)) return Refuse(request, *obstacle);
-  if (auto obstacle = CheckAmendable(reservation, facts.now)) return Refuse(request, *obstacle);
+  if (auto obstacle = CheckNoSchedule(reservation, true)) return Refused(request, *obstacle);
+  if (auto obstacle = CheckAmendable(reservation, facts.now)) return Refused(request, *obstacle);
   const absl::Time end = UseOf(reservation.terms()).end;
   const absl::Time asked = runtime::ToTime(request.end_time());
   if (asked <= end) {
@@ -467,7 +463,7 @@ v1::Event ExtendUse(const State& state, const v1::ExtendReservationRequest& requ
                                runtime::ToText(asked), runtime::ToText(end)));
   }
   const auto known = FrameOf(state, reservation.terms().contract(), facts);
-  if (const auto* obstacle = std::get_if<Obstacle>(&known)) return Refuse(request, *obstacle);
+  if (const auto* obstacle = std::get_if<Obstacle>(&known)) return Refused(request, *obstacle);
   const Frame& frame = std::get<Frame>(known);
   v1::Amendment longer = Longer(reservation, asked, facts);
   const Checked obstacle = CheckLonger(state, frame, reservation, longer, facts);

@@ -83,9 +83,9 @@ class Referee {
   // branch that others saw wins.
   void SeenElsewhere(const std::string& stream,
                      const std::vector<storage::SimulatedCluster::Stored>& copy);
-  // A caller was told that its command came to this.
   // A caller asks with this id what a command would lead to, and nothing more.
   void Tries(const std::string& command_id) { trials_.insert(command_id); }
+  // A caller was told that its command came to this.
   void Acknowledged(const std::string& actor, const std::string& digest,
                     const type::v1::Outcome& outcome);
   // Somebody folded up to this head.
@@ -116,7 +116,6 @@ class Referee {
     Shortfalls shortfalls;
   };
   void Accept(History& history, Fact fact);
-  std::set<std::string> trials_;
   // A violation where something is wrong with an event.
   void Find(const char* invariant, const std::string& wrong, const History& history,
             const events::Attributes& attributes, const google::protobuf::Message& event);
@@ -130,6 +129,7 @@ class Referee {
   std::map<std::string, Books> books_;              // by stream
   std::map<std::string, Offers> offers_;            // by stream
   std::map<std::string, Maintenance> maintenance_;  // by stream
+  std::set<std::string> trials_;                    // ids of what is only tried
   Bundles bundles_;
   Quotas quotas_;
   uint64_t accepted_ = 0;

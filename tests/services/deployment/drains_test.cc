@@ -16,6 +16,14 @@ constexpr char kRemoved[] = R"(record_removal { name: "sites/paris/deployments/d
 
 v1::Event Removed(Scenario& scenario) { return scenario.When(kRemoved, "removed"); }
 
+// What ran on the reservation's servers, and was removed for the window.
+void GivenDrained(Scenario& scenario) {
+  GivenAReservation(scenario);
+  GivenARunning(scenario);
+  scenario.When(kDrain);
+  Removed(scenario);
+}
+
 // Decides the only command that follows.
 v1::Event Follow(Scenario& scenario) {
   const auto intents = scenario.Reactions();
@@ -74,10 +82,7 @@ TEST(Drains, NothingIsPutOnServersThatAreWorkedOn) {
 
 TEST(Drains, AfterTheWindowWhatRanIsAskedForAgain) {
   Scenario scenario;
-  GivenAReservation(scenario);
-  GivenARunning(scenario);
-  scenario.When(kDrain);
-  Removed(scenario);
+  GivenDrained(scenario);
   Follow(scenario);
   EXPECT_THAT(scenario.When(kReturn, "return"), EqualsText(R"(servers_returned {
       window: "sites/paris/windows/w" deployments: "sites/paris/deployments/d-1" })"));
@@ -92,10 +97,7 @@ constexpr char kMoved[] = R"(join_servers { reservation: "sites/paris/reservatio
 
 TEST(Drains, WhatIsMovedGoesOnElsewhereAtOnceAndIsNotPutBack) {
   Scenario scenario;
-  GivenAReservation(scenario);
-  GivenARunning(scenario);
-  scenario.When(kDrain);
-  Removed(scenario);
+  GivenDrained(scenario);
   Follow(scenario);
   EXPECT_TRUE(scenario.When(kMoved, "moved").has_servers_joined());
   const auto intents = scenario.Reactions();
@@ -111,10 +113,7 @@ TEST(Drains, WhatIsMovedGoesOnElsewhereAtOnceAndIsNotPutBack) {
 
 TEST(Drains, WhatIsMovedIntoAnotherWindowWaits) {
   Scenario scenario;
-  GivenAReservation(scenario);
-  GivenARunning(scenario);
-  scenario.When(kDrain);
-  Removed(scenario);
+  GivenDrained(scenario);
   scenario.When(
       R"(drain_servers { window: "sites/paris/windows/x" servers: "sites/paris/servers/a03" })",
       "x");
@@ -124,10 +123,7 @@ TEST(Drains, WhatIsMovedIntoAnotherWindowWaits) {
 
 TEST(Drains, WhatWaitsForAnotherWindowIsPutBackOnceThatIsOverToo) {
   Scenario scenario;
-  GivenAReservation(scenario);
-  GivenARunning(scenario);
-  scenario.When(kDrain);
-  Removed(scenario);
+  GivenDrained(scenario);
   EXPECT_THAT(
       scenario.When(
           R"(drain_servers { window: "sites/paris/windows/x" servers: "sites/paris/servers/a01" })",
@@ -145,10 +141,7 @@ TEST(Drains, WhatWaitsForAnotherWindowIsPutBackOnceThatIsOverToo) {
 
 TEST(Drains, WhatWaitsForAnotherWindowGoesOnWhereItIsMovedOutOfThatOne) {
   Scenario scenario;
-  GivenAReservation(scenario);
-  GivenARunning(scenario);
-  scenario.When(kDrain);
-  Removed(scenario);
+  GivenDrained(scenario);
   scenario.When(
       R"(drain_servers { window: "sites/paris/windows/x" servers: "sites/paris/servers/a01" })",
       "x");
@@ -216,10 +209,7 @@ TEST(Drains, WhereTheReservationIsOverItIsSaidThatNothingIsPutBack) {
 
 TEST(Drains, AReservationThatEndedMeanwhileIsNotGivenItsModelBack) {
   Scenario scenario;
-  GivenAReservation(scenario);
-  GivenARunning(scenario);
-  scenario.When(kDrain);
-  Removed(scenario);
+  GivenDrained(scenario);
   scenario.When(kReturn, "return");
   scenario.When(R"(vacate_reservation { reservation: "sites/paris/reservations/r-1" })", "vacate");
   EXPECT_THAT(scenario.When(R"(redeploy { deployment: "sites/paris/deployments/d-1" })", "late"),
